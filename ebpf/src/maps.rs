@@ -1,0 +1,84 @@
+//! The tables behind the programs.
+//!
+//! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES and WORKERS. The XDP program alone writes
+//! the counters of SLOTS, from the one softirq that a flow's packets arrive in, and REASONS, of which each CPU has its own.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray, SockMap};
+use flow::{HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables};
+
+/// The map can be mapped into the daemon's memory: `BPF_F_MMAPABLE`, Linux 5.5.
+const MMAPABLE: u32 = 1 << 10;
+
+/// The relay's addresses and ports. Written into the program's data by the loader.
+#[expect(unsafe_code, reason = "the loader finds the variable by its name")]
+// SAFETY: no other symbol has this name.
+#[unsafe(no_mangle)]
+static LOCALS: Locals = Locals::none();
+
+/// The flow table. The loader sets its size.
+#[map]
+static SLOTS: Array<Slot> = Array::with_max_entries(1, MMAPABLE);
+
+/// The next hops. The loader sets its size.
+#[map]
+static HOPS: Array<HopCell> = Array::with_max_entries(1, MMAPABLE);
+
+/// The devices that frames can be redirected to.
+#[map]
+static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
+
+/// Frames left to the stack, by reason.
+#[map]
+static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT as u32, 0);
+
+/// The workers' sockets. The loader sets its size.
+#[map]
+pub(crate) static WORKERS: SockMap = SockMap::with_max_entries(1, 0);
+
+/// The maps, as `flow` knows them.
+pub(crate) struct Maps;
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn locals(&self) -> &Locals {
+        &LOCALS
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: SlotIndex) -> Option<&Slot> {
+        SLOTS.get(index.0)
+    }
+
+    #[inline(always)]
+    fn hop(&self, id: HopId) -> Option<&HopCell> {
+        HOPS.get(u32::from(id.0))
+    }
+
+    #[inline(always)]
+    fn redirect(&self, port: u16) -> bool {
+        // No flags: a port without a device is an error here, not an action on a frame.
+        DEVICES.redirect(u32::from(port), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> u64 {
+        #[expect(unsafe_code, reason = "a helper call")]
+        // SAFETY: the helper takes no arguments and only reads a clock.
+        unsafe {
+            aya_ebpf::helpers::bpf_ktime_get_ns()
+        }
+    }
+}
+
+/// Counts a frame that is left to the stack.
+#[inline(always)]
+pub(crate) fn count(reason: Reason) {
+    if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
+        #[expect(unsafe_code, reason = "the counter of this CPU")]
+        // SAFETY: the pointer is to this CPU's entry of the map, and nothing interrupts a softirq to run this program on the same CPU.
+        unsafe {
+            *counter += 1;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The fast path: from a frame to a verdict.
+//!
+//! The order is the safety: everything that can fail comes before the first write, so that a frame which is passed on to the stack is
+//! untouched. Any doubt is a pass.
+
+use crate::checksum::Delta;
+use crate::headers::{
+    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN, UDP_LEN, VERSION_IHL,
+};
+use crate::hop::{Hop, HopCell, HopId};
+use crate::local::{Locals, SlotIndex};
+use crate::reason::Reason;
+use crate::rtp::{Kind, classify};
+use crate::slot::{Flags, Rule, Slot};
+
+/// The time to live of everything that leaves the relay: it is the source of the packets, not a router (RFC 1700).
+pub const TTL: u8 = 64;
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// To the stack, untouched.
+    Pass(Reason),
+    /// Rewritten, out of the device it came from.
+    Transmit,
+    /// Rewritten, out of another device.
+    Redirect,
+}
+
+/// The tables behind the fast path: maps in the kernel, plain memory on the host.
+pub trait Tables {
+    /// The local addresses.
+    fn locals(&self) -> &Locals;
+    /// A slot of the flow table.
+    fn slot(&self, index: SlotIndex) -> Option<&Slot>;
+    /// A next hop.
+    fn hop(&self, id: HopId) -> Option<&HopCell>;
+    /// Prepares the redirection to a device of the device map; false when it takes no frames.
+    fn redirect(&self, port: u16) -> bool;
+    /// Nanoseconds of a steady clock.
+    fn clock(&self) -> u64;
+}
+
+/// A frame that will be forwarded, and all that is needed for it.
+struct Forwarding<'a> {
+    slot: &'a Slot,
+    rule: Rule,
+    hop: Hop,
+    payload: u16,
+}
+
+/// Forwards a frame of `frame_len` bytes that came in by the device `ingress`, or leaves it to the stack.
+#[inline(always)]
+pub fn forward<T: Tables>(headers: &mut Headers, frame_len: usize, ingress: u32, tables: &T) -> Verdict {
+    let found = match find(headers, frame_len, tables) {
+        Ok(found) => found,
+        Err(reason) => return Verdict::Pass(reason),
+    };
+    let verdict = if found.hop.device == ingress {
+        Verdict::Transmit
+    } else if tables.redirect(found.hop.port) {
+        Verdict::Redirect
+    } else {
+        return Verdict::Pass(Reason::Redirect);
+    };
+    if !found.slot.still(&found.rule) {
+        return Verdict::Pass(Reason::Reprogrammed);
+    }
+    if found.rule.flags.has(Flags::RTP) {
+        found.slot.counters.count_rtp(found.payload, &headers.rtp.fields(), || tables.clock());
+    } else {
+        found.slot.counters.count(found.payload);
+    }
+    rewrite(headers, &found.rule, &found.hop);
+    verdict
+}
+
+#[inline(always)]
+fn find<'a, T: Tables>(headers: &Headers, frame_len: usize, tables: &'a T) -> Result<Forwarding<'a>, Reason> {
+    let (ip, udp) = (&headers.ip, &headers.udp);
+    if headers.ethernet.kind != ETHERTYPE_IPV4 || ip.protocol != PROTOCOL_UDP {
+        return Err(Reason::NotOurs);
+    }
+    let local = tables.locals().find(Addr4::from_halves(ip.to)).ok_or(Reason::NotOurs)?;
+    if ip.version_ihl != VERSION_IHL {
+        return Err(Reason::IpOptions);
+    }
+    if ip.fragment.get() & FRAGMENT_BITS != 0 {
+        return Err(Reason::Fragment);
+    }
+    let index = local.slot(udp.to).ok_or(Reason::NotOurs)?;
+    let (ip_len, udp_len) = (ip.length.get(), udp.length.get());
+    // The frame may be longer than the datagram (padding), never shorter.
+    if ETHERNET_LEN + usize::from(ip_len) > frame_len {
+        return Err(Reason::Truncated);
+    }
+    if udp_len < UDP_LEN || ip_len != udp_len.wrapping_add(IPV4_LEN) {
+        return Err(Reason::UdpLength);
+    }
+    let payload = udp_len - UDP_LEN;
+    let slot = tables.slot(index).ok_or(Reason::Inactive)?;
+    let rule = slot.read();
+    if !rule.is_active() {
+        return Err(Reason::Inactive);
+    }
+    if rule.peer_addr != Addr4::from_halves(ip.from) || rule.peer_port != udp.from {
+        return Err(Reason::Stranger);
+    }
+    expect_media(headers, payload, &rule)?;
+    let hop = tables.hop(rule.hop).and_then(HopCell::read).ok_or(Reason::NextHop)?;
+    Ok(Forwarding { slot, rule, hop, payload })
+}
+
+/// Holds a packet to the kind of stream that the slot carries.
+#[inline(always)]
+fn expect_media(headers: &Headers, payload: u16, rule: &Rule) -> Result<(), Reason> {
+    let is_rtp = rule.flags.has(Flags::RTP);
+    if payload < if is_rtp { RTP_LEN } else { RTCP_LEN } {
+        return Err(Reason::TooShort);
+    }
+    match classify(headers.rtp.first, headers.rtp.second) {
+        Kind::Other => Err(Reason::NotMedia),
+        Kind::Rtcp if is_rtp => Err(Reason::RtcpOnRtp),
+        Kind::Rtp if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc => Err(Reason::NewSsrc),
+        Kind::Rtp | Kind::Rtcp => Ok(()),
+    }
+}
+
+/// Addresses the frame anew. What was not replaced keeps its checksum, right or wrong: a packet that was damaged on its way here is still
+/// recognisably damaged when it arrives.
+#[inline(always)]
+fn rewrite(headers: &mut Headers, rule: &Rule, hop: &Hop) {
+    headers.ethernet.to = hop.to.0;
+    headers.ethernet.from = hop.from.0;
+
+    let ip = &mut headers.ip;
+    let mut delta = rule.ip_delta;
+    delta = delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
+    ip.ttl = TTL;
+    if rule.flags.has(Flags::SET_TOS) {
+        delta = delta.replace(word(VERSION_IHL, ip.tos), word(VERSION_IHL, rule.tos));
+        ip.tos = rule.tos;
+    }
+    ip.checksum = Delta::apply(delta, ip.checksum);
+    ip.from = rule.from_addr.halves();
+    ip.to = rule.to_addr.halves();
+
+    let udp = &mut headers.udp;
+    udp.checksum = rule.udp_delta.apply_udp(udp.checksum);
+    udp.from = rule.from_port;
+    udp.to = rule.to_port;
+}
+
+/// Two neighbouring bytes of a header as the word that checksums see.
+#[inline(always)]
+const fn word(first: u8, second: u8) -> u16 {
+    u16::from_ne_bytes([first, second])
+}

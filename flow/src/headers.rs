@@ -1,0 +1,226 @@
+//! Views of the packet headers, and the types of their fields.
+//!
+//! All multi-byte fields hold the bytes as they are on the wire. The views are aligned to 2: an Ethernet header is 14 bytes, so nothing in
+//! the IP header can be relied on to be aligned to 4, and a `packed` view would cost a byte-by-byte load of each field in the kernel.
+
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A 16-bit number in network byte order.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Be16(u16);
+
+impl Be16 {
+    /// From a number in the host's order.
+    #[inline(always)]
+    pub const fn new(value: u16) -> Self {
+        Self(value.to_be())
+    }
+
+    /// The number in the host's order.
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        u16::from_be(self.0)
+    }
+
+    /// The bits as they lie in memory, for checksum arithmetic.
+    #[inline(always)]
+    pub(crate) const fn raw(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Be16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// An IPv4 address, its four bytes in network order.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Addr4(u32);
+
+impl Addr4 {
+    /// The two 16-bit halves as they lie in a header.
+    #[inline(always)]
+    pub(crate) fn halves(self) -> [u16; 2] {
+        zerocopy::transmute!(self.0)
+    }
+
+    /// From the four bytes as they lie in memory.
+    #[inline(always)]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    #[inline(always)]
+    pub(crate) fn from_halves(halves: [u16; 2]) -> Self {
+        Self(zerocopy::transmute!(halves))
+    }
+}
+
+impl From<Ipv4Addr> for Addr4 {
+    fn from(addr: Ipv4Addr) -> Self {
+        Self(u32::from_ne_bytes(addr.octets()))
+    }
+}
+
+impl From<Addr4> for Ipv4Addr {
+    fn from(addr: Addr4) -> Self {
+        Self::from(addr.0.to_ne_bytes())
+    }
+}
+
+impl fmt::Debug for Addr4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Ipv4Addr::from(*self), f)
+    }
+}
+
+/// An IPv4 address and a UDP port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Endpoint4 {
+    /// The address.
+    pub addr: Addr4,
+    /// The port.
+    pub port: Be16,
+}
+
+impl From<SocketAddrV4> for Endpoint4 {
+    fn from(addr: SocketAddrV4) -> Self {
+        Self { addr: (*addr.ip()).into(), port: Be16::new(addr.port()) }
+    }
+}
+
+impl From<Endpoint4> for SocketAddrV4 {
+    fn from(endpoint: Endpoint4) -> Self {
+        Self::new(endpoint.addr.into(), endpoint.port.get())
+    }
+}
+
+/// Ethernet II header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ethernet {
+    /// Destination MAC.
+    pub to: [u16; 3],
+    /// Source MAC.
+    pub from: [u16; 3],
+    /// EtherType.
+    pub kind: Be16,
+}
+
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: Be16 = Be16::new(0x0800);
+
+/// IPv4 header without options (RFC 791).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ipv4 {
+    /// Version (4 bits) and header length in 32-bit words (4 bits).
+    pub version_ihl: u8,
+    /// Type of service: DSCP and ECN.
+    pub tos: u8,
+    /// Length of header and payload in bytes.
+    pub length: Be16,
+    /// Identification.
+    pub id: Be16,
+    /// Flags and fragment offset.
+    pub fragment: Be16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Header checksum.
+    pub checksum: u16,
+    /// Source address.
+    pub from: [u16; 2],
+    /// Destination address.
+    pub to: [u16; 2],
+}
+
+/// Version 4, five words: a header without options.
+pub const VERSION_IHL: u8 = 0x45;
+/// Protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// More-fragments flag and fragment offset: any of these bits set means a fragment.
+pub const FRAGMENT_BITS: u16 = 0x3fff;
+
+/// UDP header (RFC 768).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Udp {
+    /// Source port.
+    pub from: Be16,
+    /// Destination port.
+    pub to: Be16,
+    /// Length of header and payload in bytes.
+    pub length: Be16,
+    /// Checksum; zero means that none was computed.
+    pub checksum: u16,
+}
+
+/// RTP header (RFC 3550 5.1). The first eight bytes are also those of an RTCP packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Rtp {
+    /// Version, padding, extension and CSRC count.
+    pub first: u8,
+    /// Marker and payload type; in RTCP the packet type.
+    pub second: u8,
+    /// Sequence number.
+    pub sequence: Be16,
+    /// Timestamp in units of the payload's clock.
+    pub timestamp: [Be16; 2],
+    /// Synchronisation source, bytes in network order.
+    pub ssrc: [u16; 2],
+}
+
+/// The headers of an RTP packet in an untagged Ethernet frame without IP options: what the fast path reads and writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Headers {
+    /// Bytes 0 to 13.
+    pub ethernet: Ethernet,
+    /// Bytes 14 to 33.
+    pub ip: Ipv4,
+    /// Bytes 34 to 41.
+    pub udp: Udp,
+    /// Bytes 42 to 53.
+    pub rtp: Rtp,
+}
+
+/// Length of [`Ethernet`] in bytes.
+pub const ETHERNET_LEN: usize = size_of::<Ethernet>();
+/// Length of [`Ipv4`] in bytes.
+pub const IPV4_LEN: u16 = 20;
+/// Length of [`Udp`] in bytes.
+pub const UDP_LEN: u16 = 8;
+/// Length of a bare RTP header in bytes.
+pub const RTP_LEN: u16 = 12;
+/// Length of the shortest RTCP packet in bytes.
+pub const RTCP_LEN: u16 = 8;
+
+const _: () = {
+    assert!(size_of::<Ethernet>() == 14 && size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Udp>() == UDP_LEN as usize);
+    assert!(size_of::<Rtp>() == RTP_LEN as usize && size_of::<Headers>() == 54 && align_of::<Headers>() == 2);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_survives_the_way_to_the_wire_and_back() {
+        let addr: SocketAddrV4 = "192.0.2.1:30000".parse().unwrap();
+        let endpoint = Endpoint4::from(addr);
+        assert_eq!(endpoint.addr.as_bytes(), [192, 0, 2, 1]);
+        assert_eq!(endpoint.port.as_bytes(), [0x75, 0x30]);
+        assert_eq!(SocketAddrV4::from(endpoint), addr);
+        assert_eq!(Addr4::from_halves(endpoint.addr.halves()), endpoint.addr);
+    }
+}

@@ -1,0 +1,29 @@
+//! What the XDP program and the userspace workers agree on, byte for byte.
+//!
+//! Everything here is pure: no allocation, no system call, no clock. The XDP program, the workers, the tests and the benches run this
+//! same code, so that a packet is treated alike whichever path it takes.
+//!
+//! ```text
+//! headers (views) -> forward (parse, match, decide) -> rewrite      the fast path, on a whole frame
+//!                    rule (same slot)               -> compose      the slow path, around a received payload
+//! ```
+#![cfg_attr(not(test), no_std)]
+
+pub mod checksum;
+pub mod compose;
+pub mod counters;
+pub mod forward;
+pub mod headers;
+pub mod hop;
+pub mod local;
+pub mod reason;
+pub mod rtp;
+pub mod slot;
+mod word;
+
+pub use forward::{Tables, Verdict, forward};
+pub use headers::{Addr4, Be16, Endpoint4, Headers};
+pub use hop::{Hop, HopCell, HopId, Mac};
+pub use local::{Local, Locals, SlotIndex};
+pub use reason::Reason;
+pub use slot::{Rule, Slot};

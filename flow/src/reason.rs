@@ -1,0 +1,115 @@
+//! Why a packet left the fast path, or why a stream is not on it.
+
+/// The reasons. The number of a reason is its index in the counters of the XDP program and of the workers, so it never changes.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Not for a media port of this relay. The only reason that is not counted: such packets are none of our business.
+    NotOurs = 0,
+    /// The frame is shorter than its headers say.
+    Truncated = 1,
+    /// The IP header has options.
+    IpOptions = 2,
+    /// A fragment of a datagram; the slow path gets the whole one.
+    Fragment = 3,
+    /// The UDP length does not fit the IP length: malformed, or several datagrams in one (GSO).
+    UdpLength = 4,
+    /// The first byte is not of RTP or RTCP (RFC 7983 7): STUN, DTLS, T.38 or noise.
+    NotMedia = 5,
+    /// Too short for an RTP or RTCP header.
+    TooShort = 6,
+    /// RTCP on the RTP port (RFC 5761).
+    RtcpOnRtp = 7,
+    /// No call has this port, or its stream is not complete yet: peer not learned, other side not known.
+    Inactive = 8,
+    /// The sender is not the stream's peer.
+    Stranger = 9,
+    /// The stream changed its synchronisation source: the slow path looks at the first packet of each.
+    NewSsrc = 10,
+    /// The next hop's MAC is not known (yet), or the destination is on this host.
+    NextHop = 11,
+    /// The slot was being programmed while the packet was looked at.
+    Reprogrammed = 12,
+    /// The egress device takes no redirected frames.
+    Redirect = 13,
+    /// The other side's address is not known yet, so there is nowhere to send the packet. Lost.
+    NoDestination = 14,
+    /// The kernel refused to send the packet. Lost.
+    SendFailed = 15,
+    /// The socket's receive buffer was full. Lost.
+    ReceiveOverflow = 16,
+    /// No packet of this stream has come yet, so its peer is not confirmed.
+    NotLearned = 17,
+    /// The relay runs without XDP.
+    EngineUring = 18,
+    /// No call has this port. Lost.
+    NoCall = 19,
+}
+
+impl Reason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 20;
+
+    /// Every reason, in the order of the numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::NotOurs,
+        Self::Truncated,
+        Self::IpOptions,
+        Self::Fragment,
+        Self::UdpLength,
+        Self::NotMedia,
+        Self::TooShort,
+        Self::RtcpOnRtp,
+        Self::Inactive,
+        Self::Stranger,
+        Self::NewSsrc,
+        Self::NextHop,
+        Self::Reprogrammed,
+        Self::Redirect,
+        Self::NoDestination,
+        Self::SendFailed,
+        Self::ReceiveOverflow,
+        Self::NotLearned,
+        Self::EngineUring,
+        Self::NoCall,
+    ];
+
+    /// The name in replies, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotOurs => "not-ours",
+            Self::Truncated => "truncated",
+            Self::IpOptions => "ip-options",
+            Self::Fragment => "fragment",
+            Self::UdpLength => "udp-length",
+            Self::NotMedia => "not-media",
+            Self::TooShort => "too-short",
+            Self::RtcpOnRtp => "rtcp-on-rtp",
+            Self::Inactive => "inactive",
+            Self::Stranger => "stranger",
+            Self::NewSsrc => "new-ssrc",
+            Self::NextHop => "next-hop",
+            Self::Reprogrammed => "reprogrammed",
+            Self::Redirect => "redirect",
+            Self::NoDestination => "no-destination",
+            Self::SendFailed => "send-failed",
+            Self::ReceiveOverflow => "receive-overflow",
+            Self::NotLearned => "not-learned",
+            Self::EngineUring => "engine-uring",
+            Self::NoCall => "no-call",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_in_the_order_of_the_numbers_and_names_are_unique() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            assert_eq!(Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+    }
+}

@@ -28,6 +28,13 @@ struct Timing {
     samples: u16,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct Others {
+    others: u32,
+    spare: u32,
+}
+
 /// A reading of the counters. The numbers wrap: whoever adds them up takes differences often enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
@@ -35,6 +42,8 @@ pub struct Counters {
     pub packets: u32,
     /// Bytes of UDP payload, modulo 2^32.
     pub bytes: u32,
+    /// Those of the packets that are not RTP although the stream is, modulo 2^32: RTCP on the same port, keep-alives.
+    pub others: u32,
     /// The highest RTP sequence number, in the sense of RFC 1982.
     pub highest: Sequence,
     /// Packets that came after a later one, or twice, modulo 2^16.
@@ -48,6 +57,9 @@ pub struct Counters {
 /// How often the clock is read: on every packet whose number is a multiple of this. Reading it each time costs 11-18 % of the packet rate.
 pub const JITTER_SAMPLE: u32 = 8;
 
+/// How far behind the highest number a packet may come and still be called late (`MAX_MISORDER` of RFC 3550 A.1).
+pub const MISORDER: i16 = 100;
+
 /// The counters as they lie in memory, written by whoever carries the packets: one writer, plain additions.
 #[repr(C)]
 #[derive(Default)]
@@ -55,7 +67,7 @@ pub struct CountersCell {
     volume: Word,
     order: Word,
     timing: Word,
-    spare: Word,
+    others: Word,
 }
 
 const _: () = assert!(size_of::<CountersCell>() == 32);
@@ -66,9 +78,11 @@ impl CountersCell {
         let volume: Volume = zerocopy::transmute!(self.volume.load());
         let order: Order = zerocopy::transmute!(self.order.load());
         let timing: Timing = zerocopy::transmute!(self.timing.load());
+        let others: Others = zerocopy::transmute!(self.others.load());
         Counters {
             packets: volume.packets,
             bytes: volume.bytes,
+            others: others.others,
             highest: Sequence(order.highest),
             late: order.late,
             jitter: order.jitter,
@@ -91,10 +105,17 @@ impl CountersCell {
         self.timing.store(zerocopy::transmute!(Timing { samples: 0, ..timing }));
     }
 
-    /// Counts a packet that is not RTP.
+    /// Counts a packet of a stream that is not RTP.
     #[inline(always)]
     pub fn count(&self, bytes: u16) {
         self.add(bytes);
+    }
+
+    /// Counts a packet that is not RTP of a stream that is.
+    pub fn count_other(&self, bytes: u16) {
+        self.add(bytes);
+        let others: Others = zerocopy::transmute!(self.others.load());
+        self.others.store(zerocopy::transmute!(Others { others: others.others.wrapping_add(1), ..others }));
     }
 
     /// Counts an RTP packet; `clock` tells nanoseconds of any steady clock and is asked for a sample of the packets only.
@@ -102,10 +123,11 @@ impl CountersCell {
     pub fn count_rtp(&self, bytes: u16, rtp: &RtpFields, clock: impl FnOnce() -> u64) {
         let packets = self.add(bytes);
         let mut order: Order = zerocopy::transmute!(self.order.load());
-        if rtp.sequence.is_after(Sequence(order.highest)) {
-            order.highest = rtp.sequence.0;
-        } else {
+        // Slightly behind is late or double; far behind is a sender that started anew (RFC 3550 A.1).
+        if (-MISORDER..=0).contains(&rtp.sequence.distance(Sequence(order.highest))) {
             order.late = order.late.wrapping_add(1);
+        } else {
+            order.highest = rtp.sequence.0;
         }
         if packets & (JITTER_SAMPLE - 1) == 0 {
             self.sample(&mut order, rtp.timestamp, clock());
@@ -162,6 +184,22 @@ mod tests {
             cell.count_rtp(172, &packet(sequence, 0), || 0);
         }
         assert_eq!((cell.read().highest, cell.read().late), (Sequence(2), 2));
+    }
+
+    #[test]
+    fn a_sender_that_starts_anew_is_followed() {
+        let cell = CountersCell::default();
+        cell.restart(Sequence(30000), 8);
+        cell.count_rtp(172, &packet(10, 0), || 0);
+        assert_eq!((cell.read().highest, cell.read().late), (Sequence(10), 0));
+    }
+
+    #[test]
+    fn what_is_not_rtp_is_counted_apart_too() {
+        let cell = CountersCell::default();
+        cell.count_rtp(172, &packet(1, 0), || 0);
+        cell.count_other(28);
+        assert_eq!((cell.read().packets, cell.read().others, cell.read().bytes), (2, 1, 200));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use crate::checksum::Delta;
 use crate::headers::{
-    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN, UDP_LEN, VERSION_IHL,
+    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN, UDP_LEN,
+    VERSION_IHL,
 };
 use crate::hop::{Hop, HopCell, HopId};
 use crate::local::{Locals, SlotIndex};
@@ -121,7 +122,9 @@ fn expect_media(headers: &Headers, payload: u16, rule: &Rule) -> Result<(), Reas
     match classify(headers.rtp.first, headers.rtp.second) {
         Kind::Other => Err(Reason::NotMedia),
         Kind::Rtcp if is_rtp => Err(Reason::RtcpOnRtp),
-        Kind::Rtp if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc => Err(Reason::NewSsrc),
+        Kind::Rtp if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc => {
+            Err(Reason::NewSsrc)
+        }
         Kind::Rtp | Kind::Rtcp => Ok(()),
     }
 }

@@ -206,7 +206,9 @@ pub const RTP_LEN: u16 = 12;
 pub const RTCP_LEN: u16 = 8;
 
 const _: () = {
-    assert!(size_of::<Ethernet>() == 14 && size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Udp>() == UDP_LEN as usize);
+    assert!(
+        size_of::<Ethernet>() == 14 && size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Udp>() == UDP_LEN as usize
+    );
     assert!(size_of::<Rtp>() == RTP_LEN as usize && size_of::<Headers>() == 54 && align_of::<Headers>() == 2);
 };
 

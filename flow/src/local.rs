@@ -94,7 +94,12 @@ impl Locals {
             }
             let local: Local = zerocopy::transmute!(word.load());
             if local.addr == addr {
-                return Some(LocalPorts { base: local.base, workers: ports.workers, first: ports.first, last: ports.last });
+                return Some(LocalPorts {
+                    base: local.base,
+                    workers: ports.workers,
+                    first: ports.first,
+                    last: ports.last,
+                });
             }
         }
         None

@@ -1,1 +1,40 @@
+//! The data plane of Intertrunk: the flow table, the XDP program's loader, next hops, ports and the io_uring workers.
+//!
+//! ```text
+//! control --FlowOp--> table --rules--> slots (memory shared with the XDP program)
+//!    ^                  ^ learn               |
+//!    |                  |                     v
+//!    +--StreamTotals--- table            XDP program ---> wire
+//!                       ^ carry               | pass
+//!                       |                     v
+//!                    worker <--- ring <--- steered sockets
+//! ```
 
+mod carry;
+mod engine;
+mod interface;
+mod kernel;
+mod memory;
+mod meter;
+mod netlink;
+mod next_hops;
+mod op;
+mod permit;
+mod ports;
+mod relay;
+mod resolver;
+mod ring;
+mod socket;
+mod table;
+mod tally;
+mod watcher;
+mod worker;
+
+pub use engine::{Engine, UnknownEngine};
+pub use flow::{Reason, SlotIndex};
+pub use interface::{Interface, InterfaceError, InterfaceId, Interfaces};
+pub use kernel::{KernelError, XdpMode};
+pub use meter::{Meter, Path, StreamTotals};
+pub use op::{Component, FlowOp, Learning, StreamSpec};
+pub use ports::{Exhausted, NoPair, PortPair, Ports};
+pub use relay::{Relay, RelayConfig, StartError};

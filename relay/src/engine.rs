@@ -1,0 +1,44 @@
+//! Which paths there are.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What the operator asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Engine {
+    /// XDP where it can be had, or else the slow path alone; the choice and its cause are logged.
+    #[default]
+    Auto,
+    /// XDP on every interface's device; a start-up error where it cannot be had.
+    Xdp,
+    /// The slow path alone.
+    Uring,
+}
+
+/// Not the name of an engine.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("\"{0}\" is no engine: choose auto, xdp or uring")]
+pub struct UnknownEngine(String);
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEngine> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "xdp" => Ok(Self::Xdp),
+            "uring" => Ok(Self::Uring),
+            _ => Err(UnknownEngine(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Xdp => "xdp",
+            Self::Uring => "uring",
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! The BPF programs: loading, attaching, and the maps behind them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
+use aya::programs::{ProgramError, SkLookup, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use flow::{HopCell, Locals, Reason, Slot};
+
+use crate::memory::Mapped;
+use crate::permit;
+
+/// The object that the build script made of the `ebpf` crate.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum XdpMode {
+    /// By the driver, before the kernel makes a socket buffer of the frame.
+    #[default]
+    Native,
+    /// By the stack, for drivers without XDP: works everywhere, and is hardly faster than the slow path.
+    Generic,
+}
+
+impl From<XdpMode> for aya::programs::XdpMode {
+    fn from(mode: XdpMode) -> Self {
+        match mode {
+            XdpMode::Native => Self::Driver,
+            XdpMode::Generic => Self::Skb,
+        }
+    }
+}
+
+/// Why the programs could not be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The object was refused.
+    #[error("the BPF programs cannot be loaded: {text}", text = permit::explain(.0))]
+    Load(#[from] EbpfError),
+    /// A program was refused by the verifier, or may not be loaded.
+    #[error("the BPF program {0} cannot be loaded: {text}", text = permit::explain(.1))]
+    Program(&'static str, #[source] ProgramError),
+    /// The XDP program could not be attached.
+    #[error("XDP cannot be attached to {device} in {mode:?} mode: {text}", text = permit::explain_attach(.error))]
+    Attach {
+        /// The device.
+        device: String,
+        /// The mode.
+        mode: XdpMode,
+        /// What the kernel said.
+        #[source]
+        error: ProgramError,
+    },
+    /// Steering could not be set up.
+    #[error("media ports cannot be steered to the workers: {text}", text = permit::explain(.0))]
+    Steer(#[source] ProgramError),
+    /// A map is missing or not what it should be.
+    #[error("the BPF map {0}: {1}")]
+    Map(&'static str, #[source] MapError),
+    /// Memory could not be mapped, or a file not opened.
+    #[error("the flow table's memory: {0}")]
+    Memory(#[from] io::Error),
+    /// The object does not hold what this daemon expects.
+    #[error("the BPF object has no {0}: rebuild with cargo xtask setup")]
+    Missing(&'static str),
+}
+
+/// The loaded programs.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    slots: usize,
+    hops: usize,
+}
+
+impl Kernel {
+    /// Loads the object: maps of these sizes, programs that know these addresses.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn load(locals: &Locals, slots: usize, hops: usize, workers: usize) -> Result<Self, KernelError> {
+        let words = locals.words();
+        let mut loader = EbpfLoader::new();
+        let ebpf = loader
+            .override_global("LOCALS", words.as_slice(), true)
+            .map_max_entries("SLOTS", slots as u32)
+            .map_max_entries("HOPS", hops as u32)
+            .map_max_entries("WORKERS", workers as u32)
+            .load(OBJECT)?;
+        Ok(Self { ebpf, slots, hops })
+    }
+
+    /// The flow table's memory.
+    pub(crate) fn map_slots(&self) -> Result<Mapped<Slot>, KernelError> {
+        Ok(Mapped::of_map(self.array("SLOTS")?.fd().as_fd(), self.slots)?)
+    }
+
+    /// The next-hop table's memory.
+    pub(crate) fn map_hops(&self) -> Result<Mapped<HopCell>, KernelError> {
+        Ok(Mapped::of_map(self.array("HOPS")?.fd().as_fd(), self.hops)?)
+    }
+
+    fn array(&self, name: &'static str) -> Result<&MapData, KernelError> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data),
+            Some(_) | None => Err(KernelError::Missing(name)),
+        }
+    }
+
+    /// Loads the XDP program; it can be attached, or run on frames of a test.
+    pub(crate) fn load_xdp(&mut self) -> Result<&mut Xdp, KernelError> {
+        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| KernelError::Program("relay", error))?;
+        }
+        Ok(program)
+    }
+
+    /// Attaches the XDP program to a device, until `self` is dropped.
+    pub(crate) fn attach_xdp(&mut self, name: &str, index: u32, mode: XdpMode) -> Result<(), KernelError> {
+        self.load_xdp()?.attach_to_if_index(index, mode.into()).map(drop).map_err(|error| KernelError::Attach {
+            device: name.to_owned(),
+            mode,
+            error,
+        })
+    }
+
+    /// Detaches the XDP program from every device.
+    pub(crate) fn detach_xdp(&mut self) -> Result<(), KernelError> {
+        // Unloading a program drops its links, and a link that is dropped detaches.
+        let program = self.load_xdp()?;
+        program.unload().map_err(|error| KernelError::Program("relay", error))
+    }
+
+    /// Lets frames be redirected to a device.
+    pub(crate) fn set_device(&mut self, port: u16, index: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("DEVICES").ok_or(KernelError::Missing("DEVICES"))?;
+        let mut devices = DevMap::try_from(map).map_err(|error| KernelError::Map("DEVICES", error))?;
+        devices.set(u32::from(port), index, None, 0).map_err(|error| KernelError::Memory(io::Error::other(error)))
+    }
+
+    /// Gives a worker's socket to the steering program.
+    pub(crate) fn set_worker(&mut self, number: usize, socket: &impl AsRawFd) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("WORKERS").ok_or(KernelError::Missing("WORKERS"))?;
+        let mut workers: SockMap<&mut MapData> =
+            SockMap::try_from(map).map_err(|error| KernelError::Map("WORKERS", error))?;
+        workers.set(number as u32, socket, 0).map_err(|error| KernelError::Map("WORKERS", error))
+    }
+
+    /// Steers media ports to the workers, in this network namespace, until `self` is dropped.
+    pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
+        let namespace = File::open("/proc/self/ns/net")?;
+        let program = self.ebpf.program_mut("steer").ok_or(KernelError::Missing("steer"))?;
+        let program: &mut SkLookup = program.try_into().map_err(|error| KernelError::Program("steer", error))?;
+        program.load().map_err(|error| KernelError::Program("steer", error))?;
+        program.attach(namespace).map(drop).map_err(KernelError::Steer)
+    }
+
+    /// Frames that the XDP program left to the stack, by reason.
+    pub(crate) fn reasons(&self) -> Result<[u64; Reason::COUNT], KernelError> {
+        let map = self.ebpf.map("REASONS").ok_or(KernelError::Missing("REASONS"))?;
+        let reasons: PerCpuArray<_, u64> =
+            PerCpuArray::try_from(map).map_err(|error| KernelError::Map("REASONS", error))?;
+        let mut sums = [0; Reason::COUNT];
+        for (reason, sum) in sums.iter_mut().enumerate() {
+            let values = reasons.get(&(reason as u32), 0).map_err(|error| KernelError::Map("REASONS", error))?;
+            *sum = values.iter().sum();
+        }
+        Ok(sums)
+    }
+}

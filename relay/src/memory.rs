@@ -1,0 +1,103 @@
+//! Memory that lies outside Rust's heap: shared with the kernel program, or anonymous where there is none.
+#![expect(unsafe_code, reason = "the one place where mapped memory becomes a slice")]
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use flow::counters::CountersCell;
+use flow::{HopCell, Slot};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+/// Types of which zeroed memory is a valid value and that others may change at any time.
+///
+/// # Safety
+/// The type consists of words with interior mutability whose every bit pattern is valid.
+pub(crate) unsafe trait Shareable: Sync {}
+
+// SAFETY: eight words of `flow::word`, accessed whole, any value valid.
+unsafe impl Shareable for Slot {}
+// SAFETY: four such words.
+unsafe impl Shareable for HopCell {}
+// SAFETY: four such words.
+unsafe impl Shareable for CountersCell {}
+
+/// A mapped array, unmapped when dropped.
+pub(crate) struct Mapped<T> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: it owns its mapping, which is not tied to a thread, and `T` is `Sync` by `Shareable`'s bound.
+unsafe impl<T: Shareable> Send for Mapped<T> {}
+// SAFETY: only `&T` is handed out, and `T` is `Sync`.
+unsafe impl<T: Shareable> Sync for Mapped<T> {}
+
+impl<T: Shareable> Mapped<T> {
+    /// Zeroed memory of this process alone.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        let bytes = Self::bytes(len)?;
+        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        }?;
+        Self::at(start, len)
+    }
+
+    /// The values of a BPF array that was created with `BPF_F_MMAPABLE`, whose value is a `T` and which has at least `len` of them.
+    pub(crate) fn of_map(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let bytes = Self::bytes(len)?;
+        // SAFETY: a new shared mapping at an address of the kernel's choice; the kernel refuses a length beyond the map's.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, map, 0) }?;
+        Self::at(start, len)
+    }
+
+    fn bytes(len: usize) -> io::Result<usize> {
+        len.checked_mul(size_of::<T>())
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty or impossibly large table"))
+    }
+
+    fn at(start: *mut core::ffi::c_void, len: usize) -> io::Result<Self> {
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
+        Ok(Self { start, len })
+    }
+}
+
+impl<T> Deref for Mapped<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the mapping is page-aligned, `len` values long, zeroed by the kernel or written by the same types, valid in every state by
+        // `Shareable`, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and no reference into it outlives `self`.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len * size_of::<T>()) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anonymous_memory_is_zeroed_and_aligned() {
+        let slots: Mapped<Slot> = Mapped::anonymous(1000).unwrap();
+        assert_eq!(slots.len(), 1000);
+        assert!(slots.iter().all(|slot| !slot.read().is_active()));
+        assert_eq!(slots.as_ptr() as usize % 64, 0);
+    }
+
+    #[test]
+    fn an_empty_table_is_an_error() {
+        assert!(Mapped::<Slot>::anonymous(0).is_err());
+    }
+}

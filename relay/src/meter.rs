@@ -1,0 +1,57 @@
+//! What control asks the relay: how the streams are doing.
+
+use std::net::SocketAddrV4;
+use std::time::Instant;
+
+use flow::{Reason, SlotIndex};
+
+/// The path that a stream's packets take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Path {
+    /// The XDP program forwards them.
+    Fast,
+    /// A worker carries them, for this reason.
+    Slow(Reason),
+}
+
+/// A stream's state and totals since it was installed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StreamTotals {
+    /// Packets that arrived and were sent on by the XDP program.
+    pub fast_packets: u64,
+    /// Packets that arrived and were sent on by a worker.
+    pub slow_packets: u64,
+    /// Bytes of UDP payload of both.
+    pub bytes: u64,
+    /// Packets that arrived and could not be sent on.
+    pub errors: u64,
+    /// RTP packets that never arrived here (RFC 3550 A.3); negative when there were more doubles than losses.
+    pub lost: i64,
+    /// RTP packets that came out of order or twice.
+    pub late: u64,
+    /// Interarrival jitter (RFC 3550 A.8) in milliseconds; `None` when the payload's clock is not known.
+    pub jitter_ms: Option<f64>,
+    /// The synchronisation source of the last packet the daemon looked at.
+    pub ssrc: Option<u32>,
+    /// Where the party really sends from: learned, or else signalled.
+    pub peer: Option<SocketAddrV4>,
+    /// Whether a packet confirmed the peer.
+    pub confirmed: bool,
+    /// When the last packet was seen, to the second.
+    pub last_packet: Option<Instant>,
+    /// The path of the next packet.
+    pub path: Path,
+}
+
+impl StreamTotals {
+    /// Packets on both paths.
+    pub const fn packets(&self) -> u64 {
+        self.fast_packets + self.slow_packets
+    }
+}
+
+/// Tells the totals of streams.
+pub trait Meter {
+    /// The totals of the stream in a slot, if there is one.
+    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals>;
+}

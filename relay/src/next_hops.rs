@@ -1,0 +1,160 @@
+//! The next-hop table: numbers for destinations, and the requests that have them resolved.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::{io, mem};
+
+use flow::{HopCell, HopId};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::memory::Mapped;
+use crate::resolver::Event;
+
+/// How many destinations there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
+pub(crate) const HOPS: usize = 1 << 16;
+
+/// The next hops of all destinations in use. Numbers are shared by the slots that go the same way.
+pub(crate) struct NextHops {
+    cells: Mapped<HopCell>,
+    state: Mutex<State>,
+    wake: OwnedFd,
+}
+
+#[derive(Default)]
+struct State {
+    ids: HashMap<Ipv4Addr, Entry>,
+    free: Vec<HopId>,
+    used: usize,
+    requests: Vec<Event>,
+}
+
+struct Entry {
+    id: HopId,
+    slots: usize,
+}
+
+impl NextHops {
+    /// An empty table on this memory.
+    pub(crate) fn new(cells: Mapped<HopCell>) -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { cells, state: Mutex::default(), wake })
+    }
+
+    /// The number of a destination, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
+    pub(crate) fn acquire(&self, dest: Ipv4Addr) -> HopId {
+        let mut state = self.lock();
+        if let Some(entry) = state.ids.get_mut(&dest) {
+            entry.slots += 1;
+            return entry.id;
+        }
+        let id = match state.free.pop() {
+            Some(id) => id,
+            // Number zero is `NONE`.
+            None if state.used + 1 < self.cells.len() => {
+                state.used += 1;
+                HopId(state.used as u16)
+            }
+            None => return HopId::NONE,
+        };
+        state.ids.insert(dest, Entry { id, slots: 1 });
+        state.requests.push(Event::Want { dest, id });
+        drop(state);
+        self.wake();
+        id
+    }
+
+    /// One slot less for a destination.
+    pub(crate) fn release(&self, dest: Ipv4Addr) {
+        let mut state = self.lock();
+        let Some(entry) = state.ids.get_mut(&dest) else { return };
+        entry.slots -= 1;
+        if entry.slots > 0 {
+            return;
+        }
+        state.ids.remove(&dest);
+        state.requests.push(Event::Forget { dest });
+        drop(state);
+        self.wake();
+    }
+
+    /// The resolver has written a number off: only now may another destination have it, or its slots would send to the old one's MAC.
+    pub(crate) fn free(&self, id: HopId) {
+        self.lock().free.push(id);
+    }
+
+    /// Whether the next hop is resolved.
+    pub(crate) fn is_resolved(&self, id: HopId) -> bool {
+        self.cells.get(usize::from(id.0)).is_some_and(|cell| cell.read().is_some())
+    }
+
+    /// The entry of a number, for the resolver alone to write.
+    pub(crate) fn cell(&self, id: HopId) -> Option<&HopCell> {
+        self.cells.get(usize::from(id.0))
+    }
+
+    /// The requests since the last call, in order.
+    pub(crate) fn take_requests(&self) -> Vec<Event> {
+        let mut buffer = [0; 8];
+        // An empty counter is what an idle table has; the requests themselves are under the lock.
+        let _already_empty = rustix::io::read(&self.wake, &mut buffer);
+        mem::take(&mut self.lock().requests)
+    }
+
+    /// Becomes readable when there are requests.
+    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Has the resolver look up from its sleep.
+    pub(crate) fn wake(&self) {
+        // A full counter wakes as well.
+        let _already_awake = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is whole after every statement above; a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+    const TWO: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+    fn next_hops(len: usize) -> NextHops {
+        NextHops::new(Mapped::anonymous(len).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn slots_of_one_destination_share_a_number() {
+        let hops = next_hops(8);
+        let id = hops.acquire(ONE);
+        assert_ne!(id, HopId::NONE);
+        assert_eq!(hops.acquire(ONE), id);
+        assert_ne!(hops.acquire(TWO), id);
+        assert_eq!(hops.take_requests().len(), 2);
+    }
+
+    #[test]
+    fn a_number_is_free_again_when_its_last_slot_is_gone_and_it_is_written_off() {
+        let hops = next_hops(2);
+        let id = hops.acquire(ONE);
+        hops.acquire(ONE);
+        hops.release(ONE);
+        assert_eq!(hops.acquire(TWO), HopId::NONE, "the table is full");
+        hops.release(ONE);
+        assert_eq!(hops.acquire(TWO), HopId::NONE, "the resolver has not written it off");
+        hops.free(id);
+        assert_eq!(hops.acquire(TWO), id);
+        let requests = hops.take_requests();
+        assert_eq!(
+            requests,
+            [Event::Want { dest: ONE, id }, Event::Forget { dest: ONE }, Event::Want { dest: TWO, id }]
+        );
+    }
+}

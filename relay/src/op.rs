@@ -1,0 +1,52 @@
+//! What control tells the relay: which streams there shall be.
+
+use std::net::SocketAddrV4;
+
+use flow::SlotIndex;
+
+/// Which of a media's two streams.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Component {
+    /// The media itself.
+    Rtp,
+    /// Its control protocol (RFC 3550 6).
+    Rtcp,
+}
+
+/// How the peer of a stream is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Learning {
+    /// The signalled address is the peer: nothing is learned, and the first packet is already forwarded by the fast path.
+    Off,
+    /// The first packet's sender is the peer, whatever was signalled.
+    #[default]
+    Immediate,
+}
+
+/// One stream of one leg: what arrives at one local port, and where it goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamSpec {
+    /// RTP or RTCP.
+    pub component: Component,
+    /// The local address and port that the leg's party sends to.
+    pub local: SocketAddrV4,
+    /// The party's own address as signalled; packets are expected from there, and packets for the party go there until one was learned.
+    pub peer: Option<SocketAddrV4>,
+    /// Whether and how the peer is learned from packets.
+    pub learning: Learning,
+    /// The slot of the other leg's stream: its peer gets what arrives here, from its local address.
+    pub other: Option<SlotIndex>,
+    /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).
+    pub tos: Option<u8>,
+    /// Clock rate of the payload in kHz, for jitter; 0 when unknown.
+    pub clock_khz: u16,
+}
+
+/// One change of the flow table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FlowOp {
+    /// There shall be this stream, instead of whatever was there.
+    Install(SlotIndex, StreamSpec),
+    /// There shall be none.
+    Remove(SlotIndex),
+}

@@ -1,0 +1,163 @@
+//! Local ports, in pairs of an even one for RTP and the next for RTCP (RFC 3550 11).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use flow::SlotIndex;
+
+use crate::interface::InterfaceId;
+
+/// How long a released port rests before a new call gets it, so that no late packet of the old call is heard in the new one. Jitter buffers
+/// and retransmission of a BYE both end well within this time.
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(3);
+
+/// The two ports of one media of one leg.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortPair {
+    /// The interface whose ports these are.
+    pub interface: InterfaceId,
+    /// The even port, for RTP.
+    pub rtp_port: u16,
+    /// The slot of the even port; the next slot is that of the odd one.
+    pub rtp_slot: SlotIndex,
+}
+
+impl PortPair {
+    /// The odd port, for RTCP.
+    pub const fn rtcp_port(self) -> u16 {
+        self.rtp_port + 1
+    }
+
+    /// The slot of the odd port.
+    pub const fn rtcp_slot(self) -> SlotIndex {
+        SlotIndex(self.rtp_slot.0 + 1)
+    }
+}
+
+/// Every pair of the interface is in use or at rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("Ran out of ports")]
+pub struct Exhausted;
+
+/// A port range that holds no pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the port range {first}-{last} holds no even port followed by an odd one: raise port-max")]
+pub struct NoPair {
+    first: u16,
+    last: u16,
+}
+
+/// The ports of all interfaces.
+#[derive(Debug)]
+pub struct Ports {
+    first: u16,
+    /// Slots per interface.
+    slots: u32,
+    pools: Vec<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    /// Free even ports. The lowest goes first: the slots in use stay together, on few pages.
+    free: BinaryHeap<Reverse<u16>>,
+    resting: VecDeque<(Instant, u16)>,
+    used: usize,
+}
+
+impl Ports {
+    /// The ports `first..=last` of so many interfaces.
+    ///
+    /// # Errors
+    /// When the range holds not even one pair.
+    pub fn new(interfaces: usize, first: u16, last: u16) -> Result<Self, NoPair> {
+        let pairs: BinaryHeap<_> = (first..last).filter(|port| port.is_multiple_of(2)).map(Reverse).collect();
+        if pairs.is_empty() {
+            return Err(NoPair { first, last });
+        }
+        let pool = |_| Pool { free: pairs.clone(), resting: VecDeque::new(), used: 0 };
+        Ok(Self { first, slots: u32::from(last - first) + 1, pools: (0..interfaces).map(pool).collect() })
+    }
+
+    /// Takes a pair of an interface's ports.
+    ///
+    /// # Errors
+    /// When none is free.
+    pub fn allocate(&mut self, interface: InterfaceId, now: Instant) -> Result<PortPair, Exhausted> {
+        let pool = self.pools.get_mut(interface.0).ok_or(Exhausted)?;
+        while let Some((_, port)) = pool.resting.pop_front_if(|(since, _)| now.duration_since(*since) >= QUARANTINE) {
+            pool.free.push(Reverse(port));
+        }
+        let Reverse(port) = pool.free.pop().ok_or(Exhausted)?;
+        pool.used += 1;
+        let slot = interface.0 as u32 * self.slots + u32::from(port - self.first);
+        Ok(PortPair { interface, rtp_port: port, rtp_slot: SlotIndex(slot) })
+    }
+
+    /// Gives a pair back.
+    pub fn release(&mut self, pair: PortPair, now: Instant) {
+        if let Some(pool) = self.pools.get_mut(pair.interface.0) {
+            pool.used -= 1;
+            pool.resting.push_back((now, pair.rtp_port));
+        }
+    }
+
+    /// How many pairs of all interfaces are in use.
+    pub fn used(&self) -> usize {
+        self.pools.iter().map(|pool| pool.used).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONLY: InterfaceId = InterfaceId(0);
+
+    #[test]
+    fn pairs_are_even_then_odd_and_the_lowest_comes_first() {
+        let mut ports = Ports::new(1, 30001, 30010).unwrap();
+        let pair = ports.allocate(ONLY, Instant::now()).unwrap();
+        assert_eq!((pair.rtp_port, pair.rtcp_port()), (30002, 30003));
+        assert_eq!((pair.rtp_slot, pair.rtcp_slot()), (SlotIndex(1), SlotIndex(2)));
+    }
+
+    #[test]
+    fn a_range_gives_all_its_pairs_and_no_more() {
+        let mut ports = Ports::new(1, 30000, 30005).unwrap();
+        let now = Instant::now();
+        let taken: Vec<_> = std::iter::from_fn(|| ports.allocate(ONLY, now).ok()).map(|pair| pair.rtp_port).collect();
+        assert_eq!(taken, [30000, 30002, 30004]);
+        assert_eq!(ports.allocate(ONLY, now), Err(Exhausted));
+    }
+
+    #[test]
+    fn a_lone_even_port_at_the_end_of_the_range_is_no_pair() {
+        let mut ports = Ports::new(1, 30000, 30002).unwrap();
+        let now = Instant::now();
+        assert_eq!(ports.allocate(ONLY, now).unwrap().rtp_port, 30000);
+        assert_eq!(ports.allocate(ONLY, now), Err(Exhausted));
+        assert!(Ports::new(1, 30001, 30002).is_err());
+    }
+
+    #[test]
+    fn a_released_pair_rests_before_it_is_used_again() {
+        let mut ports = Ports::new(1, 30000, 30001).unwrap();
+        let now = Instant::now();
+        let pair = ports.allocate(ONLY, now).unwrap();
+        ports.release(pair, now);
+        assert_eq!(ports.allocate(ONLY, now + QUARANTINE / 2), Err(Exhausted));
+        assert_eq!(ports.allocate(ONLY, now + QUARANTINE), Ok(pair));
+    }
+
+    #[test]
+    fn interfaces_do_not_share_ports_or_slots() {
+        let mut ports = Ports::new(2, 30000, 30001).unwrap();
+        let now = Instant::now();
+        let one = ports.allocate(InterfaceId(0), now).unwrap();
+        let two = ports.allocate(InterfaceId(1), now).unwrap();
+        assert_eq!(one.rtp_port, two.rtp_port);
+        assert_ne!(one.rtp_slot, two.rtp_slot);
+        assert_eq!(ports.used(), 2);
+    }
+}

@@ -1,0 +1,232 @@
+//! The relay as a whole: what `control` starts, programs, reads and stops.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use flow::local::LocalsError;
+use flow::{Addr4, Locals, Reason, SlotIndex};
+
+use crate::carry::{Carrier, Reasons};
+use crate::engine::Engine;
+use crate::interface::Interfaces;
+use crate::kernel::{Kernel, KernelError, XdpMode};
+use crate::memory::Mapped;
+use crate::meter::{Meter, StreamTotals};
+use crate::netlink::{self, Device};
+use crate::next_hops::{HOPS, NextHops};
+use crate::op::FlowOp;
+use crate::permit;
+use crate::table::FlowTable;
+use crate::watcher::Watcher;
+use crate::worker::Worker;
+
+/// What the relay is started with.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// The local media addresses.
+    pub interfaces: Interfaces,
+    /// The first media port.
+    pub port_min: u16,
+    /// The last media port.
+    pub port_max: u16,
+    /// Which paths.
+    pub engine: Engine,
+    /// How XDP is attached.
+    pub xdp_mode: XdpMode,
+    /// How many threads carry the slow path.
+    pub workers: usize,
+}
+
+/// Why the relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An interface's address is not on this host.
+    #[error("interface \"{name}\": this host has no address {addr}; `ip address` lists what it has")]
+    NoSuchAddress {
+        /// The interface.
+        name: String,
+        /// Its address.
+        addr: Ipv4Addr,
+    },
+    /// The addresses or ports cannot be represented.
+    #[error("more than {max} local addresses, or a port range that ends before it begins", max = Locals::MAX)]
+    Locals,
+    /// Two interfaces have one address.
+    #[error("two interfaces have the address {0}: their ports would be the same ones")]
+    SharedAddress(Ipv4Addr),
+    /// XDP was asked for by name and an address is on a device without a link.
+    #[error("interface \"{0}\" is on the loopback device, which has no XDP: choose engine = \"uring\"")]
+    Loopback(String),
+    /// BPF.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// io_uring or a socket.
+    #[error("worker {0} cannot start: {text}", text = permit::explain_ring(.1))]
+    Worker(usize, #[source] io::Error),
+    /// The routing tables.
+    #[error("the kernel's routing tables cannot be read: {0}")]
+    Netlink(#[source] io::Error),
+}
+
+impl From<LocalsError> for StartError {
+    fn from(_: LocalsError) -> Self {
+        Self::Locals
+    }
+}
+
+/// The running relay. Dropping it stops it and leaves nothing behind.
+pub struct Relay {
+    // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
+    kernel: Kernel,
+    workers: Vec<Worker>,
+    _watcher: Option<Watcher>,
+    table: Arc<FlowTable>,
+    reasons: Arc<Reasons>,
+    engine: Engine,
+    why: String,
+}
+
+impl Relay {
+    /// Starts the relay: tables, programs, workers, next hops.
+    ///
+    /// # Errors
+    /// When something that was asked for cannot be had.
+    pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
+        let devices = devices(&config.interfaces)?;
+        let addrs: Vec<Addr4> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
+        let workers = config.workers.clamp(1, usize::from(u16::MAX));
+        let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
+        let slots = addrs.len() * (usize::from(config.port_max - config.port_min) + 1);
+        let mut kernel = Kernel::load(&locals, slots, HOPS, workers)?;
+        let (engine, why) = attach(&mut kernel, config, &devices)?;
+        let table = Arc::new(FlowTable::new(
+            kernel.map_slots()?,
+            Mapped::anonymous(slots).map_err(KernelError::Memory)?,
+            NextHops::new(kernel.map_hops()?).map_err(KernelError::Memory)?,
+            engine == Engine::Xdp,
+        ));
+        let reasons = Arc::new(Reasons::default());
+        let locals = Arc::new(locals);
+        let workers = (0..workers)
+            .map(|number| {
+                let carrier =
+                    Carrier { table: Arc::clone(&table), locals: Arc::clone(&locals), reasons: Arc::clone(&reasons) };
+                let worker = Worker::start(number, carrier).map_err(|error| StartError::Worker(number, error))?;
+                kernel.set_worker(number, worker.receiver())?;
+                Ok(worker)
+            })
+            .collect::<Result<_, StartError>>()?;
+        // Only now: a datagram that is steered finds its worker.
+        kernel.steer()?;
+        let watcher = if engine == Engine::Xdp {
+            let mut ports = HashMap::new();
+            for (port, device) in distinct(&devices).enumerate() {
+                kernel.set_device(port as u16, device.index)?;
+                ports.insert(device.index, port as u16);
+            }
+            Some(Watcher::start(Arc::clone(&table), ports).map_err(StartError::Netlink)?)
+        } else {
+            None
+        };
+        Ok(Self { kernel, workers, _watcher: watcher, table, reasons, engine, why })
+    }
+
+    /// The engine that runs: never [`Engine::Auto`].
+    pub const fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Why it is this engine, for the log.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Makes the flow table as control wants it.
+    pub fn apply(&self, ops: &[FlowOp], now: Instant) {
+        self.table.apply(ops, now);
+    }
+
+    /// Once a second: folds the counters before they can wrap.
+    pub fn sweep(&mut self, now: Instant) {
+        self.table.sweep(now);
+        for worker in &mut self.workers {
+            match worker.new_drops() {
+                Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
+                Err(error) => tracing::debug!(%error, "a worker's drops cannot be read"),
+            }
+        }
+    }
+
+    /// Packets that the XDP program left to the stack, by reason.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn passed(&self) -> Result<Vec<(Reason, u64)>, KernelError> {
+        let counts = self.kernel.reasons()?;
+        Ok(Reason::ALL.into_iter().zip(counts).collect())
+    }
+
+    /// Packets that the workers lost, by reason.
+    pub fn dropped(&self) -> Vec<(Reason, u64)> {
+        Reason::ALL.into_iter().zip(self.reasons.read()).collect()
+    }
+}
+
+impl Meter for Relay {
+    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
+        self.table.totals(slot)
+    }
+}
+
+/// The device of each interface, in order.
+fn devices(interfaces: &Interfaces) -> Result<Vec<Device>, StartError> {
+    let addresses = netlink::addresses().map_err(StartError::Netlink)?;
+    let mut devices = Vec::new();
+    for (position, interface) in interfaces.iter().enumerate() {
+        if interfaces.iter().take(position).any(|other| other.addr == interface.addr) {
+            return Err(StartError::SharedAddress(interface.addr));
+        }
+        let device = addresses
+            .get(&interface.addr)
+            .ok_or_else(|| StartError::NoSuchAddress { name: interface.name.clone(), addr: interface.addr })?;
+        devices.push(device.clone());
+    }
+    Ok(devices)
+}
+
+fn distinct(devices: &[Device]) -> impl Iterator<Item = &Device> {
+    devices
+        .iter()
+        .enumerate()
+        .filter(|(position, device)| !devices.iter().take(*position).any(|other| other == *device))
+        .map(|(_, device)| device)
+}
+
+/// Attaches XDP where it is wanted; tells the engine that runs, and why.
+fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Result<(Engine, String), StartError> {
+    if config.engine == Engine::Uring {
+        return Ok((Engine::Uring, "as configured".to_owned()));
+    }
+    let attached = config.interfaces.iter().zip(devices).find(|(_, device)| device.is_loopback).map_or_else(
+        || {
+            distinct(devices)
+                .try_for_each(|device| Ok(kernel.attach_xdp(&device.name, device.index, config.xdp_mode)?))
+        },
+        |(interface, _)| Err(StartError::Loopback(interface.name.clone())),
+    );
+    match (attached, config.engine) {
+        (Ok(()), _) => {
+            let names: Vec<_> = distinct(devices).map(|device| device.name.as_str()).collect();
+            Ok((Engine::Xdp, format!("attached to {} in {:?} mode", names.join(", "), config.xdp_mode)))
+        }
+        (Err(error), Engine::Auto) => {
+            // What was attached before the failure must not forward while the daemon says that there is no fast path.
+            kernel.detach_xdp()?;
+            Ok((Engine::Uring, error.to_string()))
+        }
+        (Err(error), Engine::Xdp | Engine::Uring) => Err(error),
+    }
+}

@@ -1,0 +1,332 @@
+//! The io_uring of one worker: receives datagrams into a ring of buffers and sends each on from the buffer it came in.
+//!
+//! The contract of a turn, in order: submit what is queued and wait; take every completion; give back each buffer that is done; arm the
+//! receive again if it has ended, whatever ended it. A buffer is in one of three places: with the kernel to receive into, in a departure
+//! that the kernel has not completed, or in the hands of [`Ring::turn`]; it leaves the last two only by going back to the first.
+#![expect(unsafe_code, reason = "the ring's memory is shared with the kernel")]
+
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use flow::compose::OUTGOING_LEN;
+use flow::{Addr4, Be16, Endpoint4, SlotIndex};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use zerocopy::IntoBytes as _;
+
+use crate::carry::Departure;
+
+/// Datagrams that can be on their way through one worker at once. A power of two; 20 ms of 50,000 packets a second.
+pub(crate) const BUFFERS: u16 = 1024;
+/// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
+const BUFFER_LEN: usize = 2048;
+/// The sender's address, as the kernel writes it.
+const NAME_LEN: usize = size_of::<libc::sockaddr_in>();
+/// One control message with the address that the datagram was for.
+const CONTROL_LEN: usize = 32;
+/// Where the payload begins. The headers of a departure fit before it, over what was read already.
+const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
+
+const _: () = assert!(PAYLOAD >= OUTGOING_LEN && BUFFERS.is_power_of_two());
+const _: () = assert!(CONTROL_LEN == size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in>());
+
+const RECEIVE: u64 = u64::MAX;
+const GROUP: u16 = 0;
+const RECEIVER: Fixed = Fixed(0);
+const SENDER: Fixed = Fixed(1);
+
+/// Where what happens on the ring is decided.
+pub(crate) trait Handler {
+    /// A datagram; returns how it leaves, if it does.
+    fn arrived(&mut self, source: Endpoint4, local: Endpoint4, payload: &[u8]) -> Option<Departure>;
+    /// A datagram that was longer than a buffer.
+    fn oversized(&mut self);
+    /// The kernel refused to send a departure.
+    fn refused(&mut self, slot: SlotIndex, error: &io::Error);
+}
+
+/// A ring with its sockets and buffers.
+pub(crate) struct Ring {
+    uring: IoUring,
+    memory: Memory,
+    /// What a receive asks for: only the lengths matter.
+    request: Box<libc::msghdr>,
+    departures: Box<[Message]>,
+    armed: bool,
+}
+
+impl Ring {
+    /// A ring that receives from one socket and sends by the other. It belongs to the thread that makes it.
+    ///
+    /// # Errors
+    /// When the kernel has no io_uring, forbids it, or is older than 6.1.
+    pub(crate) fn new(receiver: &OwnedFd, sender: &OwnedFd) -> io::Result<Self> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            // A departure and an arrival for every buffer, and some to spare: an overflow would end the receive.
+            .setup_cqsize(u32::from(BUFFERS) * 4)
+            .build(u32::from(BUFFERS))?;
+        uring.submitter().register_files(&[receiver.as_raw_fd(), sender.as_raw_fd()])?;
+        let memory = Memory::new()?;
+        // SAFETY: the entries are a page-aligned mapping of BUFFERS entries that lives until `self` is dropped, which ends all requests first.
+        unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries.as_ptr() as u64, BUFFERS, GROUP, 0) }?;
+        for buffer in 0..BUFFERS {
+            memory.give(buffer, buffer);
+        }
+        memory.publish(BUFFERS);
+        // SAFETY: a message header of zeros is an empty one.
+        let mut request: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        request.msg_namelen = NAME_LEN as u32;
+        request.msg_controllen = CONTROL_LEN;
+        let departures = (0..BUFFERS).map(|buffer| Message::new(memory.buffer(buffer))).collect();
+        Ok(Self { uring, memory, request, departures, armed: false })
+    }
+
+    /// Submits, waits for completions or the time-out, and handles what there is.
+    ///
+    /// # Errors
+    /// When the ring itself fails.
+    pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
+        if !self.armed {
+            self.arm()?;
+        }
+        let timeout = Timespec::from(timeout);
+        match self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
+            Ok(_) => {}
+            Err(error) => match error.raw_os_error() {
+                // Time-out, a signal, or completions that want to be taken first: all are turns like any other.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY) => {}
+                _ => return Err(error),
+            },
+        }
+        let mut given = 0;
+        while let Some(entry) = self.complete() {
+            if entry.user_data() == RECEIVE {
+                given += self.received(&entry, given, handler)?;
+            } else {
+                let (buffer, slot) = departure_of(entry.user_data());
+                if entry.result() < 0 {
+                    handler.refused(slot, &io::Error::from_raw_os_error(-entry.result()));
+                }
+                self.memory.give(buffer, given);
+                given += 1;
+            }
+        }
+        self.memory.publish(given);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<cqueue::Entry> {
+        self.uring.completion().next()
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let receive = opcode::RecvMsgMulti::new(RECEIVER, &raw const *self.request, GROUP).build().user_data(RECEIVE);
+        self.push(&receive)?;
+        self.armed = true;
+        Ok(())
+    }
+
+    fn push(&mut self, entry: &io_uring::squeue::Entry) -> io::Result<()> {
+        loop {
+            // SAFETY: what the entry points to - the request, a message of `departures`, the buffers - is on the heap or mapped, and lives until
+            // `self` is dropped, which ends all requests first.
+            let pushed = unsafe { self.uring.submission().push(entry) };
+            if pushed.is_ok() {
+                return Ok(());
+            }
+            self.uring.submit()?;
+        }
+    }
+
+    /// Handles one completion of the receive; returns how many buffers were given back.
+    fn received(&mut self, entry: &cqueue::Entry, given: u16, handler: &mut impl Handler) -> io::Result<u16> {
+        if !cqueue::more(entry.flags()) {
+            // It has ended: out of buffers, an error of the socket, or the kernel's own reasons. The next turn arms it again.
+            self.armed = false;
+        }
+        let Some(buffer) = cqueue::buffer_select(entry.flags()) else {
+            if entry.result() < 0 && entry.result() != -libc::ENOBUFS {
+                tracing::debug!(error = %io::Error::from_raw_os_error(-entry.result()), "a receive ended");
+            }
+            return Ok(0);
+        };
+        if let Some(message) = self.handle(buffer, entry.result(), handler) {
+            self.push(&message)?;
+            return Ok(0);
+        }
+        self.memory.give(buffer, given);
+        Ok(1)
+    }
+
+    /// Has a received datagram handled; returns the departure to submit from the same buffer.
+    fn handle(&mut self, buffer: u16, result: i32, handler: &mut impl Handler) -> Option<io_uring::squeue::Entry> {
+        let filled = usize::try_from(result).ok()?.min(BUFFER_LEN);
+        let bytes = self.memory.bytes(buffer);
+        let (departure, payload_len) = {
+            let message = RecvMsgOut::parse(bytes.get(..filled)?, &self.request).ok()?;
+            if message.is_payload_truncated() {
+                handler.oversized();
+                return None;
+            }
+            let source = endpoint(message.name_data())?;
+            let local = endpoint(message.control_data().get(size_of::<libc::cmsghdr>()..)?)?;
+            let payload = message.payload_data();
+            (handler.arrived(source, local, payload)?, payload.len())
+        };
+        let start = PAYLOAD - OUTGOING_LEN;
+        bytes.get_mut(start..PAYLOAD)?.copy_from_slice(departure.headers.as_bytes());
+        let message = self.departures.get_mut(usize::from(buffer))?;
+        message.address(departure.to, OUTGOING_LEN + payload_len);
+        // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
+        let send = opcode::SendMsg::new(SENDER, &raw const message.header).flags(libc::MSG_DONTWAIT as u32).build();
+        Some(send.user_data(departure_data(buffer, departure.slot)))
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // The kernel must have let go of the buffers before they are unmapped.
+        let cancelled = self.uring.submitter().register_sync_cancel(None, CancelBuilder::any());
+        if let Err(error) =
+            cancelled.or_else(|error| if error.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(error) })
+        {
+            tracing::error!(%error, "requests of the ring could not be cancelled; their memory is kept");
+            self.memory.leak();
+        }
+    }
+}
+
+fn departure_data(buffer: u16, slot: SlotIndex) -> u64 {
+    u64::from(slot.0) << 16 | u64::from(buffer)
+}
+
+fn departure_of(data: u64) -> (u16, SlotIndex) {
+    (data as u16, SlotIndex((data >> 16) as u32))
+}
+
+/// The endpoint in a `sockaddr_in`.
+fn endpoint(bytes: &[u8]) -> Option<Endpoint4> {
+    let port = bytes.get(offset_of!(libc::sockaddr_in, sin_port)..)?.first_chunk()?;
+    let addr = bytes.get(offset_of!(libc::sockaddr_in, sin_addr)..)?.first_chunk()?;
+    Some(Endpoint4 { addr: Addr4::from_raw(u32::from_ne_bytes(*addr)), port: Be16::new(u16::from_be_bytes(*port)) })
+}
+
+/// The message of a departure: one for each buffer, for the pointers in it must stay.
+struct Message {
+    header: libc::msghdr,
+    name: Box<libc::sockaddr_in>,
+    vector: Box<libc::iovec>,
+}
+
+// SAFETY: the pointers are to the message's own boxes and to the ring's buffers, both of which move with the ring.
+unsafe impl Send for Message {}
+
+impl Message {
+    fn new(buffer: NonNull<u8>) -> Self {
+        // SAFETY: zeros are a valid address and an empty message header.
+        let (name, mut header): (Box<libc::sockaddr_in>, libc::msghdr) =
+            unsafe { (Box::new(std::mem::zeroed()), std::mem::zeroed()) };
+        let mut name = name;
+        name.sin_family = libc::AF_INET as u16;
+        // SAFETY: the offset is within the buffer.
+        let start = unsafe { buffer.add(PAYLOAD - OUTGOING_LEN) };
+        let mut vector = Box::new(libc::iovec { iov_base: start.as_ptr().cast(), iov_len: 0 });
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = NAME_LEN as u32;
+        header.msg_iov = &raw mut *vector;
+        header.msg_iovlen = 1;
+        Self { header, name, vector }
+    }
+
+    fn address(&mut self, to: Endpoint4, len: usize) {
+        self.name.sin_addr.s_addr = u32::from_ne_bytes(std::net::Ipv4Addr::from(to.addr).octets());
+        self.vector.iov_len = len;
+    }
+}
+
+/// The buffers, and the ring of entries by which they are given to the kernel.
+struct Memory {
+    entries: NonNull<BufRingEntry>,
+    buffers: NonNull<u8>,
+    leaked: bool,
+}
+
+// SAFETY: the mappings are its own and not tied to a thread.
+unsafe impl Send for Memory {}
+
+const ENTRIES_BYTES: usize = BUFFERS as usize * size_of::<BufRingEntry>();
+const BUFFERS_BYTES: usize = BUFFERS as usize * BUFFER_LEN;
+
+impl Memory {
+    fn new() -> io::Result<Self> {
+        let map = |bytes| -> io::Result<NonNull<u8>> {
+            // SAFETY: a new private mapping at an address of the kernel's choice touches nothing that exists.
+            let start = unsafe {
+                mmap_anonymous(
+                    std::ptr::null_mut(),
+                    bytes,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    MapFlags::PRIVATE | MapFlags::POPULATE,
+                )
+            }?;
+            NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
+        };
+        Ok(Self { entries: map(ENTRIES_BYTES)?.cast(), buffers: map(BUFFERS_BYTES)?, leaked: false })
+    }
+
+    fn buffer(&self, buffer: u16) -> NonNull<u8> {
+        // SAFETY: buffer numbers come from the kernel or from 0..BUFFERS and are reduced to that range, so the offset is within the mapping.
+        unsafe { self.buffers.add(usize::from(buffer % BUFFERS) * BUFFER_LEN) }
+    }
+
+    /// A buffer that the kernel has filled. Its number came with a completion, so it is in nobody else's hands until it is given back.
+    fn bytes(&mut self, buffer: u16) -> &mut [u8] {
+        // SAFETY: the buffer is within the mapping and, by the rule above, not with the kernel; `&mut self` keeps others off.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer(buffer).as_ptr(), BUFFER_LEN) }
+    }
+
+    fn tail(&self) -> &AtomicU16 {
+        // SAFETY: the tail lies within the first entry, is aligned to 2 and is written by this process only; the kernel reads it.
+        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) }
+    }
+
+    /// Writes a buffer into the ring, `ahead` places beyond the tail. The kernel has it after [`Memory::publish`].
+    fn give(&self, buffer: u16, ahead: u16) {
+        let place = self.tail().load(Ordering::Relaxed).wrapping_add(ahead) & (BUFFERS - 1);
+        // SAFETY: the place is within the ring, and beyond the tail the kernel does not look.
+        let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(place)) };
+        entry.set_addr(self.buffer(buffer).as_ptr() as u64);
+        entry.set_len(BUFFER_LEN as u32);
+        entry.set_bid(buffer);
+    }
+
+    fn publish(&self, given: u16) {
+        let tail = self.tail();
+        tail.store(tail.load(Ordering::Relaxed).wrapping_add(given), Ordering::Release);
+    }
+
+    /// Leaves the memory mapped for ever.
+    fn leak(&mut self) {
+        self.leaked = true;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.leaked {
+            return;
+        }
+        // SAFETY: the mappings are ours and of these lengths; the ring has ended all requests before its memory is dropped.
+        let unmapped = unsafe {
+            munmap(self.entries.as_ptr().cast(), ENTRIES_BYTES).and(munmap(self.buffers.as_ptr().cast(), BUFFERS_BYTES))
+        };
+        debug_assert!(unmapped.is_ok());
+    }
+}

@@ -1,0 +1,60 @@
+//! The workers' sockets: one that receives for all media ports, one that sends with headers of its own.
+#![expect(unsafe_code, reason = "socket options that no wrapper has")]
+
+use std::io;
+use std::mem::size_of_val;
+use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
+
+/// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
+const RECEIVE_BUFFER: libc::c_int = 32 << 20;
+/// Departures of a whole turn of the ring at once.
+const SEND_BUFFER: libc::c_int = 8 << 20;
+
+/// The socket that the steering program assigns datagrams to.
+///
+/// It is bound to loopback, where nobody outside can reach it directly: its own port is not a media port.
+pub(crate) fn receiver() -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    // Which of all media ports a datagram was for (Linux 2.6.29).
+    set(&socket, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, 1)?;
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
+    Ok(socket)
+}
+
+/// The socket that sends whole IP packets (raw(7), `IP_HDRINCL`).
+pub(crate) fn sender() -> io::Result<OwnedFd> {
+    // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
+    let raw: Option<Protocol> = Some(ipproto::RAW);
+    let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, raw)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
+    Ok(socket)
+}
+
+/// How many datagrams the socket has lost because its buffer was full.
+pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
+    // `SK_MEMINFO_DROPS` is the ninth of the counters (linux/sock_diag.h).
+    let mut counters = [0u32; 9];
+    let mut len = size_of_val(&counters) as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `len` bytes to the array, which is that long.
+    let done =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, counters.as_mut_ptr().cast(), &raw mut len) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(counters[8]) }
+}
+
+/// A buffer beyond the system's limit where the process may (`CAP_NET_ADMIN`), or else as large as the limit allows.
+fn set_buffer(socket: &OwnedFd, forced: libc::c_int, ordinary: libc::c_int, bytes: libc::c_int) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, forced, bytes).or_else(|_| set(socket, libc::SOL_SOCKET, ordinary, bytes))
+}
+
+fn set(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`, which is that long.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,178 @@
+use super::*;
+
+const A: SlotIndex = SlotIndex(0);
+const B: SlotIndex = SlotIndex(2);
+
+fn table() -> FlowTable {
+    let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
+    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, true)
+}
+
+fn addr(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}
+
+fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
+    StreamSpec {
+        component: Component::Rtp,
+        local: addr(local),
+        peer: peer.map(addr),
+        learning: Learning::Immediate,
+        other: Some(other),
+        tos: None,
+        clock_khz: 8,
+    }
+}
+
+/// A call whose two parties were signalled.
+fn call() -> FlowTable {
+    let table = table();
+    let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    table
+}
+
+fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 8];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(ssrc.to_be_bytes());
+    packet.resize(172, 0xd5);
+    packet
+}
+
+fn learn(table: &FlowTable, index: SlotIndex, source: &str, payload: &[u8]) -> Result<Rule, Reason> {
+    table.learn(index, addr(source).into(), payload, Instant::now())
+}
+
+#[test]
+fn no_slot_is_active_before_its_first_packet() {
+    let table = call();
+    assert!(!table.slot(A).unwrap().read().is_active());
+    assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::NotLearned));
+}
+
+#[test]
+fn the_first_packet_is_sent_on_and_makes_its_slot_active() {
+    let table = call();
+    let rule = learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
+    assert_eq!(rule.from(), addr("198.51.100.1:30002").into());
+    let programmed = table.slot(A).unwrap().read();
+    assert!(programmed.is_active());
+    assert_eq!(programmed.peer(), addr("192.0.2.10:4000").into());
+    assert!(!table.slot(B).unwrap().read().is_active(), "the other side has not been heard");
+}
+
+#[test]
+fn a_peer_behind_a_nat_is_learned_and_gets_what_the_other_side_sends() {
+    let table = call();
+    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
+    let rule = learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    assert_eq!(rule.to(), addr("203.0.113.7:1024").into());
+    assert_eq!(table.slot(B).unwrap().read().to(), addr("203.0.113.7:1024").into());
+}
+
+#[test]
+fn once_the_peer_is_learned_others_are_strangers() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    assert_eq!(learn(&table, A, "192.0.2.66:4000", &rtp(2, 7)), Err(Reason::Stranger));
+    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.10:4000").into());
+}
+
+#[test]
+fn noise_from_elsewhere_teaches_nothing() {
+    let table = call();
+    for noise in [&b""[..], b"x", &[0; 20], &[0x80, 8], &[0x16; 40]] {
+        assert_eq!(learn(&table, A, "203.0.113.66:9", noise), Err(Reason::NotMedia));
+    }
+    assert!(!table.totals(A).unwrap().confirmed);
+}
+
+#[test]
+fn trusted_signalling_is_active_before_the_first_packet_and_strangers_stay_strangers() {
+    let table = call();
+    let trusted = StreamSpec { learning: Learning::Off, ..spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B) };
+    table.apply(&[FlowOp::Install(A, trusted)], Instant::now());
+    assert!(table.slot(A).unwrap().read().is_active());
+    assert_eq!(learn(&table, A, "192.0.2.66:4000", &rtp(2, 7)), Err(Reason::Stranger));
+}
+
+#[test]
+fn a_packet_before_the_other_side_is_known_has_nowhere_to_go_but_teaches() {
+    let table = table();
+    let b = spec("198.51.100.1:30002", None, A);
+    table.apply(&[FlowOp::Install(A, spec("192.0.2.1:30000", None, B)), FlowOp::Install(B, b.clone())], Instant::now());
+    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::NoDestination));
+    assert_eq!(table.totals(A).unwrap().errors, 1);
+    assert!(!table.slot(A).unwrap().read().is_active());
+    table.apply(&[FlowOp::Install(B, StreamSpec { peer: Some(addr("198.51.100.10:6000")), ..b })], Instant::now());
+    assert!(table.slot(A).unwrap().read().is_active(), "the answer completes the stream");
+}
+
+#[test]
+fn the_same_signalling_again_keeps_what_was_learned() {
+    let table = call();
+    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
+    let again = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    table.apply(&[FlowOp::Install(A, again)], Instant::now());
+    assert_eq!(table.slot(A).unwrap().read().peer(), addr("203.0.113.7:1024").into());
+}
+
+#[test]
+fn a_new_signalled_address_is_learned_anew() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    let moved = spec("192.0.2.1:30000", Some("192.0.2.11:5000"), B);
+    table.apply(&[FlowOp::Install(A, moved)], Instant::now());
+    assert!(!table.slot(A).unwrap().read().is_active());
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    assert_eq!(table.slot(B).unwrap().read().to(), addr("192.0.2.11:5000").into());
+}
+
+#[test]
+fn a_removed_stream_forwards_nothing_and_neither_does_its_other_side() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
+    assert!(!table.slot(A).unwrap().read().is_active() && !table.slot(B).unwrap().read().is_active());
+    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)), Err(Reason::NoCall));
+    assert!(table.totals(A).is_none());
+}
+
+#[test]
+fn a_new_source_is_programmed_and_too_many_lift_the_bond() {
+    let table = call();
+    for ssrc in 1..=3 {
+        learn(&table, A, "192.0.2.10:4000", &rtp(1, ssrc)).unwrap();
+        let rule = table.slot(A).unwrap().read();
+        assert_eq!((rule.ssrc, rule.flags.has(Flags::ANY_SSRC)), (ssrc.to_be(), false));
+    }
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 4)).unwrap();
+    assert!(table.slot(A).unwrap().read().flags.has(Flags::ANY_SSRC));
+}
+
+#[test]
+fn loss_is_exact_from_the_first_packet_on() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(500, 7)).unwrap();
+    let fields = |sequence| rtp::parse(&rtp(sequence, 7)).unwrap();
+    table.carried(A).unwrap().count_rtp(172, &fields(500), || 0);
+    for sequence in [501, 502, 504] {
+        table.slot(A).unwrap().counters.count_rtp(172, &fields(sequence), || 0);
+    }
+    let totals = table.totals(A).unwrap();
+    assert_eq!((totals.slow_packets, totals.fast_packets, totals.lost, totals.late), (1, 3, 1, 0));
+    assert_eq!(totals.ssrc, Some(7));
+}
+
+#[test]
+fn next_hops_are_given_back() {
+    let table = call();
+    assert_eq!(table.hops.take_requests().len(), 2);
+    table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
+    assert_eq!(table.hops.take_requests().len(), 2);
+}

@@ -1,0 +1,115 @@
+//! The slow path's threads: each its own ring and sockets, run to completion, no queue between receiving and sending.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flow::{Endpoint4, Reason, SlotIndex};
+
+use crate::carry::{Carrier, Departure};
+use crate::ring::{Handler, Ring};
+use crate::socket;
+
+/// How long a worker that has nothing to do sleeps before it looks whether it shall stop.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// A running worker.
+pub(crate) struct Worker {
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    receiver: Arc<OwnedFd>,
+    /// Losses of the receiver's buffer that were counted.
+    drops: u32,
+}
+
+impl Worker {
+    /// Starts a worker; returns when its ring stands.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket, ring or thread.
+    pub(crate) fn start(number: usize, carrier: Carrier) -> io::Result<Self> {
+        let receiver = Arc::new(socket::receiver()?);
+        let sender = socket::sender()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, is_ready) = mpsc::channel();
+        let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
+        // The ring belongs to the thread that makes it, so its errors have to come back from there.
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            match Ring::new(&socket, &sender) {
+                Ok(ring) => {
+                    let told = ready.send(Ok(()));
+                    if told.is_ok() {
+                        run(ring, carrier, &stopped);
+                    }
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        is_ready.recv().map_err(io::Error::other)??;
+        Ok(Self { thread: Some(thread), stop, receiver, drops: 0 })
+    }
+
+    /// The socket that datagrams are steered to.
+    pub(crate) fn receiver(&self) -> &OwnedFd {
+        &self.receiver
+    }
+
+    /// Datagrams that the receive buffer had no room for, since the last call.
+    pub(crate) fn new_drops(&mut self) -> io::Result<u32> {
+        let drops = socket::drops(&self.receiver)?;
+        Ok(drops.wrapping_sub(std::mem::replace(&mut self.drops, drops)))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker had panicked");
+        }
+    }
+}
+
+fn run(mut ring: Ring, carrier: Carrier, stop: &AtomicBool) {
+    let mut work = Work { carrier, clock_ns: 0 };
+    while !stop.load(Ordering::Relaxed) {
+        if let Err(error) = ring.turn(IDLE, &mut work) {
+            // A ring that fails once is tried again; without a pause a ring that always fails would take the core.
+            tracing::error!(%error, "a worker's ring failed; trying again");
+            std::thread::sleep(IDLE);
+        }
+        work.clock_ns = 0;
+    }
+}
+
+/// One worker's packet work.
+struct Work {
+    carrier: Carrier,
+    /// The time of this turn, read when its first packet asks; 0 before. Packets of one turn have waited for one another anyway.
+    clock_ns: u64,
+}
+
+impl Handler for Work {
+    fn arrived(&mut self, source: Endpoint4, local: Endpoint4, payload: &[u8]) -> Option<Departure> {
+        if self.clock_ns == 0 {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            self.clock_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+        }
+        self.carrier.carry(source, local, payload, self.clock_ns)
+    }
+
+    fn oversized(&mut self) {
+        self.carrier.reasons.count(Reason::Truncated);
+    }
+
+    fn refused(&mut self, slot: SlotIndex, error: &io::Error) {
+        tracing::trace!(%error, slot = slot.0, "a packet could not be sent");
+        self.carrier.refused(slot);
+    }
+}

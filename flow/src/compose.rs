@@ -60,6 +60,8 @@ const _: () = assert!(OUTGOING_LEN == 28);
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
     use crate::slot::tests::path;
 

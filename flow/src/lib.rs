@@ -7,7 +7,10 @@
 //! headers (views) -> forward (parse, match, decide) -> rewrite      the fast path, on a whole frame
 //!                    rule (same slot)               -> compose      the slow path, around a received payload
 //! ```
-#![cfg_attr(not(test), no_std)]
+#![no_std]
+
+#[cfg(any(test, feature = "vectors"))]
+extern crate std;
 
 pub mod checksum;
 pub mod compose;
@@ -19,6 +22,8 @@ pub mod local;
 pub mod reason;
 pub mod rtp;
 pub mod slot;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 mod word;
 
 pub use forward::{Tables, Verdict, forward};

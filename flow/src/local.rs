@@ -136,6 +136,7 @@ impl LocalPorts {
 #[cfg(test)]
 mod tests {
     use core::net::Ipv4Addr;
+    use std::vec::Vec;
 
     use super::*;
 

@@ -172,3 +172,6 @@ impl Kernel {
         Ok(sums)
     }
 }
+
+#[cfg(test)]
+mod tests;

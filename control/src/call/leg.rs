@@ -1,0 +1,141 @@
+//! Legs and their medias.
+
+use std::time::SystemTime;
+
+use relay::{Exhausted, InterfaceId, PortPair};
+
+use super::lease::Lease;
+use super::signalled::Signalled;
+use crate::command::Options;
+
+/// The number of a leg within its call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct LegId(pub u32);
+
+/// One party of a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Leg {
+    /// The party's tag; None until it has answered.
+    pub tag: Option<Vec<u8>>,
+    /// The branch on which the party was offered the call.
+    pub via_branch: Option<Vec<u8>>,
+    /// When the leg came to be.
+    pub created: SystemTime,
+    /// The interface that the party talks to.
+    pub interface: InterfaceId,
+    /// The party it talks with.
+    pub other: Option<LegId>,
+    /// Whether a description of the party has come.
+    pub has_spoken: bool,
+    /// The party does not send from where it receives. Holds once said.
+    pub asymmetric: bool,
+    /// The party may not move once learned. Holds once said; not heeded by the relay yet.
+    pub strict_source: bool,
+    /// One per `m=` line.
+    pub medias: Vec<Media>,
+}
+
+/// One `m=` line of a leg.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Media {
+    /// The ports that the party sends to. Kept to the end of the call, also while the media is rejected.
+    pub pair: Option<PortPair>,
+    /// What the party says about it.
+    pub said: Signalled,
+    /// The clock rate in use, in kHz: that of the answer once there is one.
+    pub clock_khz: u16,
+}
+
+impl Leg {
+    pub(super) const fn new(interface: InterfaceId, created: SystemTime) -> Self {
+        Self {
+            tag: None,
+            via_branch: None,
+            created,
+            interface,
+            other: None,
+            has_spoken: false,
+            asymmetric: false,
+            strict_source: false,
+            medias: Vec::new(),
+        }
+    }
+
+    /// Takes what the party says, and tells which medias it says something new about. Lines that are gone are closed.
+    pub(super) fn hear(&mut self, said: &[Signalled], options: &Options) -> Vec<bool> {
+        self.has_spoken = true;
+        self.asymmetric |= options.asymmetric;
+        self.strict_source |= options.strict_source;
+        self.reserve(said.len());
+        for media in self.medias.iter_mut().skip(said.len()) {
+            media.said.open = false;
+        }
+        self.medias.iter_mut().zip(said).map(|(media, said)| media.hear(said)).collect()
+    }
+
+    /// Expects an answer to what the other party said. What it said that is not new has been answered.
+    pub(super) fn expect(&mut self, said: &[Signalled], is_new: &[bool]) {
+        self.reserve(said.len());
+        for ((media, said), is_new) in self.medias.iter_mut().zip(said).zip(is_new) {
+            if !self.has_spoken {
+                media.said = said.awaited();
+            } else if *is_new {
+                media.said.open = said.open;
+                media.said.has_rtcp = said.has_rtcp;
+                media.said.kind.clone_from(&said.kind);
+                media.said.protocol.clone_from(&said.protocol);
+            }
+        }
+    }
+
+    /// Makes sure that the medias have ports that shall be relayed.
+    pub(super) fn take_ports(&mut self, relayed: &[bool], lease: &mut Lease<'_>) -> Result<(), Exhausted> {
+        self.reserve(relayed.len());
+        for (media, _) in self.medias.iter_mut().zip(relayed).filter(|(_, is_relayed)| **is_relayed) {
+            if media.pair.is_none() {
+                media.pair = Some(lease.allocate(self.interface)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the leg on another interface. Its ports there are new.
+    pub(super) fn move_to(&mut self, interface: InterfaceId) {
+        if self.interface != interface {
+            self.interface = interface;
+            for media in &mut self.medias {
+                media.pair = None;
+            }
+        }
+    }
+
+    /// Sets the clock rates of an answer, which choose among those of the offer.
+    pub(super) fn set_clocks(&mut self, said: &[Signalled]) {
+        for (media, said) in self.medias.iter_mut().zip(said).filter(|(_, said)| said.clock_khz != 0) {
+            media.clock_khz = said.clock_khz;
+        }
+    }
+
+    /// Sets the clock rates of an offer where none is known: what was agreed on holds until the next answer.
+    pub(super) fn expect_clocks(&mut self, said: &[Signalled]) {
+        for (media, said) in self.medias.iter_mut().zip(said).filter(|(media, _)| media.clock_khz == 0) {
+            media.clock_khz = said.clock_khz;
+        }
+    }
+
+    fn reserve(&mut self, medias: usize) {
+        if self.medias.len() < medias {
+            self.medias.resize_with(medias, Media::default);
+        }
+    }
+}
+
+impl Media {
+    fn hear(&mut self, said: &Signalled) -> bool {
+        let is_new = self.said != *said;
+        if is_new {
+            self.said.clone_from(said);
+        }
+        is_new
+    }
+}

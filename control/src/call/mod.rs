@@ -1,0 +1,32 @@
+//! Calls: what has been signalled, and which streams the relay shall have for it.
+//!
+//! ```text
+//! Command -> Calls -> a draft of the call: legs -> medias -> ports (a lease: given back if anything fails)
+//!                  -> plan: streams desired by the draft - streams installed = FlowOps
+//!                  -> Reply
+//! ```
+//!
+//! A command is carried out on a copy of the call. Only when all of it went well does the copy replace the call, so a
+//! command that fails changes nothing. What the relay is told is never derived from a command but from the difference
+//! of two states, so a command that comes twice tells it nothing.
+
+mod account;
+mod calls;
+mod dialogue;
+mod direction;
+mod expiry;
+mod lease;
+mod leg;
+mod plan;
+mod query;
+mod refusal;
+mod settings;
+mod signalled;
+
+pub use calls::Calls;
+pub use expiry::{ExpiredCall, Timeout};
+pub use refusal::Refusal;
+pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

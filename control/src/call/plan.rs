@@ -1,0 +1,91 @@
+//! The streams that a call shall have, and what is to be done for that.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use relay::{Component, FlowOp, Interfaces, Learning, PortPair, SlotIndex, StreamSpec};
+
+use super::dialogue::Call;
+use super::leg::{Leg, Media};
+
+/// Streams by slot.
+pub(super) type Streams = BTreeMap<SlotIndex, StreamSpec>;
+
+/// The streams that the call shall have: those of every media that both parties of a dialogue want.
+pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
+    let mut streams = Streams::new();
+    for (leg, other) in call.dialogues() {
+        let Some(interface) = interfaces.get(leg.interface) else { continue };
+        let learning = if leg.asymmetric { Learning::Off } else { call.learning };
+        for (mine, pair, theirs, their_pair) in relayed(leg, other) {
+            let spec = |component, port, peer, other, clock_khz| StreamSpec {
+                component,
+                local: SocketAddrV4::new(interface.addr, port),
+                peer,
+                learning,
+                other: Some(other),
+                tos: call.tos,
+                clock_khz,
+            };
+            let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
+            let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
+            let rtp = spec(Component::Rtp, pair.rtp_port, mine.said.rtp, their_pair.rtp_slot, clock_khz);
+            streams.insert(pair.rtp_slot, rtp);
+            if has_rtcp {
+                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.said.rtcp, their_pair.rtcp_slot(), 0);
+                streams.insert(pair.rtcp_slot(), rtcp);
+            }
+        }
+    }
+    streams
+}
+
+/// The medias that both legs want and have ports for.
+fn relayed<'a>(leg: &'a Leg, other: &'a Leg) -> impl Iterator<Item = (&'a Media, PortPair, &'a Media, PortPair)> {
+    let both = leg.medias.iter().zip(&other.medias);
+    both.filter(|(mine, theirs)| mine.said.open && theirs.said.open)
+        .filter_map(|(mine, theirs)| Some((mine, mine.pair?, theirs, theirs.pair?)))
+}
+
+/// What turns the installed streams into the desired ones. What goes, goes first.
+pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
+    let gone = installed.keys().filter(|slot| !desired.contains_key(slot));
+    let new = desired.iter().filter(|(slot, spec)| installed.get(slot) != Some(spec));
+    gone.map(|slot| FlowOp::Remove(*slot)).chain(new.map(|(slot, spec)| FlowOp::Install(*slot, spec.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(port: u16) -> StreamSpec {
+        StreamSpec {
+            component: Component::Rtp,
+            local: SocketAddrV4::new([192, 0, 2, 1].into(), port),
+            peer: None,
+            learning: Learning::Immediate,
+            other: None,
+            tos: None,
+            clock_khz: 8,
+        }
+    }
+
+    #[test]
+    fn equal_states_need_nothing() {
+        let streams = Streams::from([(SlotIndex(1), stream(1)), (SlotIndex(2), stream(2))]);
+        assert_eq!(plan(&streams, &streams), []);
+    }
+
+    #[test]
+    fn only_differences_are_planned() {
+        let installed =
+            Streams::from([(SlotIndex(1), stream(1)), (SlotIndex(2), stream(2)), (SlotIndex(3), stream(3))]);
+        let desired = Streams::from([(SlotIndex(2), stream(2)), (SlotIndex(3), stream(9)), (SlotIndex(4), stream(4))]);
+        let expected = [
+            FlowOp::Remove(SlotIndex(1)),
+            FlowOp::Install(SlotIndex(3), stream(9)),
+            FlowOp::Install(SlotIndex(4), stream(4)),
+        ];
+        assert_eq!(plan(&installed, &desired), expected);
+    }
+}

@@ -1,0 +1,232 @@
+//! What `query` and `delete` tell about a call.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::time::{Instant, SystemTime};
+
+use relay::{Component, Interfaces, Meter, Path, SlotIndex, StreamTotals};
+
+use super::dialogue::Call;
+use super::leg::{Leg, Media};
+use super::plan::Streams;
+use crate::ng::{Dict, Value};
+use crate::sdp::Direction;
+
+/// Tells about calls.
+pub(super) struct Query<'a> {
+    pub interfaces: &'a Interfaces,
+    pub meter: &'a dyn Meter,
+    pub now: Instant,
+    pub wall: SystemTime,
+}
+
+/// Sums over the streams of a call.
+#[derive(Default)]
+struct Sums {
+    rtp: Sum,
+    rtcp: Sum,
+    ssrcs: BTreeMap<u32, Dict<'static>>,
+}
+
+#[derive(Default)]
+struct Sum {
+    packets: u64,
+    bytes: u64,
+    errors: u64,
+}
+
+impl Sum {
+    fn add(&mut self, totals: &StreamTotals) {
+        self.packets = self.packets.saturating_add(totals.packets());
+        self.bytes = self.bytes.saturating_add(totals.bytes);
+        self.errors = self.errors.saturating_add(totals.errors);
+    }
+
+    fn into_dict(self) -> Dict<'static> {
+        Dict::new()
+            .with("packets", Value::count(self.packets))
+            .with("bytes", Value::count(self.bytes))
+            .with("errors", Value::count(self.errors))
+    }
+}
+
+impl Query<'_> {
+    /// Everything about one call.
+    pub(super) fn describe(&self, call: &Call, installed: &Streams) -> Dict<'static> {
+        let mut sums = Sums::default();
+        let mut tags = Dict::new();
+        for leg in call.legs() {
+            let tag = leg.tag.clone().unwrap_or_default();
+            let other = leg.other.and_then(|other| call.leg(other));
+            tags.push(tag, self.leg(leg, other, installed, &mut sums));
+        }
+        let totals = Dict::new().with("RTP", sums.rtp.into_dict()).with("RTCP", sums.rtcp.into_dict());
+        let ssrcs = sums.ssrcs.into_iter().map(|(ssrc, dict)| (Cow::Owned(ssrc.to_string().into_bytes()), dict.into()));
+        Dict::new()
+            .with("created", unix(call.created))
+            .with("last signal", unix(call.last_signal))
+            .with("SSRC", ssrcs.collect::<Dict<'_>>())
+            .with("tags", tags)
+            .with("totals", totals)
+    }
+
+    fn leg(&self, leg: &Leg, other: Option<&Leg>, installed: &Streams, sums: &mut Sums) -> Dict<'static> {
+        let mut dict = Dict::new();
+        if let Some(tag) = &leg.tag {
+            dict.push(&b"tag"[..], tag.clone());
+        }
+        if let Some(branch) = &leg.via_branch {
+            dict.push(&b"via-branch"[..], branch.clone());
+        }
+        dict.push(&b"created"[..], unix(leg.created));
+        if let Some(tag) = other.and_then(|other| other.tag.as_ref()) {
+            dict.push(&b"in dialogue with"[..], tag.clone());
+        }
+        let medias = (1..).zip(&leg.medias).map(|(index, media)| self.media(index, leg, media, installed, sums));
+        dict.with("medias", Value::List(medias.collect()))
+    }
+
+    fn media(&self, index: i64, leg: &Leg, media: &Media, installed: &Streams, sums: &mut Sums) -> Value<'static> {
+        let mut streams = Vec::new();
+        if let Some(pair) = media.pair {
+            for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot(), Component::Rtcp)] {
+                if let Some(spec) = installed.get(&slot) {
+                    let peer = match component {
+                        Component::Rtp => media.said.rtp,
+                        Component::Rtcp => media.said.rtcp,
+                    };
+                    streams.push(self.stream(slot, component, spec.local, peer, leg, sums).into());
+                }
+            }
+        }
+        let mut flags = Vec::new();
+        if media.pair.is_some() {
+            flags.push(Value::from("initialized"));
+        }
+        if media.said.open {
+            let (sends, receives) = match media.said.direction {
+                Direction::SendRecv => (true, true),
+                Direction::SendOnly => (true, false),
+                Direction::RecvOnly => (false, true),
+                Direction::Inactive => (false, false),
+            };
+            // From the party's view, as in its description.
+            flags.extend(sends.then_some(Value::from("send")));
+            flags.extend((receives && !media.said.held).then_some(Value::from("recv")));
+        }
+        flags.extend(leg.asymmetric.then_some(Value::from("asymmetric")));
+        flags.extend(leg.strict_source.then_some(Value::from("strict source")));
+        Dict::new()
+            .with("index", index)
+            .with("type", media.said.kind.clone())
+            .with("protocol", media.said.protocol.clone())
+            .with("streams", Value::List(streams))
+            .with("flags", Value::List(flags))
+            .into()
+    }
+
+    fn stream(
+        &self,
+        slot: SlotIndex,
+        component: Component,
+        local: SocketAddrV4,
+        signalled: Option<SocketAddrV4>,
+        leg: &Leg,
+        sums: &mut Sums,
+    ) -> Dict<'static> {
+        let totals = self.meter.totals(slot);
+        let peer = totals.as_ref().and_then(|totals| totals.peer).or(signalled);
+        let mut dict = Dict::new()
+            .with("local port", i64::from(local.port()))
+            .with("local address", local.ip().to_string())
+            .with("family", "IPv4");
+        if let Some(interface) = self.interfaces.get(leg.interface) {
+            dict.push(&b"interface"[..], interface.name.clone());
+        }
+        if let Some(peer) = peer {
+            dict.push(&b"endpoint"[..], endpoint(peer));
+        }
+        if let Some(signalled) = signalled {
+            dict.push(&b"advertised endpoint"[..], endpoint(signalled));
+        }
+        let last = totals.as_ref().and_then(|totals| totals.last_packet);
+        // Without a packet the time counts from the beginning, as monitoring scripts expect.
+        dict.push(&b"last packet"[..], last.map_or_else(|| unix(leg.created), |last| self.unix_of(last)));
+        let mut flags = vec![Value::from(match component {
+            Component::Rtp => "RTP",
+            Component::Rtcp => "RTCP",
+        })];
+        flags.extend(peer.map(|_| Value::from("filled")));
+        let mut sum = Sum::default();
+        if let Some(totals) = &totals {
+            flags.extend(totals.confirmed.then_some(Value::from("confirmed")));
+            flags.extend((totals.path == Path::Fast).then_some(Value::from("kernelized")));
+            sum.add(totals);
+            match component {
+                Component::Rtp => {
+                    sums.rtp.add(totals);
+                    if let Some(ssrc) = totals.ssrc {
+                        dict.push(&b"SSRC"[..], i64::from(ssrc));
+                        sums.ssrcs.insert(ssrc, quality(totals));
+                    }
+                }
+                Component::Rtcp => sums.rtcp.add(totals),
+            }
+        }
+        dict.push(&b"flags"[..], Value::List(flags));
+        dict.push(&b"stats"[..], sum.into_dict());
+        if let Some(totals) = &totals {
+            path(&mut dict, totals);
+        }
+        dict
+    }
+
+    fn unix_of(&self, instant: Instant) -> i64 {
+        let ago = self.now.saturating_duration_since(instant);
+        self.wall.checked_sub(ago).map_or(0, unix)
+    }
+}
+
+/// Which way a stream's packets go, why, and how they fare: what no other relay tells.
+fn path(dict: &mut Dict<'_>, totals: &StreamTotals) {
+    match totals.path {
+        Path::Fast => dict.push(&b"path"[..], "fast"),
+        Path::Slow(reason) => {
+            dict.push(&b"path"[..], "slow");
+            dict.push(&b"reason"[..], reason.name());
+        }
+    }
+    dict.push(&b"fast packets"[..], Value::count(totals.fast_packets));
+    dict.push(&b"slow packets"[..], Value::count(totals.slow_packets));
+    dict.push(&b"lost"[..], totals.lost);
+    dict.push(&b"out of order"[..], Value::count(totals.late));
+    if let Some(jitter) = totals.jitter_ms {
+        dict.push(&b"jitter us"[..], microseconds(jitter));
+    }
+}
+
+fn quality(totals: &StreamTotals) -> Dict<'static> {
+    let mut dict = Dict::new().with("packets", Value::count(totals.packets())).with("lost", totals.lost);
+    if let Some(jitter) = totals.jitter_ms {
+        dict.push(&b"jitter us"[..], microseconds(jitter));
+    }
+    dict
+}
+
+/// Whole microseconds, because bencode has no fractions. What is out of range saturates.
+fn microseconds(milliseconds: f64) -> i64 {
+    (milliseconds * 1000.0).round() as i64
+}
+
+fn endpoint(endpoint: SocketAddrV4) -> Dict<'static> {
+    Dict::new()
+        .with("family", "IPv4")
+        .with("address", endpoint.ip().to_string())
+        .with("port", i64::from(endpoint.port()))
+}
+
+/// Whole seconds since 1970.
+fn unix(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,86 @@
+//! Random commands: whatever a proxy says, the relay has what the calls want, and every port belongs to a call.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_media() -> impl Strategy<Value = String> {
+    let port = prop_oneof![1 => Just(0_u16), 4 => prop::sample::select(vec![4000_u16, 4002, 65535])];
+    let kind = prop::sample::select(vec![
+        "audio {} RTP/AVP 8 0",
+        "audio {} RTP/AVP 96\r\na=rtpmap:96 opus/48000/2",
+        "video {} RTP/SAVP 31\r\na=rtcp-mux",
+        "image {} udptl t38",
+        "message {} TCP/MSRP *",
+        "audio {} RTP/AVP 8\r\nc=IN IP4 0.0.0.0",
+        "audio {} RTP/AVP 8\r\na=inactive",
+        "audio {} RTP/AVP 8\r\nc=IN IP6 2001:db8::1",
+    ]);
+    (kind, port).prop_map(|(kind, port)| kind.replace("{}", &port.to_string()))
+}
+
+fn any_sdp() -> impl Strategy<Value = String> {
+    let address = prop::sample::select(vec!["192.0.2.10", "198.51.100.10", "0.0.0.0"]);
+    let good = (address, vec(any_media(), 1..4))
+        .prop_map(|(address, medias)| session(address, &medias.iter().map(String::as_str).collect::<Vec<_>>()));
+    prop_oneof![9 => good, 1 => Just("v=0\r\n".to_owned())]
+}
+
+fn any_options() -> impl Strategy<Value = Options> {
+    let name = || prop::option::of(prop::sample::select(vec!["pbx", "gateway", "internal", "nowhere"]));
+    (name(), name(), any::<[bool; 3]>(), prop::option::of(any::<u8>())).prop_map(|(from, to, flags, tos)| Options {
+        from_interface: from.map(Into::into),
+        to_interface: to.map(Into::into),
+        asymmetric: flags[0],
+        sip_source_address: flags[1],
+        received_from: flags[2].then(|| "203.0.113.9".parse().unwrap()),
+        tos,
+        ..Options::default()
+    })
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let tag = || prop::sample::select(vec!["a", "b", "c", "d"]);
+    let command = prop_oneof![
+        6 => (tag(), prop::option::of(tag()), any_sdp(), any_options())
+            .prop_map(|(from, to, sdp, options)| offer_with(from, to, &sdp, options)),
+        6 => (tag(), tag(), any_sdp(), any_options())
+            .prop_map(|(from, to, sdp, options)| answer_with(from, to, &sdp, options)),
+        1 => (prop::option::of(tag()), prop::option::of(tag())).prop_map(|(from, to)| delete(from, to)),
+        1 => Just(Command::Query { call_id: Vec::new() }),
+        1 => Just(Command::List { limit: 2 }),
+    ];
+    (command, prop::sample::select(vec!["one", "two", "three"])).prop_map(|(command, name)| named(command, name))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn calls_and_relay_agree_after_any_commands(
+        steps in vec((any_command(), 0..3_u64), 1..40),
+        last_port in prop::sample::select(vec![30003, 30011, 30099]),
+        max_sessions in prop::option::of(1..3_usize),
+    ) {
+        let mut rig = Rig::with(Settings { max_sessions, ..Settings::default() }, last_port);
+        for (command, seconds) in steps {
+            rig.wait(seconds);
+            // Rig::run compares all states after each command.
+            let (reply, ops) = rig.run(command.clone());
+            match reply {
+                Reply::Error(_) | Reply::Warning(_) => prop_assert_eq!(ops, []),
+                Reply::Ok(_) if matches!(command, Command::Offer(_) | Command::Answer(_)) => {
+                    let again = rig.run(command.clone());
+                    prop_assert_eq!((again.0, again.1), (reply, vec![]), "twice is once: {:?}", command);
+                }
+                Reply::Ok(_) | Reply::Pong | Reply::LoadLimit(_) => {}
+            }
+        }
+        for name in ["one", "two", "three"] {
+            rig.run(named(delete(None, None), name));
+        }
+        prop_assert!(rig.calls.is_empty() && rig.installed.is_empty());
+        prop_assert_eq!(rig.calls.ports().used(), 0);
+    }
+}

@@ -1,0 +1,44 @@
+//! What an offer or an answer says besides who and what.
+
+use std::net::IpAddr;
+
+use relay::Learning;
+
+/// What to do about `a=rtcp` lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RtcpForm {
+    /// Keep the form that they have.
+    #[default]
+    Keep,
+    /// With address, and in every section.
+    Full,
+    /// None.
+    Remove,
+}
+
+/// What an offer or an answer says besides who and what.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Where the SIP message came from.
+    pub received_from: Option<IpAddr>,
+    /// The party's media comes from where its signalling came from, whatever its description says.
+    pub sip_source_address: bool,
+    /// The name of the interface for the party whose description this is.
+    pub from_interface: Option<Vec<u8>>,
+    /// The name of the interface for the party that gets the description.
+    pub to_interface: Option<Vec<u8>>,
+    /// How the call's peers are learned, from now on.
+    pub learning: Option<Learning>,
+    /// The party sends from elsewhere than where it receives: do not learn its address.
+    pub asymmetric: bool,
+    /// Once learned, drop what comes from elsewhere.
+    pub strict_source: bool,
+    /// Also write our address into the `o=` line.
+    pub replace_origin: bool,
+    /// Also replace `0.0.0.0` in `c=` lines.
+    pub replace_zero_address: bool,
+    /// What to do about `a=rtcp`.
+    pub rtcp: RtcpForm,
+    /// Type of service of the call's packets, from now on.
+    pub tos: Option<u8>,
+}

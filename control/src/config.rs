@@ -1,0 +1,331 @@
+//! The configuration: a TOML file, flags that override it, and what is meant where neither says anything.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use relay::{Engine, Interface, Interfaces, Learning, RelayConfig, XdpMode};
+use serde::Deserialize;
+
+use crate::call;
+use crate::listen::SocketFile;
+
+/// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
+const DEFAULT_NG: &str = "127.0.0.1:2223";
+
+/// What can be configured, each as a key of the file and as a flag. `None` is "not said".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Options {
+    /// A local media address, NAME/ADDRESS or NAME/ADDRESS!ADVERTISED; give one for each. The first is the default.
+    #[arg(long, value_name = "NAME/ADDRESS")]
+    pub interface: Option<Vec<String>>,
+    /// The first media port [default: 30000]
+    #[arg(long, value_name = "PORT")]
+    pub port_min: Option<u16>,
+    /// The last media port [default: 40000]
+    #[arg(long, value_name = "PORT")]
+    pub port_max: Option<u16>,
+    /// Which path carries media: auto, xdp or uring [default: auto]
+    #[arg(long)]
+    pub engine: Option<String>,
+    /// How XDP is attached: native or generic [default: native]
+    #[arg(long, value_name = "MODE")]
+    pub xdp_mode: Option<String>,
+    /// Threads of the slow path [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// NG over UDP; give one for each address [default: 127.0.0.1:2223]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_ng: Option<Vec<SocketAddr>>,
+    /// NG over a unix stream socket, without cookies, as OpenSIPS speaks it
+    #[arg(long, value_name = "PATH")]
+    pub listen_ng_unix: Option<PathBuf>,
+    /// NG over a unix datagram socket, with cookies
+    #[arg(long, value_name = "PATH")]
+    pub listen_ng_unixgram: Option<PathBuf>,
+    /// Permissions of the unix sockets [default: 0660]
+    #[arg(long, value_name = "OCTAL")]
+    pub unix_mode: Option<String>,
+    /// Owner of the unix sockets: a name or a number
+    #[arg(long, value_name = "USER")]
+    pub unix_owner: Option<String>,
+    /// Group of the unix sockets: a name or a number
+    #[arg(long, value_name = "GROUP")]
+    pub unix_group: Option<String>,
+    /// Seconds without media after which a call is ended [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// The same for a call on hold [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    pub silent_timeout: Option<u64>,
+    /// The same for a call that nobody has answered [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    pub offer_timeout: Option<u64>,
+    /// Type of service of all media, 0 to 255 [default: left as it is]
+    #[arg(long)]
+    pub tos: Option<u8>,
+    /// How the sender of a stream is found: immediate or off [default: immediate]
+    #[arg(long, value_name = "MODE")]
+    pub endpoint_learning: Option<String>,
+    /// How many calls there may be at once [default: as many as there are ports]
+    #[arg(long, value_name = "N")]
+    pub max_sessions: Option<usize>,
+    /// What is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How it is logged: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
+/// Everything decided.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For the data plane.
+    pub relay: RelayConfig,
+    /// For the calls.
+    pub calls: call::Settings,
+    /// UDP addresses of NG.
+    pub listen_ng: Vec<SocketAddr>,
+    /// The stream socket of NG.
+    pub listen_ng_unix: Option<SocketFile>,
+    /// The datagram socket of NG.
+    pub listen_ng_unixgram: Option<SocketFile>,
+    /// What is logged.
+    pub log_level: tracing::Level,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+impl Options {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds what is no option; with the line.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the configuration {} is not valid", path.display()))
+    }
+
+    /// These options, and the other's where these say nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            interface: self.interface.or(other.interface),
+            port_min: self.port_min.or(other.port_min),
+            port_max: self.port_max.or(other.port_max),
+            engine: self.engine.or(other.engine),
+            xdp_mode: self.xdp_mode.or(other.xdp_mode),
+            workers: self.workers.or(other.workers),
+            listen_ng: self.listen_ng.or(other.listen_ng),
+            listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
+            listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
+            unix_mode: self.unix_mode.or(other.unix_mode),
+            unix_owner: self.unix_owner.or(other.unix_owner),
+            unix_group: self.unix_group.or(other.unix_group),
+            timeout: self.timeout.or(other.timeout),
+            silent_timeout: self.silent_timeout.or(other.silent_timeout),
+            offer_timeout: self.offer_timeout.or(other.offer_timeout),
+            tos: self.tos.or(other.tos),
+            endpoint_learning: self.endpoint_learning.or(other.endpoint_learning),
+            max_sessions: self.max_sessions.or(other.max_sessions),
+            log_level: self.log_level.or(other.log_level),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// When something that was said makes no sense; with the key.
+    pub fn resolve(self) -> anyhow::Result<Config> {
+        let interfaces: Vec<Interface> =
+            self.interface.clone().unwrap_or_default().iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let defaults = call::Settings::default();
+        let (port_min, port_max) = (self.port_min.unwrap_or(30000), self.port_max.unwrap_or(40000));
+        if port_min < 1024 || port_min >= port_max {
+            bail!("port-min {port_min} and port-max {port_max} are no range: want 1024 <= port-min < port-max");
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = self.workers.unwrap_or(cores);
+        if workers == 0 {
+            bail!("workers = 0: the slow path needs at least one");
+        }
+        let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
+        Ok(Config {
+            relay: RelayConfig {
+                interfaces: Interfaces::new(interfaces)?,
+                port_min,
+                port_max,
+                engine: self.engine.as_deref().map_or(Ok(Engine::default()), str::parse).context("engine")?,
+                xdp_mode: word(
+                    "xdp-mode",
+                    self.xdp_mode.as_deref(),
+                    &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
+                )?,
+                workers,
+            },
+            calls: call::Settings {
+                tos: self.tos,
+                learning: word(
+                    "endpoint-learning",
+                    self.endpoint_learning.as_deref(),
+                    &[("immediate", Learning::Immediate), ("off", Learning::Off)],
+                )?,
+                timeout: seconds(self.timeout, defaults.timeout),
+                silent_timeout: seconds(self.silent_timeout, defaults.silent_timeout),
+                offer_timeout: seconds(self.offer_timeout, defaults.offer_timeout),
+                max_sessions: self.max_sessions,
+            },
+            listen_ng: match self.listen_ng.clone() {
+                Some(listen) => listen,
+                None => vec![DEFAULT_NG.parse()?],
+            },
+            listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
+            listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
+            log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
+            log_format: word(
+                "log-format",
+                self.log_format.as_deref(),
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            )?,
+        })
+    }
+
+    fn socket_file(&self, path: Option<&Path>) -> anyhow::Result<Option<SocketFile>> {
+        let Some(path) = path else { return Ok(None) };
+        let mode = self.unix_mode.as_deref().unwrap_or("0660");
+        let mode = u32::from_str_radix(mode, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o777)
+            .with_context(|| format!("unix-mode \"{mode}\" is no octal number like 0660"))?;
+        let id = |key, list, name: &Option<String>| match name.as_deref() {
+            Some(name) => id_of(key, list, name).map(Some),
+            None => Ok(None),
+        };
+        Ok(Some(SocketFile {
+            path: path.to_owned(),
+            mode,
+            owner: id("unix-owner", "/etc/passwd", &self.unix_owner)?,
+            group: id("unix-group", "/etc/group", &self.unix_group)?,
+        }))
+    }
+}
+
+/// The value that a word stands for; the first of the list when none was said.
+fn word<T: Copy>(key: &str, said: Option<&str>, words: &[(&str, T)]) -> anyhow::Result<T> {
+    let names = || words.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+    let found = match said {
+        Some(said) => words.iter().find(|(name, _)| *name == said),
+        None => words.first(),
+    };
+    found
+        .map(|(_, value)| *value)
+        .with_context(|| format!("{key} = \"{}\": choose {}", said.unwrap_or_default(), names()))
+}
+
+/// A user's or group's number, by number or by name in the system's list.
+fn id_of(key: &str, list: &str, name: &str) -> anyhow::Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let text = std::fs::read_to_string(list).with_context(|| format!("{list} cannot be read"))?;
+    text.lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find_map(|fields| match fields.as_slice() {
+            [found, _, id, ..] if *found == name => id.parse().ok(),
+            _ => None,
+        })
+        .with_context(|| format!("{key} = \"{name}\": {list} has no such name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Options {
+        toml::from_str(text).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        format!("{:#}", options(text).resolve().unwrap_err())
+    }
+
+    const MINIMAL: &str = "interface = [\"pbx/192.0.2.1\"]\n";
+
+    #[test]
+    fn one_interface_is_all_that_must_be_said() {
+        let config = options(MINIMAL).resolve().unwrap();
+        assert_eq!((config.relay.port_min, config.relay.port_max), (30000, 40000));
+        assert_eq!(config.listen_ng, [DEFAULT_NG.parse().unwrap()]);
+        assert_eq!(config.relay.engine, Engine::Auto);
+        assert_eq!(config.calls, call::Settings::default());
+    }
+
+    #[test]
+    fn flags_override_the_file() {
+        let merged = options("port-max = 50000\n").or(options(&format!("{MINIMAL}port-max = 45000\ntos = 184\n")));
+        let config = merged.resolve().unwrap();
+        assert_eq!((config.relay.port_max, config.calls.tos), (50000, Some(184)));
+    }
+
+    #[test]
+    fn the_example_configuration_is_valid_and_names_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/intertrunk.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        options(&text).resolve().unwrap();
+        // Every key is there, commented out where the default is meant, and what is commented out is valid too.
+        let all: String =
+            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).map(|line| format!("{line}\n")).collect();
+        let complete = options(&all);
+        assert_eq!(complete.clone().or(Options::default()), complete);
+        let debug = format!("{complete:?}");
+        assert!(!debug.contains("None"), "{debug}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = toml::from_str::<Options>("inteface = []\n").unwrap_err().to_string();
+        assert!(error.contains("inteface") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_an_error_with_the_key() {
+        assert!(error("").contains("no interface is configured"));
+        for (text, key) in [
+            ("port-min = 40001", "port-min"),
+            ("port-min = 80", "port-min"),
+            ("engine = \"dpdk\"", "dpdk"),
+            ("xdp-mode = \"fast\"", "xdp-mode"),
+            ("workers = 0", "workers"),
+            ("endpoint-learning = \"psychic\"", "endpoint-learning"),
+            ("log-format = \"xml\"", "log-format"),
+            ("log-level = \"loud\"", "log-level"),
+            ("listen-ng-unix = \"/tmp/x\"\nunix-mode = \"rw\"", "unix-mode"),
+            ("listen-ng-unix = \"/tmp/x\"\nunix-owner = \"nobody-of-that-name\"", "unix-owner"),
+        ] {
+            let error = error(&format!("{MINIMAL}{text}\n"));
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn owners_are_found_by_name_and_by_number() {
+        let config =
+            options(&format!("{MINIMAL}listen-ng-unix = \"/tmp/x\"\nunix-owner = \"root\"\nunix-group = \"17\"\n"));
+        let file = config.resolve().unwrap().listen_ng_unix.unwrap();
+        assert_eq!((file.owner, file.group, file.mode), (Some(0), Some(17), 0o660));
+    }
+}

@@ -1,0 +1,80 @@
+//! The daemon: the pure calls and the running relay, joined.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use relay::Relay;
+
+use crate::call::Calls;
+use crate::ng::{Exchange, Frame};
+
+/// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
+pub struct Daemon(Mutex<State>);
+
+struct State {
+    calls: Calls,
+    exchange: Exchange,
+    relay: Relay,
+}
+
+impl Daemon {
+    /// A daemon without calls.
+    pub fn new(calls: Calls, relay: Relay, now: Instant) -> Self {
+        Self(Mutex::new(State { calls, exchange: Exchange::new(now), relay }))
+    }
+
+    /// The reply to an NG datagram; what it asked for has been done when this returns.
+    pub fn datagram(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (now, mut state) = (Instant::now(), self.lock());
+        let State { calls, exchange, relay } = &mut *state;
+        let (reply, ops) = exchange.datagram(bytes, calls, now, SystemTime::now(), relay)?;
+        relay.apply(&ops, now);
+        Some(reply)
+    }
+
+    /// The reply to an NG message of a stream.
+    pub fn message(&self, frame: &Frame<'_>) -> Vec<u8> {
+        let (now, mut state) = (Instant::now(), self.lock());
+        let State { calls, exchange, relay } = &mut *state;
+        let (reply, ops) = exchange.message(frame, calls, now, SystemTime::now(), relay);
+        relay.apply(&ops, now);
+        reply
+    }
+
+    /// Once a second: counters are folded, and calls that have died are ended.
+    pub fn tick(&self) {
+        let (now, mut state) = (Instant::now(), self.lock());
+        let State { calls, relay, .. } = &mut *state;
+        relay.sweep(now);
+        let (expired, ops) = calls.expire(now, relay);
+        relay.apply(&ops, now);
+        drop(state);
+        for call in expired {
+            tracing::warn!(call_id = %String::from_utf8_lossy(&call.call_id), idle = ?call.idle, "call timed out: {}", call.timeout);
+        }
+    }
+
+    /// How many calls there are.
+    pub fn calls(&self) -> usize {
+        self.lock().calls.len()
+    }
+
+    /// The counts of packets by reason, for the log: left to the stack by XDP, and lost by the workers.
+    pub fn reasons(&self) -> (String, String) {
+        let state = self.lock();
+        let list = |counts: Vec<(relay::Reason, u64)>| {
+            let words: Vec<_> = counts
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| format!("{}={count}", reason.name()))
+                .collect();
+            words.join(" ")
+        };
+        (list(state.relay.passed().unwrap_or_default()), list(state.relay.dropped()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A command is carried out on a copy of its call, so a panic in one leaves the others whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

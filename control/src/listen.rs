@@ -1,0 +1,240 @@
+//! The control sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
+
+use crate::daemon::Daemon;
+use crate::ng::{Frame, MAX_MESSAGE};
+
+/// A client that says nothing for so long has gone, or never meant anything.
+const IDLE: Duration = Duration::from_secs(30);
+/// How many stream clients there may be at once: a proxy has a connection for each of its processes.
+const CLIENTS: usize = 1024;
+
+/// Where a unix socket is, and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+    /// The number of its owner, where it shall be another than the daemon.
+    pub owner: Option<u32>,
+    /// The number of its group, likewise.
+    pub group: Option<u32>,
+}
+
+impl SocketFile {
+    /// Makes way for the socket: removes one that nobody listens on any more.
+    fn clear(&self) -> anyhow::Result<()> {
+        let path = self.path.display();
+        match std::fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("the socket {path} cannot be made")),
+            Ok(file) if !file.file_type().is_socket() => {
+                bail!("{path} is in the way of the socket: it is a file of another kind")
+            }
+            Ok(_) => {}
+        }
+        // A socket whose process has ended refuses; a live one of the other type says that the types differ.
+        let refused =
+            |connected: io::Result<()>| connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        let is_dead = refused(std::os::unix::net::UnixStream::connect(&self.path).map(drop))
+            || refused(std::os::unix::net::UnixDatagram::unbound()?.connect(&self.path));
+        if !is_dead {
+            bail!("the socket {path} is in use by another process: stop it, or choose another path");
+        }
+        std::fs::remove_file(&self.path).with_context(|| format!("the old socket {path} cannot be removed"))
+    }
+
+    fn permit(&self) -> anyhow::Result<()> {
+        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(self.mode))
+            .and_then(|()| std::os::unix::fs::chown(&self.path, self.owner, self.group))
+            .with_context(|| format!("the owner and mode of {} cannot be set", self.path.display()))
+    }
+}
+
+/// A unix socket's file, removed with its owner.
+#[derive(Debug)]
+struct Bound(PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(%error, socket = %self.0.display(), "a control socket could not be removed");
+        }
+    }
+}
+
+/// NG over UDP.
+///
+/// # Errors
+/// When the address is not this host's, or its port in use.
+pub async fn udp(addr: SocketAddr) -> anyhow::Result<NgUdp> {
+    let socket = UdpSocket::bind(addr).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "NG port {addr} is in use by another program (`ss -lunp sport = :{port}` shows which): stop it, or choose another with \
+                 listen-ng",
+                port = addr.port()
+            )
+        } else {
+            anyhow::anyhow!("NG cannot listen on {addr}: {error}")
+        }
+    })?;
+    if !addr.ip().is_loopback() {
+        tracing::warn!(%addr, "NG is reachable from the network: whoever reaches it can end calls");
+    }
+    Ok(NgUdp(socket))
+}
+
+/// A bound UDP socket of NG.
+#[derive(Debug)]
+pub struct NgUdp(UdpSocket);
+
+impl NgUdp {
+    /// Serves the socket until the daemon ends.
+    pub async fn serve(self, daemon: Arc<Daemon>) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            match self.0.recv_from(&mut buffer).await {
+                Ok((len, client)) => {
+                    let reply = daemon.datagram(buffer.get(..len).unwrap_or_default());
+                    if let Some(reply) = reply
+                        && let Err(error) = self.0.send_to(&reply, client).await
+                    {
+                        tracing::warn!(%error, %client, len = reply.len(), "a reply could not be sent");
+                    }
+                }
+                // An ICMP error of an earlier reply: the client has gone.
+                Err(error) => tracing::debug!(%error, "the NG socket reports an error"),
+            }
+        }
+    }
+}
+
+/// A bound unix datagram socket of NG.
+#[derive(Debug)]
+pub struct NgUnixgram {
+    socket: UnixDatagram,
+    _file: Bound,
+}
+
+/// NG over unix datagrams.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn unixgram(file: &SocketFile) -> anyhow::Result<NgUnixgram> {
+    file.clear()?;
+    let socket = UnixDatagram::bind(&file.path).with_context(|| bind_error(&file.path))?;
+    let bound = Bound(file.path.clone());
+    file.permit()?;
+    Ok(NgUnixgram { socket, _file: bound })
+}
+
+fn bind_error(path: &Path) -> String {
+    format!("the socket {} cannot be made: does its folder exist, and may the daemon write there?", path.display())
+}
+
+impl NgUnixgram {
+    /// Serves the socket until the daemon ends.
+    pub async fn serve(self, daemon: Arc<Daemon>) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            match self.socket.recv_from(&mut buffer).await {
+                Ok((len, client)) => {
+                    let Some(path) = client.as_pathname() else {
+                        tracing::warn!("an NG client has no address to reply to: it must bind its own socket first");
+                        continue;
+                    };
+                    if let Some(reply) = daemon.datagram(buffer.get(..len).unwrap_or_default())
+                        && let Err(error) = self.socket.send_to(&reply, path).await
+                    {
+                        tracing::warn!(%error, client = %path.display(), "a reply could not be sent");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the NG socket reports an error"),
+            }
+        }
+    }
+}
+
+/// A bound unix stream socket of NG.
+#[derive(Debug)]
+pub struct NgUnix {
+    listener: UnixListener,
+    _file: Bound,
+}
+
+/// NG over unix streams, without cookies.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn unix(file: &SocketFile) -> anyhow::Result<NgUnix> {
+    file.clear()?;
+    let listener = UnixListener::bind(&file.path).with_context(|| bind_error(&file.path))?;
+    let bound = Bound(file.path.clone());
+    file.permit()?;
+    Ok(NgUnix { listener, _file: bound })
+}
+
+impl NgUnix {
+    /// Serves the socket until the daemon ends.
+    pub async fn serve(self, daemon: Arc<Daemon>) {
+        let places = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let daemon = Arc::clone(&daemon);
+                    tokio::spawn(async move {
+                        if let Err(error) = client(stream, &daemon).await {
+                            tracing::debug!(%error, "an NG client's connection ended");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: connections that end make room.
+                    tracing::warn!(%error, "an NG connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// One connection: requests one after another, each answered in one write.
+async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
+    let mut received = Vec::with_capacity(4096);
+    loop {
+        while !received.is_empty() {
+            let (reply, consumed, is_last) = match Frame::prefix(&received) {
+                Ok(Some((frame, consumed))) => (daemon.message(&frame), consumed, false),
+                Ok(None) => break,
+                // Where the next request would begin nobody knows.
+                Err(_) => (daemon.message(&Frame::without_cookie(&received)), received.len(), true),
+            };
+            stream.write_all(&reply).await?;
+            received.drain(..consumed);
+            if is_last {
+                return Ok(());
+            }
+        }
+        let read = tokio::time::timeout(IDLE, stream.read_buf(&mut received)).await;
+        match read {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! One message in, one message out.
+
+use std::time::{Instant, SystemTime};
+
+use relay::{FlowOp, Meter};
+
+use super::cookies::Cookies;
+use super::frame::Frame;
+use super::noticed::Noticed;
+use crate::call::Calls;
+use crate::command::Command;
+use crate::reply::Reply;
+
+/// What the protocol remembers from one message to the next.
+///
+/// The caller sends the reply after it has told the relay the flow operations: the party may send media at once.
+#[derive(Debug)]
+pub struct Exchange {
+    cookies: Cookies,
+    noticed: Noticed,
+}
+
+impl Exchange {
+    /// Nothing remembered yet.
+    pub fn new(now: Instant) -> Self {
+        Self { cookies: Cookies::new(now), noticed: Noticed::new() }
+    }
+
+    /// The reply to a datagram, and what the relay has to do. None for a datagram that cannot be replied to.
+    ///
+    /// A datagram whose cookie came before is a retransmission: it gets the same reply again, and nothing is done.
+    pub fn datagram(
+        &mut self,
+        bytes: &[u8],
+        calls: &mut Calls,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> Option<(Vec<u8>, Vec<FlowOp>)> {
+        let frame = Frame::datagram(bytes)?;
+        let cookie = frame.cookie.unwrap_or_default();
+        if let Some(reply) = self.cookies.find(cookie, now) {
+            return Some((reply.to_vec(), Vec::new()));
+        }
+        let (reply, ops) = self.message(&frame, calls, now, wall, meter);
+        self.cookies.keep(cookie, &reply, now);
+        Some((reply, ops))
+    }
+
+    /// The reply to a message of a stream, where nothing is sent twice.
+    pub fn message(
+        &mut self,
+        frame: &Frame<'_>,
+        calls: &mut Calls,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> (Vec<u8>, Vec<FlowOp>) {
+        let command = match frame.dictionary() {
+            Ok(dict) => Command::parse(&dict).map_err(|error| Reply::error(&error)),
+            Err(error) => Err(Reply::error(&error)),
+        };
+        let (reply, ops) = match command {
+            Ok((command, unknown)) => {
+                for word in unknown.iter().filter(|word| self.noticed.first_time(word)) {
+                    tracing::warn!("not supported, ignored from now on: {word}");
+                }
+                calls.handle(command, now, wall, meter)
+            }
+            Err(reply) => (reply, Vec::new()),
+        };
+        (frame.reply(&reply.into_dict()), ops)
+    }
+}

@@ -1,0 +1,66 @@
+//! `intertrunk serve`: from a configuration to a running daemon, and to its end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relay::{Ports, Relay};
+
+use crate::call::Calls;
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::listen;
+
+/// Runs the daemon until `stop` completes.
+///
+/// # Errors
+/// When something that is configured cannot be had.
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let now = Instant::now();
+    // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
+    let mut udp = Vec::new();
+    for addr in &config.listen_ng {
+        udp.push(listen::udp(*addr).await?);
+    }
+    let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
+    let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
+
+    let ports = Ports::new(config.relay.interfaces.iter().len(), config.relay.port_min, config.relay.port_max)?;
+    let calls = Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone());
+    let relay = Relay::start(&config.relay)?;
+    let (engine, why) = (relay.engine(), relay.why().to_owned());
+    let daemon = Arc::new(Daemon::new(calls, relay, now));
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for socket in udp {
+        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    if let Some(socket) = unix {
+        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    if let Some(socket) = unixgram {
+        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    tasks.spawn(tick(Arc::clone(&daemon)));
+    tracing::info!(%engine, why, "ready");
+
+    tokio::select! {
+        () = stop => {}
+        // No task ends by itself; one that does has panicked.
+        Some(ended) = tasks.join_next() => anyhow::bail!("a part of the daemon has ended: {ended:?}"),
+    }
+    tasks.shutdown().await;
+    let (passed, dropped) = daemon.reasons();
+    tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
+    Ok(())
+}
+
+async fn tick(daemon: Arc<Daemon>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    // A host that was suspended has missed seconds, not to be caught up with.
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        daemon.tick();
+    }
+}

@@ -1,0 +1,11 @@
+//! The rig: hosts in network namespaces, and the real programs on them.
+//!
+//! Everything that a rig starts or makes it ends and removes when it is dropped, also when a test fails in the middle.
+
+pub mod calls;
+pub mod capture;
+pub mod daemon;
+pub mod host;
+pub mod process;
+pub mod proxy;
+pub mod trunks;

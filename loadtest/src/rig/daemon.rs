@@ -1,0 +1,191 @@
+//! The relay daemon, and a client of its control protocol.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::Signal;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+
+use super::process::Process;
+use super::trunks::{Trunk, Trunks};
+
+/// Where the daemon listens for NG.
+pub const NG: &str = "127.0.0.1:2223";
+
+/// How the daemon is started.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// `auto`, `xdp` or `uring`.
+    pub engine: String,
+    /// Further arguments.
+    pub args: Vec<String>,
+}
+
+impl DaemonOptions {
+    /// With this engine and nothing special.
+    pub fn new(engine: &str) -> Self {
+        Self { engine: engine.to_owned(), args: Vec::new() }
+    }
+}
+
+/// The running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+}
+
+impl Daemon {
+    /// Starts the daemon on the relay's host, with an interface to each trunk; returns when it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; with what it said.
+    pub fn start(trunks: &Trunks, options: &DaemonOptions, folder: &Path) -> anyhow::Result<Self> {
+        let mut command = trunks.relay.command(&binary()?.to_string_lossy());
+        command.args(["serve", "--log-format", "json", "--listen-ng", NG, "--engine", &options.engine]);
+        for trunk in Trunk::ALL {
+            command.arg("--interface").arg(format!("{}/{}", trunk.name(), trunk.near()));
+        }
+        command.args(&options.args);
+        Self::start_command(command, folder)
+    }
+
+    /// Starts the daemon by a command of the caller's, which logs in JSON.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_command(command: Command, folder: &Path) -> anyhow::Result<Self> {
+        let mut process = Process::start("intertrunk", command, &folder.join("intertrunk.log"))?;
+        process.wait_for_output("\"ready\"", Duration::from_secs(20))?;
+        Ok(Self { process })
+    }
+
+    /// The engine that the daemon runs, by its own word.
+    ///
+    /// # Errors
+    /// When its log does not tell.
+    pub fn engine(&self) -> anyhow::Result<String> {
+        let ready = self.log()?.into_iter().find(|line| message(line) == Some("ready"));
+        let engine = ready.as_ref().and_then(|line| line.get("fields")?.get("engine")?.as_str());
+        Ok(engine.context("the daemon's log does not tell its engine")?.to_owned())
+    }
+
+    /// The accounts of the calls that have ended.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn ended_calls(&self) -> anyhow::Result<Vec<EndedCall>> {
+        let ended = |line: &Value| {
+            let number = |name: &str| line.get("fields")?.get(name)?.as_u64();
+            (message(line) == Some("call ended")).then_some(())?;
+            Some(EndedCall { fast_packets: number("fast_packets")?, slow_packets: number("slow_packets")? })
+        };
+        Ok(self.log()?.iter().filter_map(ended).collect())
+    }
+
+    /// The lines of the log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log(&self) -> anyhow::Result<Vec<Value>> {
+        Ok(self.process.output()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// The process.
+    pub const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Sends a signal to the daemon.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(self.process.signal(signal)?)
+    }
+}
+
+/// What the daemon logged of a call when it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedCall {
+    /// Packets that the XDP program carried.
+    pub fast_packets: u64,
+    /// Packets that the workers carried.
+    pub slow_packets: u64,
+}
+
+fn message(line: &Value) -> Option<&str> {
+    line.get("fields")?.get("message")?.as_str()
+}
+
+/// The daemon that was built together with this program.
+fn binary() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    here.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("intertrunk"))
+        .find(|path| path.is_file())
+        .context("there is no intertrunk beside this program: cargo build --package control")
+}
+
+/// A client of the daemon's NG protocol, in JSON.
+#[derive(Debug)]
+pub struct NgClient {
+    socket: UdpSocket,
+    requests: u32,
+}
+
+impl NgClient {
+    /// A client on the relay's host.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn new(trunks: &Trunks) -> anyhow::Result<Self> {
+        let socket = in_namespace(&trunks.relay, || UdpSocket::bind("127.0.0.1:0"))?;
+        socket.connect(NG.parse::<SocketAddr>()?)?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        Ok(Self { socket, requests: 0 })
+    }
+
+    /// Sends a command and returns the reply.
+    ///
+    /// # Errors
+    /// When none comes, or none that is JSON under the request's cookie.
+    pub fn request(&mut self, command: &Value) -> anyhow::Result<Value> {
+        self.requests += 1;
+        let cookie = format!("{}_{}", std::process::id(), self.requests);
+        self.socket.send(format!("{cookie} {command}").as_bytes())?;
+        let mut buffer = vec![0; 1 << 16];
+        let len = self.socket.recv(&mut buffer).context("the relay does not answer")?;
+        let reply = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default()).into_owned();
+        let Some(dictionary) = reply.strip_prefix(&format!("{cookie} ")) else {
+            bail!("not the reply to {cookie}: {reply}")
+        };
+        Ok(serde_json::from_str(dictionary)?)
+    }
+}
+
+/// Does something on a thread of its own that has entered the host's namespace: sockets made there stay there.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what is done fails.
+pub fn in_namespace<T: Send>(
+    host: &super::host::Host,
+    work: impl FnOnce() -> std::io::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let namespace = std::fs::File::open(host.path())?;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
+            work()
+        });
+        match thread.join() {
+            Ok(done) => Ok(done?),
+            Err(_) => bail!("the work in the namespace panicked"),
+        }
+    })
+}

@@ -1,0 +1,104 @@
+//! A host: a network namespace with devices.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context as _;
+
+use super::process::run;
+
+/// Makes the names of namespaces of one process differ.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A network namespace that goes with its owner.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+}
+
+impl Host {
+    /// A new host with nothing but loopback.
+    ///
+    /// # Errors
+    /// When the process may not make namespaces.
+    pub fn new(role: &str) -> anyhow::Result<Self> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("intertrunk-{}-{number}-{role}", std::process::id());
+        run(ip(["netns", "add", &name])).context("cannot make a network namespace: this needs root")?;
+        let host = Self { name };
+        host.run("ip", ["link", "set", "lo", "up"])?;
+        // Neighbour discovery of a family that is not used would only be noise in the captures.
+        host.run("sysctl", ["-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
+        Ok(host)
+    }
+
+    /// The file that stands for the namespace.
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.name)
+    }
+
+    /// A program to run on this host.
+    ///
+    /// `nsenter` and not `ip netns exec`, which hides the host's BPF file system.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path())).arg(program);
+        command
+    }
+
+    /// Runs a program on this host to its end.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run<'a>(&self, program: &str, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
+        let mut command = self.command(program);
+        command.args(args);
+        run(command)
+    }
+
+    /// Lays a cable to another host.
+    ///
+    /// # Errors
+    /// When a device cannot be made.
+    pub fn connect(&self, here: Port<'_>, other: &Self, there: Port<'_>) -> anyhow::Result<()> {
+        let cable = ["link", "add", here.device, "type", "veth", "peer", "name", there.device, "netns", &other.name];
+        self.run("ip", cable)?;
+        self.configure(here)?;
+        other.configure(there)
+    }
+
+    fn configure(&self, port: Port<'_>) -> anyhow::Result<()> {
+        let addr = format!("{}/24", port.addr);
+        self.run("ip", ["addr", "add", &addr, "dev", port.device])?;
+        self.run("ip", ["link", "set", port.device, "up"])?;
+        // Without checksums of their own the sender's packets would leave with unfinished ones. Frames that XDP sends over a veth arrive
+        // only where the receiving end runs NAPI, as it does with GRO; the sending end learns of it only when GRO is switched on while the
+        // receiving end is up, and until then redirects to it fail (xdp:xdp_redirect_err, -95).
+        self.run("ethtool", ["-K", port.device, "tx", "off", "gro", "on"])?;
+        Ok(())
+    }
+}
+
+/// One end of a cable.
+#[derive(Clone, Copy, Debug)]
+pub struct Port<'a> {
+    /// The device's name.
+    pub device: &'a str,
+    /// Its address, in a network of 24 bits.
+    pub addr: Ipv4Addr,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = run(ip(["netns", "del", &self.name])) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn ip<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new("ip");
+    command.args(args);
+    command
+}

@@ -1,0 +1,100 @@
+//! The demonstration network: two IP-PBXes and a PSTN gateway, each on a trunk of its own to the relay's host.
+
+use std::net::Ipv4Addr;
+
+use super::host::{Host, Port};
+
+/// A trunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trunk {
+    /// The first IP-PBX.
+    Pbx1,
+    /// The second IP-PBX.
+    Pbx2,
+    /// The gateway to the telephone network.
+    Gateway,
+}
+
+impl Trunk {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Pbx1, Self::Pbx2, Self::Gateway];
+
+    /// The name of the relay's interface, and of its device, on this trunk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pbx1 => "pbx1",
+            Self::Pbx2 => "pbx2",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// The address of the host at the far end (RFC 5737: for documentation, so nobody's).
+    pub const fn far(self) -> Ipv4Addr {
+        match self {
+            Self::Pbx1 => Ipv4Addr::new(192, 0, 2, 10),
+            Self::Pbx2 => Ipv4Addr::new(203, 0, 113, 10),
+            Self::Gateway => Ipv4Addr::new(198, 51, 100, 10),
+        }
+    }
+
+    /// The relay's address on this trunk.
+    pub const fn near(self) -> Ipv4Addr {
+        match self {
+            Self::Pbx1 => Ipv4Addr::new(192, 0, 2, 1),
+            Self::Pbx2 => Ipv4Addr::new(203, 0, 113, 1),
+            Self::Gateway => Ipv4Addr::new(198, 51, 100, 1),
+        }
+    }
+
+    /// A number that is reached by this trunk, as `deploy/kamailio/trunks.cfg` has it.
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::Pbx1 => "+12025550100",
+            Self::Pbx2 => "+12025550150",
+            Self::Gateway => "+12125550199",
+        }
+    }
+}
+
+/// The device of every far host.
+pub const FAR_DEVICE: &str = "eth0";
+
+/// The hosts and the cables between them.
+#[derive(Debug)]
+pub struct Trunks {
+    /// Where the relay and the proxy run.
+    pub relay: Host,
+    pbx1: Host,
+    pbx2: Host,
+    gateway: Host,
+}
+
+impl Trunks {
+    /// Makes the hosts and lays the cables.
+    ///
+    /// # Errors
+    /// When the process may not make namespaces.
+    pub fn new() -> anyhow::Result<Self> {
+        let trunks = Self {
+            relay: Host::new("relay")?,
+            pbx1: Host::new("pbx1")?,
+            pbx2: Host::new("pbx2")?,
+            gateway: Host::new("gateway")?,
+        };
+        for trunk in Trunk::ALL {
+            let near = Port { device: trunk.name(), addr: trunk.near() };
+            let far = Port { device: FAR_DEVICE, addr: trunk.far() };
+            trunks.relay.connect(near, trunks.far(trunk), far)?;
+        }
+        Ok(trunks)
+    }
+
+    /// The host at the far end of a trunk.
+    pub const fn far(&self, trunk: Trunk) -> &Host {
+        match trunk {
+            Trunk::Pbx1 => &self.pbx1,
+            Trunk::Pbx2 => &self.pbx2,
+            Trunk::Gateway => &self.gateway,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Running programs.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+/// The cargo that runs this, in the workspace's folder.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// The folder of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// Runs a program to its end, its output being this one's.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {}", name(command)))?;
+    if !status.success() {
+        bail!("{} failed ({status})", name(command));
+    }
+    Ok(())
+}
+
+fn name(command: &Command) -> String {
+    let words: Vec<_> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
+}
+
+/// Whether a program can be found.
+pub(crate) fn exists(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Administrators' programs are not in everybody's path.
+    env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into)).any(|folder| folder.join(program).is_file())
+}

@@ -1,0 +1,61 @@
+//! What developers and users type.
+
+mod command;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{cargo, run};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: the BPF toolchain, Kamailio, sipp and other programs of the tests
+    Setup {
+        /// Only report what is missing; exit status 1 when anything is
+        #[arg(long)]
+        check: bool,
+    },
+    /// Make real calls between two trunks through the relay and prove that they crossed it whole
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// `--engine auto|xdp|uring`, `--calls N`, `--seconds S`, `--route R`, `--json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Format, lints and all tests, the privileged ones included
+    Test,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup { check: true } => setup::check(),
+        Task::Setup { check: false } => setup::install(),
+        Task::Demo { args } => demo(&args),
+        Task::Test => test::test(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(args: &[String]) -> anyhow::Result<()> {
+    setup::install()?;
+    run(cargo().args(["build", "--quiet", "--release", "--package", "control", "--package", "loadtest"]))?;
+    let mut demo = cargo();
+    demo.args(["run", "--quiet", "--release", "--package", "loadtest", "--", "demo"]).args(args);
+    run(&mut demo)
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask setup`: installs what is missing, and says so.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{exists, run};
+
+/// The linker of BPF programs. Later versions want an LLVM that Debian 12 does not have.
+const BPF_LINKER: &str = "0.10.3";
+/// The library that bpf-linker loads, by the name it looks for, and where Debian's package has it.
+const LLVM: (&str, &str) = ("libLLVM-22.so", "/usr/lib/x86_64-linux-gnu/libLLVM.so.22.1");
+
+/// What one thing is needed for, and how to see whether it is there.
+struct Need {
+    what: &'static str,
+    package: &'static str,
+    is_there: fn() -> bool,
+}
+
+/// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
+/// ready-made `core` needs, and with the LLVM that bpf-linker needs.
+const PACKAGES: [Need; 11] = [
+    Need {
+        what: "the compiler of the XDP program",
+        package: "rustc-web",
+        is_there: || Path::new("/usr/bin/rustc").exists(),
+    },
+    Need { what: "its cargo", package: "cargo-web", is_there: || Path::new("/usr/bin/cargo").exists() },
+    Need {
+        what: "the library sources for it",
+        package: "rust-web-src",
+        is_there: || Path::new("/usr/lib/rustlib/src/rust/library/core").exists(),
+    },
+    Need { what: "a C compiler", package: "gcc", is_there: || exists("cc") },
+    Need {
+        what: "the C library's headers",
+        package: "libc6-dev",
+        is_there: || Path::new("/usr/include/stdio.h").exists(),
+    },
+    Need { what: "Kamailio, the SIP proxy", package: "kamailio", is_there: || exists("kamailio") },
+    Need {
+        what: "sipp, the SIP tester, and its speech",
+        package: "sip-tester",
+        is_there: || Path::new("/usr/share/sip-tester/g711a.pcap").exists(),
+    },
+    Need { what: "tcpdump, for captures at the far ends", package: "tcpdump", is_there: || exists("tcpdump") },
+    Need { what: "ip and ss, for namespaces", package: "iproute2", is_there: || exists("ip") && exists("ss") },
+    Need { what: "ethtool, for the namespaces' devices", package: "ethtool", is_there: || exists("ethtool") },
+    Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
+];
+
+/// Where the BPF tools are: the folder that the relay's build script looks in.
+fn tools() -> anyhow::Result<PathBuf> {
+    if let Some(tools) = std::env::var_os("INTERTRUNK_BPF_TOOLS") {
+        return Ok(tools.into());
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set")?;
+    Ok(Path::new(&home).join(".local/share/intertrunk/bpf"))
+}
+
+fn has_linker(tools: &Path) -> bool {
+    let version = Command::new(tools.join("bin/bpf-linker"))
+        .arg("--version")
+        .env("LD_LIBRARY_PATH", tools.join("llvm"))
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    version.is_ok_and(|version| version.trim().ends_with(BPF_LINKER))
+}
+
+fn missing_packages() -> Vec<&'static Need> {
+    PACKAGES.iter().filter(|need| !(need.is_there)()).collect()
+}
+
+/// Reports what is missing.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let tools = tools()?;
+    let mut missing = 0;
+    for need in &PACKAGES {
+        let is_there = (need.is_there)();
+        missing += u32::from(!is_there);
+        eprintln!("{} {} (package {})", if is_there { "ok     " } else { "missing" }, need.what, need.package);
+    }
+    let is_there = has_linker(&tools) && tools.join("llvm").join(LLVM.0).exists();
+    missing += u32::from(!is_there);
+    eprintln!("{} bpf-linker {BPF_LINKER} in {}", if is_there { "ok     " } else { "missing" }, tools.display());
+    if missing > 0 {
+        bail!("{missing} things are missing: cargo xtask setup installs them");
+    }
+    Ok(())
+}
+
+/// Installs what is missing.
+pub(crate) fn install() -> anyhow::Result<()> {
+    let missing = missing_packages();
+    if !missing.is_empty() {
+        for need in &missing {
+            eprintln!("setup: installing {} (package {})", need.what, need.package);
+        }
+        apt(["update"].into_iter())?;
+        apt(["install", "--yes", "--no-install-recommends"]
+            .into_iter()
+            .chain(missing.iter().map(|need| need.package)))?;
+        if missing.iter().any(|need| need.package == "kamailio") && Path::new("/run/systemd/system").exists() {
+            eprintln!(
+                "setup: the demo starts Kamailio itself; unless you want its service too: systemctl disable --now kamailio"
+            );
+        }
+        if let Some(need) = missing_packages().first() {
+            bail!("{} is still missing although the package {} is installed", need.what, need.package);
+        }
+    }
+    let tools = tools()?;
+    let llvm = tools.join("llvm");
+    std::fs::create_dir_all(&llvm).with_context(|| format!("cannot make {}", llvm.display()))?;
+    // A folder of its own that holds nothing else: bpf-linker opens the first LLVM that it finds, and Debian has older ones.
+    let link = llvm.join(LLVM.0);
+    if !link.exists() {
+        eprintln!("setup: linking Debian's LLVM for bpf-linker");
+        // A link that leads nowhere is in the way of the right one.
+        drop(std::fs::remove_file(&link));
+        symlink(LLVM.1, &link).with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    if !has_linker(&tools) {
+        eprintln!("setup: building bpf-linker {BPF_LINKER}, which takes a minute or two");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args(["install", "bpf-linker", "--locked", "--quiet", "--force", "--version", BPF_LINKER, "--root"])
+            .arg(&tools);
+        // What it is built with is its own affair, not this workspace's.
+        cargo.current_dir(&tools).env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
+        run(&mut cargo)?;
+    }
+    Ok(())
+}
+
+fn apt<'a>(args: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+    let mut apt = Command::new("apt-get");
+    // Standard output belongs to the task that needs the set-up.
+    apt.args(["-qq", "-o=Dpkg::Use-Pty=0"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::io::stderr());
+    run(&mut apt).context("setup needs root and Debian 12 (or install the packages above by hand)")
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: everything that must hold, and how much of it was really run.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{cargo, run};
+use crate::setup;
+
+/// What a run of tests came to.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Runs everything.
+pub(crate) fn test() -> anyhow::Result<()> {
+    setup::install()?;
+    step("format");
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    step("clippy");
+    run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))?;
+    step("tests");
+    // The tests of real calls start the daemon, which cargo does not know they need.
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--bins"]))?;
+    let open = count(cargo().args(["test", "--workspace", "--locked"]), &[])?;
+    step("privileged tests");
+    // One after another: they share the kernel, and measure what arrives.
+    let privileged =
+        count(cargo().args(["test", "--workspace", "--locked"]).env("RUST_TEST_THREADS", "1"), &["--ignored"])?;
+
+    eprintln!();
+    eprintln!("{} tests passed, {} failed", open.passed, open.failed);
+    eprintln!(
+        "{} privileged tests passed, {} failed, {} not run",
+        privileged.passed,
+        privileged.failed,
+        not_run(open, privileged)
+    );
+    if open.failed + privileged.failed > 0 {
+        bail!("tests failed");
+    }
+    if privileged.passed == 0 || not_run(open, privileged) > 0 {
+        bail!("privileged tests did not run: run this as root on a host that permits BPF and network namespaces");
+    }
+    Ok(())
+}
+
+/// What the first run put off and the second did not do.
+const fn not_run(open: Counts, privileged: Counts) -> u64 {
+    open.ignored.saturating_sub(privileged.passed + privileged.failed)
+}
+
+fn step(name: &str) {
+    eprintln!("== {name}");
+}
+
+/// Runs tests, showing what they print, and adds up the result lines.
+fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Counts> {
+    let mut child = command
+        .arg("--no-fail-fast")
+        .arg("--")
+        .args(to_tests)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        writeln!(std::io::stdout(), "{line}")?;
+        if let Some(result) = line.strip_prefix("test result: ") {
+            counts.passed += number(result, "passed");
+            counts.failed += number(result, "failed");
+            counts.ignored += number(result, "ignored");
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        bail!("the tests could not be built or run ({status})");
+    }
+    Ok(counts)
+}
+
+/// The number before a word, as in `ok. 31 passed; 0 failed`.
+fn number(result: &str, word: &str) -> u64 {
+    let before = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
+    before.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_read() {
+        let line = "ok. 31 passed; 2 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.03s";
+        assert_eq!((number(line, "passed"), number(line, "failed"), number(line, "ignored")), (31, 2, 4));
+    }
+}

@@ -5,8 +5,8 @@
 
 use crate::checksum::Delta;
 use crate::headers::{
-    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN, UDP_LEN,
-    VERSION_IHL,
+    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, Envelope, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN,
+    UDP_LEN, VERSION_IHL,
 };
 use crate::hop::{Hop, HopCell, HopId};
 use crate::local::{Locals, SlotIndex};
@@ -76,10 +76,17 @@ pub fn forward<T: Tables>(headers: &mut Headers, frame_len: usize, ingress: u32,
     verdict
 }
 
+/// Why a frame that has no room for RTP headers is left to the stack.
 #[inline(always)]
-fn find<'a, T: Tables>(headers: &Headers, frame_len: usize, tables: &'a T) -> Result<Forwarding<'a>, Reason> {
-    let (ip, udp) = (&headers.ip, &headers.udp);
-    if headers.ethernet.kind != ETHERTYPE_IPV4 || ip.protocol != PROTOCOL_UDP {
+pub fn short<T: Tables>(envelope: &Envelope, frame_len: usize, tables: &T) -> Reason {
+    address(envelope, frame_len, tables).map_or_else(|reason| reason, |_| Reason::TooShort)
+}
+
+/// The slot that a frame is for, and the length of its UDP payload.
+#[inline(always)]
+fn address<T: Tables>(envelope: &Envelope, frame_len: usize, tables: &T) -> Result<(SlotIndex, u16), Reason> {
+    let (ip, udp) = (&envelope.ip, &envelope.udp);
+    if envelope.ethernet.kind != ETHERTYPE_IPV4 || ip.protocol != PROTOCOL_UDP {
         return Err(Reason::NotOurs);
     }
     let local = tables.locals().find(Addr4::from_halves(ip.to)).ok_or(Reason::NotOurs)?;
@@ -98,7 +105,13 @@ fn find<'a, T: Tables>(headers: &Headers, frame_len: usize, tables: &'a T) -> Re
     if udp_len < UDP_LEN || ip_len != udp_len.wrapping_add(IPV4_LEN) {
         return Err(Reason::UdpLength);
     }
-    let payload = udp_len - UDP_LEN;
+    Ok((index, udp_len - UDP_LEN))
+}
+
+#[inline(always)]
+fn find<'a, T: Tables>(headers: &Headers, frame_len: usize, tables: &'a T) -> Result<Forwarding<'a>, Reason> {
+    let (index, payload) = address(&headers.envelope, frame_len, tables)?;
+    let (ip, udp) = (&headers.envelope.ip, &headers.envelope.udp);
     let slot = tables.slot(index).ok_or(Reason::Inactive)?;
     let rule = slot.read();
     if !rule.is_active() {
@@ -133,10 +146,10 @@ fn expect_media(headers: &Headers, payload: u16, rule: &Rule) -> Result<(), Reas
 /// recognisably damaged when it arrives.
 #[inline(always)]
 fn rewrite(headers: &mut Headers, rule: &Rule, hop: &Hop) {
-    headers.ethernet.to = hop.to.0;
-    headers.ethernet.from = hop.from.0;
+    let Envelope { ethernet, ip, udp } = &mut headers.envelope;
+    ethernet.to = hop.to.0;
+    ethernet.from = hop.from.0;
 
-    let ip = &mut headers.ip;
     let mut delta = rule.ip_delta;
     delta = delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
     ip.ttl = TTL;
@@ -148,7 +161,6 @@ fn rewrite(headers: &mut Headers, rule: &Rule, hop: &Hop) {
     ip.from = rule.from_addr.halves();
     ip.to = rule.to_addr.halves();
 
-    let udp = &mut headers.udp;
     udp.checksum = rule.udp_delta.apply_udp(udp.checksum);
     udp.from = rule.from_port;
     udp.to = rule.to_port;

@@ -184,14 +184,22 @@ pub struct Rtp {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Headers {
+    /// Bytes 0 to 41.
+    pub envelope: Envelope,
+    /// Bytes 42 to 53.
+    pub rtp: Rtp,
+}
+
+/// The headers of any UDP datagram in an untagged Ethernet frame without IP options: all there is of one too short for [`Headers`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Envelope {
     /// Bytes 0 to 13.
     pub ethernet: Ethernet,
     /// Bytes 14 to 33.
     pub ip: Ipv4,
     /// Bytes 34 to 41.
     pub udp: Udp,
-    /// Bytes 42 to 53.
-    pub rtp: Rtp,
 }
 
 /// Length of [`Ethernet`] in bytes.
@@ -209,7 +217,12 @@ const _: () = {
     assert!(
         size_of::<Ethernet>() == 14 && size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Udp>() == UDP_LEN as usize
     );
-    assert!(size_of::<Rtp>() == RTP_LEN as usize && size_of::<Headers>() == 54 && align_of::<Headers>() == 2);
+    assert!(
+        size_of::<Rtp>() == RTP_LEN as usize
+            && size_of::<Envelope>() == 42
+            && size_of::<Headers>() == 54
+            && align_of::<Headers>() == 2
+    );
 };
 
 #[cfg(test)]

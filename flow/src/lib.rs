@@ -26,7 +26,7 @@ pub mod slot;
 pub mod vectors;
 mod word;
 
-pub use forward::{Tables, Verdict, forward};
+pub use forward::{Tables, Verdict};
 pub use headers::{Addr4, Be16, Endpoint4, Headers};
 pub use hop::{Hop, HopCell, HopId, Mac};
 pub use local::{Local, Locals, SlotIndex};

@@ -1,9 +1,12 @@
 //! The vectors, through the code on the host.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::Cell;
 
+use flow::forward::{forward, short};
+use flow::headers::Envelope;
 use flow::vectors::{IPV4, Outcome, Vectors};
-use flow::{Headers, Hop, HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables, Verdict, forward};
+use flow::{Headers, Hop, HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables, Verdict};
 use zerocopy::FromBytes;
 
 /// The device that the vectors' frames come in by.
@@ -62,12 +65,15 @@ fn run(memory: &Memory, frame: &mut [u8]) -> Verdict {
     let mut words = vec![0u16; frame.len().div_ceil(2)];
     let bytes = zerocopy::IntoBytes::as_mut_bytes(words.as_mut_slice());
     bytes[..frame.len()].copy_from_slice(frame);
-    let Ok((headers, _)) = Headers::mut_from_prefix(&mut bytes[..frame.len()]) else {
-        return Verdict::Pass(Reason::NotOurs);
-    };
-    let verdict = forward(headers, frame.len(), INGRESS, memory);
-    frame.copy_from_slice(&bytes[..frame.len()]);
-    verdict
+    let bytes = &mut bytes[..frame.len()];
+    if let Ok((headers, _)) = Headers::mut_from_prefix(bytes) {
+        let verdict = forward(headers, frame.len(), INGRESS, memory);
+        frame.copy_from_slice(bytes);
+        return verdict;
+    }
+    let reason =
+        Envelope::ref_from_prefix(bytes).map_or(Reason::NotOurs, |(envelope, _)| short(envelope, frame.len(), memory));
+    Verdict::Pass(reason)
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod capture;
 pub mod daemon;
 pub mod host;
+pub mod party;
 pub mod process;
 pub mod proxy;
 pub mod trunks;

@@ -33,7 +33,7 @@ impl<'a> Lease<'a> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         for pair in self.taken.drain(..) {
-            self.ports.release(pair, self.now);
+            self.ports.cancel(pair);
         }
     }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context as _, bail};
 use super::host::Host;
 use super::process::Process;
 
-/// How long a frame may be under way between the wire and the capture file when the capture is stopped.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long a frame may be under way between the wire and the capture file: tcpdump gets them from the kernel by the second.
+const SETTLE: Duration = Duration::from_millis(1300);
 
 /// A running capture.
 #[derive(Debug)]

@@ -122,7 +122,10 @@ fn message(line: &Value) -> Option<&str> {
 }
 
 /// The daemon that was built together with this program.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When it was not.
+pub fn binary() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe()?;
     here.ancestors()
         .skip(1)

@@ -72,10 +72,27 @@ impl Host {
         let addr = format!("{}/24", port.addr);
         self.run("ip", ["addr", "add", &addr, "dev", port.device])?;
         self.run("ip", ["link", "set", port.device, "up"])?;
-        // Without checksums of their own the sender's packets would leave with unfinished ones. Frames that XDP sends over a veth arrive
-        // only where the receiving end runs NAPI, as it does with GRO; the sending end learns of it only when GRO is switched on while the
-        // receiving end is up, and until then redirects to it fail (xdp:xdp_redirect_err, -95).
-        self.run("ethtool", ["-K", port.device, "tx", "off", "gro", "on"])?;
+        // Without checksums of their own the sender's packets would leave with unfinished ones.
+        self.run("ethtool", ["-K", port.device, "tx", "off"])?;
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Gives a device the XDP program that leaves every frame to the stack: what the other end of a veth sends by XDP arrives only where the
+    /// receiving end has a program. (GRO would do for redirected frames, when it is switched on while the device is up, but not for those
+    /// that XDP_TX sends back.)
+    ///
+    /// # Errors
+    /// When the program was not built, or the kernel refuses it.
+    pub fn accept_xdp_frames(&self, device: &str) -> anyhow::Result<()> {
+        let here = std::env::current_exe()?;
+        let object = here
+            .ancestors()
+            .map(|folder| folder.join("bpf/bpfel-unknown-none/bpf/intertrunk-pass"))
+            .find(|path| path.is_file())
+            .context("there is no intertrunk-pass in the target folder: cargo build --package relay")?;
+        self.run("ip", ["link", "set", "dev", device, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp"])?;
         Ok(())
     }
 }

@@ -85,6 +85,7 @@ impl Trunks {
             let near = Port { device: trunk.name(), addr: trunk.near() };
             let far = Port { device: FAR_DEVICE, addr: trunk.far() };
             trunks.relay.connect(near, trunks.far(trunk), far)?;
+            trunks.far(trunk).accept_xdp_frames(FAR_DEVICE)?;
         }
         Ok(trunks)
     }

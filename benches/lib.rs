@@ -1,0 +1,1 @@
+//! Benches; nothing to link with.

@@ -1,0 +1,185 @@
+//! A party of a call that the tests play themselves: a pair of UDP sockets at a far end, and what it sends and hears.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::daemon::{NgClient, in_namespace};
+use super::trunks::{Trunk, Trunks};
+use crate::rtp::{self, Sequence, Ssrc, Timestamp};
+
+/// How long a packet may be under way.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// One end of a call.
+#[derive(Debug)]
+pub struct Party {
+    /// Its RTP socket; the port is even.
+    pub rtp: UdpSocket,
+    /// Its RTCP socket, on the next port.
+    pub rtcp: UdpSocket,
+    addr: SocketAddrV4,
+    ssrc: Ssrc,
+    sequence: Sequence,
+}
+
+impl Party {
+    /// A party on the host at the far end of a trunk.
+    ///
+    /// # Errors
+    /// When its ports are taken.
+    pub fn new(trunks: &Trunks, trunk: Trunk, port: u16) -> anyhow::Result<Self> {
+        Self::at(trunks, trunk, SocketAddrV4::new(trunk.far(), port))
+    }
+
+    /// The same with an address of the caller's choice on that host.
+    ///
+    /// # Errors
+    /// When the address is not the host's, or its ports are taken.
+    pub fn at(trunks: &Trunks, trunk: Trunk, addr: SocketAddrV4) -> anyhow::Result<Self> {
+        let bind = |port| {
+            let socket = in_namespace(trunks.far(trunk), move || UdpSocket::bind(SocketAddrV4::new(*addr.ip(), port)))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            anyhow::Ok(socket)
+        };
+        let ssrc = Ssrc(u32::from(*addr.ip()) ^ u32::from(addr.port()));
+        Ok(Self { rtp: bind(addr.port())?, rtcp: bind(addr.port() + 1)?, addr, ssrc, sequence: Sequence(1000) })
+    }
+
+    /// Its RTP address.
+    pub const fn addr(&self) -> SocketAddrV4 {
+        self.addr
+    }
+
+    /// Changes its synchronisation source.
+    pub const fn set_ssrc(&mut self, ssrc: Ssrc) {
+        self.ssrc = ssrc;
+    }
+
+    /// The next RTP packet of its stream.
+    pub fn packet(&mut self) -> Vec<u8> {
+        self.sequence = Sequence(self.sequence.0.wrapping_add(1));
+        let timestamp = Timestamp(u32::from(self.sequence.0) * 160);
+        let mut packet = rtp::header(false, 8, self.sequence, timestamp, self.ssrc).to_vec();
+        packet.extend((0..160u8).map(|byte| byte ^ self.sequence.0 as u8));
+        packet
+    }
+
+    /// Sends its next RTP packet; returns it.
+    ///
+    /// # Errors
+    /// When the socket does not take it.
+    pub fn speak(&mut self, to: SocketAddrV4) -> io::Result<Vec<u8>> {
+        let packet = self.packet();
+        self.rtp.send_to(&packet, to)?;
+        Ok(packet)
+    }
+
+    /// The next datagram on its RTP port, and who sent it; `None` when none comes.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn hear(&self) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+        receive(&self.rtp)
+    }
+
+    /// The next datagram on its RTCP port.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn hear_rtcp(&self) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+        receive(&self.rtcp)
+    }
+
+    /// Its session description.
+    pub fn sdp(&self) -> String {
+        sdp(self.addr)
+    }
+}
+
+/// A session description with one audio stream at this address.
+pub fn sdp(addr: SocketAddrV4) -> String {
+    let (ip, port) = (addr.ip(), addr.port());
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
+    )
+}
+
+fn receive(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+    let mut buffer = vec![0; 2048];
+    match socket.recv_from(&mut buffer) {
+        Ok((len, std::net::SocketAddr::V4(from))) => {
+            buffer.truncate(len);
+            Ok(Some((buffer, from)))
+        }
+        Ok((_, std::net::SocketAddr::V6(_))) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A call between two parties that has been set up.
+#[derive(Debug)]
+pub struct Call {
+    /// Its Call-ID.
+    pub id: String,
+    /// Where the caller sends to.
+    pub for_caller: SocketAddrV4,
+    /// Where the callee sends to.
+    pub for_callee: SocketAddrV4,
+}
+
+impl Call {
+    /// Sets a call up by offer and answer. The caller is on one trunk and the callee on the other, or both on one.
+    ///
+    /// # Errors
+    /// When the relay refuses.
+    pub fn set_up(
+        ng: &mut NgClient,
+        id: &str,
+        caller: (&Party, Trunk),
+        callee: (&Party, Trunk),
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let offer = ng.request(&json!({
+            "command": "offer", "call-id": id, "from-tag": "caller", "sdp": caller.0.sdp(), "flags": flags,
+            "direction": [caller.1.name(), callee.1.name()],
+        }))?;
+        let answer = ng.request(&json!({
+            "command": "answer", "call-id": id, "from-tag": "caller", "to-tag": "callee", "sdp": callee.0.sdp(), "flags": flags,
+        }))?;
+        Ok(Self { id: id.to_owned(), for_callee: media(&offer)?, for_caller: media(&answer)? })
+    }
+
+    /// The relay's view of the RTP stream that arrives at a local address.
+    ///
+    /// # Errors
+    /// When the relay does not know the call or the stream.
+    pub fn stream(&self, ng: &mut NgClient, local: SocketAddrV4) -> anyhow::Result<Value> {
+        let call = ng.request(&json!({"command": "query", "call-id": self.id}))?;
+        let tags = call.get("tags").and_then(Value::as_object).context("no tags")?;
+        tags.values()
+            .filter_map(|tag| tag.get("medias")?.as_array())
+            .flatten()
+            .filter_map(|media| media.get("streams")?.as_array())
+            .flatten()
+            .find(|stream| {
+                stream.get("local port") == Some(&json!(local.port()))
+                    && stream.get("local address") == Some(&json!(local.ip().to_string()))
+            })
+            .cloned()
+            .with_context(|| format!("no stream at {local}: {call}"))
+    }
+}
+
+/// The address in a reply's session description.
+fn media(reply: &Value) -> anyhow::Result<SocketAddrV4> {
+    let sdp = reply.get("sdp").and_then(Value::as_str).with_context(|| format!("no description in {reply}"))?;
+    let line = |start: &str| sdp.lines().find_map(|line| line.strip_prefix(start));
+    let ip: Ipv4Addr = line("c=IN IP4 ").context("no c=")?.parse()?;
+    let port = line("m=audio ").and_then(|rest| rest.split(' ').next()).context("no m=")?.parse()?;
+    Ok(SocketAddrV4::new(ip, port))
+}

@@ -8,5 +8,6 @@ pub mod daemon;
 pub mod host;
 pub mod party;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod trunks;

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
-use loadtest::rig::daemon::{Daemon, DaemonOptions, NG, NgClient, binary, in_namespace};
-use loadtest::rig::host::Host;
+use loadtest::rig::daemon::{Daemon, DaemonOptions, NG, NgClient, binary};
+use loadtest::rig::host::{Host, in_namespace};
 use loadtest::rig::party::sdp;
 use loadtest::rig::trunks::Trunks;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Rig {
     }
 
     fn udp(&self) -> UdpSocket {
-        let socket = in_namespace(&self.trunks.relay, || UdpSocket::bind("127.0.0.1:0")).unwrap();
+        let socket = in_namespace(&self.trunks.relay, || Ok(UdpSocket::bind("127.0.0.1:0")?)).unwrap();
         socket.connect(NG).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         socket

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
+use super::host::in_namespace;
 use super::process::Process;
 use super::trunks::{Trunk, Trunks};
 
@@ -148,7 +148,7 @@ impl NgClient {
     /// # Errors
     /// When the namespace cannot be entered.
     pub fn new(trunks: &Trunks) -> anyhow::Result<Self> {
-        let socket = in_namespace(&trunks.relay, || UdpSocket::bind("127.0.0.1:0"))?;
+        let socket = in_namespace(&trunks.relay, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
         socket.connect(NG.parse::<SocketAddr>()?)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
         Ok(Self { socket, requests: 0 })
@@ -170,25 +170,4 @@ impl NgClient {
         };
         Ok(serde_json::from_str(dictionary)?)
     }
-}
-
-/// Does something on a thread of its own that has entered the host's namespace: sockets made there stay there.
-///
-/// # Errors
-/// When the namespace cannot be entered, or what is done fails.
-pub fn in_namespace<T: Send>(
-    host: &super::host::Host,
-    work: impl FnOnce() -> std::io::Result<T> + Send,
-) -> anyhow::Result<T> {
-    let namespace = std::fs::File::open(host.path())?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
-            work()
-        });
-        match thread.join() {
-            Ok(done) => Ok(done?),
-            Err(_) => bail!("the work in the namespace panicked"),
-        }
-    })
 }

@@ -1,10 +1,13 @@
 //! A host: a network namespace with devices.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::process::run;
 
@@ -78,25 +81,6 @@ impl Host {
     }
 }
 
-impl Host {
-    /// Gives a device the XDP program that leaves every frame to the stack: what the other end of a veth sends by XDP arrives only where the
-    /// receiving end has a program. (GRO would do for redirected frames, when it is switched on while the device is up, but not for those
-    /// that XDP_TX sends back.)
-    ///
-    /// # Errors
-    /// When the program was not built, or the kernel refuses it.
-    pub fn accept_xdp_frames(&self, device: &str) -> anyhow::Result<()> {
-        let here = std::env::current_exe()?;
-        let object = here
-            .ancestors()
-            .map(|folder| folder.join("bpf/bpfel-unknown-none/bpf/intertrunk-pass"))
-            .find(|path| path.is_file())
-            .context("there is no intertrunk-pass in the target folder: cargo build --package relay")?;
-        self.run("ip", ["link", "set", "dev", device, "xdp", "obj", &object.to_string_lossy(), "sec", "xdp"])?;
-        Ok(())
-    }
-}
-
 /// One end of a cable.
 #[derive(Clone, Copy, Debug)]
 pub struct Port<'a> {
@@ -118,4 +102,22 @@ fn ip<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("ip");
     command.args(args);
     command
+}
+
+/// Does something on a thread of its own that has entered the host's namespace: sockets made there stay there.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what is done fails.
+pub fn in_namespace<T: Send>(host: &Host, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let namespace = File::open(host.path())?;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            work()
+        });
+        match thread.join() {
+            Ok(done) => done,
+            Err(_) => bail!("the work in the namespace panicked"),
+        }
+    })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::daemon::{NgClient, in_namespace};
+use super::daemon::NgClient;
+use super::host::in_namespace;
 use super::trunks::{Trunk, Trunks};
 use crate::rtp::{self, Sequence, Ssrc, Timestamp};
 
@@ -41,7 +42,8 @@ impl Party {
     /// When the address is not the host's, or its ports are taken.
     pub fn at(trunks: &Trunks, trunk: Trunk, addr: SocketAddrV4) -> anyhow::Result<Self> {
         let bind = |port| {
-            let socket = in_namespace(trunks.far(trunk), move || UdpSocket::bind(SocketAddrV4::new(*addr.ip(), port)))?;
+            let socket =
+                in_namespace(trunks.far(trunk), move || Ok(UdpSocket::bind(SocketAddrV4::new(*addr.ip(), port))?))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             anyhow::Ok(socket)
         };

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::host::{Host, Port};
+use super::program::Program;
 
 /// A trunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +63,8 @@ pub const FAR_DEVICE: &str = "eth0";
 /// The hosts and the cables between them.
 #[derive(Debug)]
 pub struct Trunks {
+    // Before the hosts whose devices they are attached to.
+    programs: Vec<Program>,
     /// Where the relay and the proxy run.
     pub relay: Host,
     pbx1: Host,
@@ -75,7 +78,8 @@ impl Trunks {
     /// # Errors
     /// When the process may not make namespaces.
     pub fn new() -> anyhow::Result<Self> {
-        let trunks = Self {
+        let mut trunks = Self {
+            programs: Vec::new(),
             relay: Host::new("relay")?,
             pbx1: Host::new("pbx1")?,
             pbx2: Host::new("pbx2")?,
@@ -85,7 +89,7 @@ impl Trunks {
             let near = Port { device: trunk.name(), addr: trunk.near() };
             let far = Port { device: FAR_DEVICE, addr: trunk.far() };
             trunks.relay.connect(near, trunks.far(trunk), far)?;
-            trunks.far(trunk).accept_xdp_frames(FAR_DEVICE)?;
+            trunks.programs.push(Program::attach_pass(trunks.far(trunk), FAR_DEVICE)?);
         }
         Ok(trunks)
     }

@@ -1,0 +1,189 @@
+//! The programs of test hosts: what stands at the far ends of test cables, and makes and counts frames at rates that no socket reaches.
+//!
+//! They measure the relay from outside and know nothing of it.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+use aya_ebpf::programs::XdpContext;
+
+/// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet and two bytes more.
+const WORDS: usize = 7;
+
+/// The generator's plan, by index: see the constants below.
+#[map]
+static PLAN: Array<u64> = Array::with_max_entries(16, 0);
+/// How many flows there are.
+const FLOWS: u32 = 0;
+/// A power of two, minus one, that is at least the number of flows minus one.
+const MASK: u32 = 1;
+/// The first port, of both sides.
+const FIRST_PORT: u32 = 2;
+/// The template of the frame.
+const TEMPLATE: u32 = 3;
+
+/// The generator's position: how many frames it has made, and where it is in the order of flows.
+#[map]
+static POSITION: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// How many frames the sink has seen.
+#[map]
+static SUNK: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The device that the bare redirector sends to.
+#[map]
+static EGRESS: DevMap = DevMap::with_max_entries(1, 0);
+
+/// Leaves the frame to the stack: a veth device delivers what its peer sends by XDP only when it has a program of its own.
+#[xdp]
+fn pass(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// Counts RTP frames and drops them; leaves others (ARP) to the stack.
+#[xdp]
+fn sink(context: XdpContext) -> u32 {
+    let Some(frame) = words(&context) else { return XDP_PASS };
+    // EtherType and version in the second word, protocol in the third: IPv4 and UDP, or IPv6 and UDP.
+    let kind = (frame[1] >> 32) as u16;
+    let is_udp = match u16::from_be(kind) {
+        0x0800 => (frame[2] >> 56) as u8 == 17,
+        0x86dd => (frame[2] >> 32) as u8 == 17,
+        _ => false,
+    };
+    if !is_udp {
+        return XDP_PASS;
+    }
+    if let Some(count) = SUNK.get_ptr_mut(0) {
+        #[expect(unsafe_code, reason = "the counter of this CPU")]
+        // SAFETY: the pointer is to this CPU's entry, and nothing interrupts a softirq to run this program on the same CPU.
+        unsafe {
+            *count += 1;
+        }
+    }
+    XDP_DROP
+}
+
+/// The bare reflector: exchanges the MACs and sends the frame back. The limit of the rig.
+#[xdp]
+fn reflect(context: XdpContext) -> u32 {
+    match words_mut(&context) {
+        Some(frame) => {
+            swap_macs(frame);
+            XDP_TX
+        }
+        None => XDP_PASS,
+    }
+}
+
+/// The bare redirector: exchanges the MACs and sends the frame to another device.
+#[xdp]
+fn redirect(context: XdpContext) -> u32 {
+    let Some(frame) = words_mut(&context) else { return XDP_PASS };
+    swap_macs(frame);
+    EGRESS.redirect(0, 0).unwrap_or(XDP_ABORTED)
+}
+
+/// Makes the next frame of the plan and sends it. Run by `BPF_PROG_RUN` on live frames, which come back used: every word that anyone on the
+/// way may have written is written anew.
+#[xdp]
+fn generate(context: XdpContext) -> u32 {
+    next_frame(&context).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+#[inline(always)]
+fn next_frame(context: &XdpContext) -> Option<()> {
+    let frame = words_mut(context)?;
+    let (flows, mask, first_port) = (plan(FLOWS)?, plan(MASK)?, plan(FIRST_PORT)?);
+    let position = POSITION.get_ptr_mut(0)?;
+    #[expect(unsafe_code, reason = "the position of this CPU")]
+    // SAFETY: the pointer is to this CPU's entry, and the program runs with bottom halves off, so nothing else uses it meanwhile.
+    let position = unsafe { &mut *position };
+    let (number, flow) = (position[0], next_flow(position, flows, mask));
+    position[0] = number + 1;
+
+    // Flows of both directions in turn: side 0 sends from address .10 to .1, side 1 from .11 to .2.
+    let (side, call) = (flow & 1, flow >> 1);
+    let port = u64::from(((first_port + 2 * call) as u16).to_be());
+    let sequence = u64::from(((number / flows) as u16).to_be());
+    let timestamp = u64::from(((number / flows) as u32).wrapping_mul(160).to_be());
+    for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
+        *word = plan(index)?;
+    }
+    // Bytes 26-29 and 30-33 are the addresses: their last bytes are bytes 5 of word 3 and 1 of word 4.
+    frame[3] += side << 40;
+    frame[4] += side << 8;
+    // Bytes 34-35 and 36-37: the ports. Bytes 44-45: the sequence number. Bytes 46-49: the timestamp.
+    frame[4] |= port << 16 | port << 32;
+    frame[5] |= sequence << 32 | timestamp << 48;
+    frame[6] |= timestamp >> 16;
+    Some(())
+}
+
+/// The next flow in an order that goes through all of them and that no prefetcher knows: a full-period sequence over a power of two, its
+/// bits mixed, its members beyond the last flow skipped.
+#[inline(always)]
+fn next_flow(position: &mut [u64; 2], flows: u64, mask: u64) -> u64 {
+    let mut state = position[1];
+    let mut flow = 0;
+    for _ in 0..8 {
+        state = state.wrapping_mul(5).wrapping_add(12_345) & mask;
+        let mixed = (state ^ (state >> 7)).wrapping_mul(0x9e5) & mask;
+        flow = mixed ^ (mixed >> 5);
+        if flow < flows {
+            break;
+        }
+    }
+    position[1] = state;
+    if flow < flows { flow } else { 0 }
+}
+
+#[inline(always)]
+fn plan(index: u32) -> Option<u64> {
+    PLAN.get(index).copied()
+}
+
+#[inline(always)]
+fn swap_macs(frame: &mut [u64; WORDS]) {
+    let (to, from) = (frame[0] & 0xffff_ffff_ffff, frame[0] >> 48 | (frame[1] & 0xffff_ffff) << 16);
+    frame[0] = from | to << 48;
+    frame[1] = (frame[1] & !0xffff_ffff) | to >> 16;
+}
+
+#[inline(always)]
+fn words(context: &XdpContext) -> Option<&[u64; WORDS]> {
+    words_mut(context).map(|words| &*words)
+}
+
+#[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "a context has one frame, and each program asks once")]
+fn words_mut(context: &XdpContext) -> Option<&mut [u64; WORDS]> {
+    let start = context.data();
+    if start + size_of::<[u64; WORDS]>() > context.data_end() {
+        return None;
+    }
+    #[expect(unsafe_code, reason = "the one place where an address that the kernel gave becomes a reference")]
+    // SAFETY: the comparison above, which the verifier demands, proves that the bytes are within the frame; frames of veth devices and of test
+    // runs begin at a multiple of eight; nobody else refers to them.
+    Some(unsafe { &mut *(start as *mut [u64; WORDS]) })
+}
+
+#[cfg(target_arch = "bpf")]
+#[expect(unsafe_code, reason = "the section and the symbol by which the kernel's loaders find the licence")]
+// SAFETY: the section holds nothing else, and no other symbol has this name.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {
+    eprintln!("These programs run in the kernel of test hosts.");
+    std::process::exit(1);
+}

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use relay::Relay;
+use relay::{DeadThread, Relay};
 
 use crate::call::Calls;
 use crate::ng::{Exchange, Frame};
@@ -42,16 +42,22 @@ impl Daemon {
     }
 
     /// Once a second: counters are folded, and calls that have died are ended.
-    pub fn tick(&self) {
+    ///
+    /// # Errors
+    /// When the relay is not whole any more.
+    pub fn tick(&self) -> Result<(), DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
         let State { calls, relay, .. } = &mut *state;
-        relay.sweep(now);
+        relay.sweep(now)?;
         let (expired, ops) = calls.expire(now, relay);
         relay.apply(&ops, now);
         drop(state);
         for call in expired {
-            tracing::warn!(call_id = %String::from_utf8_lossy(&call.call_id), idle = ?call.idle, "call timed out: {}", call.timeout);
+            tracing::warn!(call_id = %String::from_utf8_lossy(&call.call_id), idle = ?call.idle, "call timed out: {}",
+                call.timeout
+            );
         }
+        Ok(())
     }
 
     /// How many calls there are.

@@ -46,7 +46,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
 
     tokio::select! {
         () = stop => {}
-        // No task ends by itself; one that does has panicked.
+        // No task ends by itself; one that does has panicked, or has seen that the relay is broken.
         Some(ended) = tasks.join_next() => anyhow::bail!("a part of the daemon has ended: {ended:?}"),
     }
     tasks.shutdown().await;
@@ -61,6 +61,9 @@ async fn tick(daemon: Arc<Daemon>) {
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
-        daemon.tick();
+        if let Err(dead) = daemon.tick() {
+            tracing::error!("{dead}");
+            return;
+        }
     }
 }

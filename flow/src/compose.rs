@@ -1,7 +1,7 @@
 //! The slow path's rewriting: new headers in front of a payload that arrived without them.
 //!
-//! The result differs from the fast path's only in what a packet loses when the stack delivers it: its identification and its
-//! don't-fragment flag.
+//! The result differs from the fast path's in what a packet loses when the stack delivers it: its identification, its don't-fragment flag,
+//! its type of service where none is configured, and the absence of a UDP checksum.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -96,15 +96,6 @@ impl CountersCell {
         self.timing.store(zerocopy::transmute!(Timing { transit: 0, clock_khz, samples: 0 }));
     }
 
-    /// Goes on with the stream at a sequence number that was reached elsewhere. Called while nobody counts.
-    pub fn resume(&self, highest: Sequence) {
-        let order: Order = zerocopy::transmute!(self.order.load());
-        let timing: Timing = zerocopy::transmute!(self.timing.load());
-        self.order.store(zerocopy::transmute!(Order { highest: highest.0, ..order }));
-        // The transit time of the last sample is of another time; the next sample starts anew.
-        self.timing.store(zerocopy::transmute!(Timing { samples: 0, ..timing }));
-    }
-
     /// Counts a packet of a stream that is not RTP.
     #[inline(always)]
     pub fn count(&self, bytes: u16) {

@@ -6,13 +6,13 @@
 pub enum Reason {
     /// Not for a media port of this relay. The only reason that is not counted: such packets are none of our business.
     NotOurs = 0,
-    /// The frame is shorter than its headers say.
+    /// The frame is shorter than its headers say; on the slow path, the datagram is too long for a buffer, and lost.
     Truncated = 1,
     /// The IP header has options.
     IpOptions = 2,
-    /// A fragment of a datagram; the slow path gets the whole one.
+    /// A fragment of a datagram. The slow path gets the whole one, and sends it if it fits the egress device's MTU.
     Fragment = 3,
-    /// The UDP length does not fit the IP length: malformed, or several datagrams in one (GSO).
+    /// The UDP length does not fit the IP length.
     UdpLength = 4,
     /// The first byte is not of RTP or RTCP (RFC 7983 7): STUN, DTLS, T.38 or noise.
     NotMedia = 5,
@@ -30,7 +30,7 @@ pub enum Reason {
     NextHop = 11,
     /// The slot was being programmed while the packet was looked at.
     Reprogrammed = 12,
-    /// The egress device takes no redirected frames.
+    /// The egress device is not in the device map.
     Redirect = 13,
     /// The other side's address is not known yet, so there is nowhere to send the packet. Lost.
     NoDestination = 14,

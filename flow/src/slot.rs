@@ -25,6 +25,11 @@ impl Flags {
     /// Write the rule's type of service into every packet.
     pub const SET_TOS: Self = Self(8);
 
+    /// A call has the slot, active or not: what the slot does not forward may teach its peer. Without this flag nobody need ask.
+    pub const CALL: Self = Self(16);
+    /// Where the slot's peer is is beyond doubt: what others send need not be looked at.
+    pub const SETTLED: Self = Self(32);
+
     /// Both sets of flags.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -92,6 +97,9 @@ impl Rule {
         udp_delta: Delta::NONE,
         ssrc: 0,
     };
+
+    /// A rule that forwards nothing, of a slot that a call has.
+    pub const WAITING: Self = Self { flags: Flags::CALL, ..Self::INACTIVE };
 
     /// A rule for packets on this path; flags, type of service, next hop and SSRC are for the caller to set.
     pub fn new(path: &Path) -> Self {
@@ -175,7 +183,9 @@ impl Slot {
         let generation = self.read().generation;
         let words = |rule: Rule| -> [u64; 4] { zerocopy::transmute!(rule) };
         // The two generations: one for the time of writing, one for the result, so that no reader can take a mixture for whole.
-        let closed = words(Rule { generation: generation.wrapping_add(1), ..Rule::INACTIVE });
+        // Meanwhile a worker asks the table, whose lock the writer holds, if there is a call before or after.
+        let waiting = if rule.flags.has(Flags::CALL) { Rule::WAITING } else { Rule::INACTIVE };
+        let closed = words(Rule { generation: generation.wrapping_add(1), ..waiting });
         let [first, rest @ ..] = words(Rule { generation: generation.wrapping_add(2), ..rule });
         self.rule[0].store(closed[0]);
         fence_stores();

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use loadtest::bench::fastpath::{self, FastpathPlan};
 use loadtest::demo::{self, Outcome};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
@@ -21,6 +23,21 @@ struct Arguments {
 enum Command {
     /// Make real calls between two trunks and prove that they crossed the relay whole
     Demo(Demo),
+    /// Measure the fast path against the limit of the rig
+    BenchFastpath(BenchFastpath),
+}
+
+#[derive(clap::Args)]
+struct BenchFastpath {
+    /// Rounds, of which the medians are reported
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds for each measurement
+    #[arg(long, default_value_t = 1000)]
+    millis: u64,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -60,14 +77,38 @@ impl Route {
 }
 
 fn main() -> ExitCode {
-    let Command::Demo(demo) = Arguments::parse().command;
-    match run(&demo) {
-        Ok(outcome) => report(&outcome, demo.json),
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
+    let done = match Arguments::parse().command {
+        Command::Demo(demo) => run(&demo).map(|outcome| report(&outcome, demo.json)),
+        Command::BenchFastpath(bench) => bench_fastpath(&bench),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("loadtest: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
+    let plan = FastpathPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
+    let result = fastpath::run(&plan)?;
+    if bench.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
     }
+    println!("program     family action    flows    Mpps  ns/packet  of bare");
+    for row in &result.rows {
+        println!(
+            "{:<11} {:<6} {:<8} {:>6} {:>7.2} {:>10.1} {:>7.1} %",
+            row.program,
+            row.family,
+            format!("{:?}", row.action).to_lowercase(),
+            row.flows,
+            row.mpps,
+            row.ns_per_packet,
+            100.0 * row.ratio_to_bare
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run(demo: &Demo) -> anyhow::Result<Outcome> {

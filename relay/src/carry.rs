@@ -73,9 +73,10 @@ impl Carrier {
         let index = self.locals.find(local.addr).and_then(|ports| ports.slot(local.port)).ok_or(Reason::NoCall)?;
         let slot = self.table.slot(index).ok_or(Reason::NoCall)?;
         let fields = rtp::parse(payload);
-        let rule = match settled(slot, source, fields.as_ref()) {
-            Some(rule) => rule,
-            None => self.table.learn(index, source, payload, Instant::now())?,
+        let rule = match known(slot, source, fields.as_ref()) {
+            Known::Forward(rule) => rule,
+            Known::Lose(reason) => return Err(reason),
+            Known::Ask => self.table.learn(index, source, payload, Instant::now())?,
         };
         let headers = Outgoing::new(&rule, payload).ok_or(Reason::Truncated)?;
         let bytes = payload.len() as u16;
@@ -98,13 +99,31 @@ impl Carrier {
     }
 }
 
-/// The rule of a slot that has nothing to learn from this packet.
-fn settled(slot: &Slot, source: Endpoint4, fields: Option<&rtp::RtpFields>) -> Option<Rule> {
+/// What a slot's rule alone says about a packet.
+enum Known {
+    /// It is sent on by this rule.
+    Forward(Rule),
+    /// It is lost, and nobody need be asked.
+    Lose(Reason),
+    /// It may teach the table something.
+    Ask,
+}
+
+fn known(slot: &Slot, source: Endpoint4, fields: Option<&rtp::RtpFields>) -> Known {
     let rule = slot.read();
+    if !slot.still(&rule) {
+        // A rule that changes while it is read is one to ask the table about.
+        return Known::Ask;
+    }
+    if !rule.flags.has(Flags::CALL) {
+        return Known::Lose(Reason::NoCall);
+    }
+    let is_peer = rule.is_active() && rule.peer() == source;
+    if !is_peer && rule.is_active() && rule.flags.has(Flags::SETTLED) {
+        return Known::Lose(Reason::Stranger);
+    }
     let is_of_source = fields.is_none_or(|fields| {
         !rule.flags.has(Flags::RTP) || rule.flags.has(Flags::ANY_SSRC) || fields.ssrc == rule.ssrc
     });
-    let is_settled = rule.is_active() && rule.peer() == source && is_of_source;
-    // A rule that changes while it is read is one to ask the table about.
-    (is_settled && slot.still(&rule)).then_some(rule)
+    if is_peer && is_of_source { Known::Forward(rule) } else { Known::Ask }
 }

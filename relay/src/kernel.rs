@@ -130,8 +130,13 @@ impl Kernel {
 
     /// Detaches the XDP program from every device.
     pub(crate) fn detach_xdp(&mut self) -> Result<(), KernelError> {
+        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
+        if program.fd().is_err() {
+            // It could not even be loaded.
+            return Ok(());
+        }
         // Unloading a program drops its links, and a link that is dropped detaches.
-        let program = self.load_xdp()?;
         program.unload().map_err(|error| KernelError::Program("relay", error))
     }
 

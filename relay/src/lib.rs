@@ -37,4 +37,4 @@ pub use kernel::{KernelError, XdpMode};
 pub use meter::{Meter, Path, StreamTotals};
 pub use op::{Component, FlowOp, Learning, StreamSpec};
 pub use ports::{Exhausted, NoPair, PortPair, Ports};
-pub use relay::{Relay, RelayConfig, StartError};
+pub use relay::{DeadThread, Relay, RelayConfig, StartError};

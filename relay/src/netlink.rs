@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use flow::Mac;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -23,13 +25,19 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::resolver::{Event, Neighbour, Route};
+use crate::resolver::{Entry, Event, Neighbour, Route, Way};
 
 /// The groups of news that next hops depend on: links, neighbours, addresses, routes (`RTNLGRP_*` of linux/rtnetlink.h).
 pub(crate) const NEWS: [u32; 4] = [1, 3, 5, 7];
 
 /// A burst of route changes must not overflow the socket; if it does all the same, everything is read anew.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// How long the kernel may take to answer. It answers at once; this is for an answer that was lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Length of a netlink message's header.
+const HEADER_LEN: usize = 16;
+/// An interrupted dump is not consistent and is repeated, so often.
+const DUMPS: usize = 5;
 
 /// A device of this host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +51,7 @@ pub(crate) struct Device {
 pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
     let mut netlink = Netlink::open(&[])?;
     let mut devices = HashMap::new();
-    netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
+    netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
         if let RouteNetlinkMessage::NewLink(link) = message {
             let name = link.attributes.iter().find_map(|attribute| match attribute {
                 LinkAttribute::IfName(name) => Some(name.clone()),
@@ -55,7 +63,7 @@ pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
         }
     })?;
     let mut found = HashMap::new();
-    netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
+    netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
         let RouteNetlinkMessage::NewAddress(address) = message else { return };
         // On a point-to-point link `Address` is the far end; `Local`, where there is one, is ours.
         let local = address.attributes.iter().find_map(|attribute| match attribute {
@@ -69,16 +77,25 @@ pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
     Ok(found)
 }
 
-/// The request for the devices, as news.
-pub(crate) fn all_devices() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetLink(LinkMessage::default())
-}
-
-/// The request for the IPv4 neighbours, as news.
-pub(crate) fn all_neighbours() -> RouteNetlinkMessage {
-    let mut message = NeighbourMessage::default();
-    message.header = neighbour_header(0, NeighbourFlags::empty());
-    RouteNetlinkMessage::GetNeighbour(message)
+/// All devices that are up and all IPv4 neighbours.
+pub(crate) fn everything() -> io::Result<Event> {
+    let mut netlink = Netlink::open(&[])?;
+    let (mut devices, mut neighbours) = (HashMap::new(), HashMap::new());
+    netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
+        if let RouteNetlinkMessage::NewLink(link) = message
+            && let Event::Device { index, mac: Some(mac) } = device(&link)
+        {
+            devices.insert(index, mac);
+        }
+    })?;
+    let mut request = NeighbourMessage::default();
+    request.header = neighbour_header(0, NeighbourFlags::empty());
+    netlink.dump(&RouteNetlinkMessage::GetNeighbour(request), |message| {
+        if let RouteNetlinkMessage::NewNeighbour(message) = message {
+            neighbours.extend(entry(&message));
+        }
+    })?;
+    Ok(Event::Everything { devices, neighbours })
 }
 
 /// What a message of the kernel's tells, unless it is the answer to a request.
@@ -106,6 +123,11 @@ fn device(link: &LinkMessage) -> Event {
 }
 
 fn neighbour(message: &NeighbourMessage, exists: bool) -> Option<Event> {
+    let (neighbour, entry) = entry(message)?;
+    Some(Event::Neighbour { neighbour, entry: if exists { entry } else { Entry::Gone } })
+}
+
+fn entry(message: &NeighbourMessage) -> Option<(Neighbour, Entry)> {
     let addr = message.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some(*addr),
         _ => None,
@@ -114,23 +136,20 @@ fn neighbour(message: &NeighbourMessage, exists: bool) -> Option<Event> {
         NeighbourAttribute::LinkLayerAddress(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac::from),
         _ => None,
     });
-    let is_valid = match message.header.state {
-        NeighbourState::Reachable
-        | NeighbourState::Stale
-        | NeighbourState::Delay
-        | NeighbourState::Probe
-        | NeighbourState::Permanent => exists,
+    let entry = match (message.header.state, mac) {
+        (NeighbourState::Permanent, Some(mac)) => Entry::Permanent(mac),
+        (
+            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe,
+            Some(mac),
+        ) => Entry::Resolved(mac),
         // Incomplete and failed have no MAC; a device without ARP has no neighbours that a frame could be addressed to.
-        _ => false,
+        (_, _) => Entry::Unresolved,
     };
-    Some(Event::Neighbour {
-        neighbour: Neighbour { device: message.header.ifindex, addr },
-        mac: mac.filter(|_| is_valid),
-    })
+    Some((Neighbour { device: message.header.ifindex, addr }, entry))
 }
 
-/// The way to a destination, when the route leaves this host by a single device.
-pub(crate) fn usable(dest: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
+/// The next hop of a route that leaves this host by a single device, its packets being sent as they are.
+fn usable(to: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
     if route.header.kind != RouteType::Unicast {
         return None;
     }
@@ -142,9 +161,12 @@ pub(crate) fn usable(dest: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
         RouteAttribute::Gateway(RouteAddress::Inet(addr)) => Some(*addr),
         _ => None,
     });
-    // A gateway of the other family (RTA_VIA) is none that the neighbour table of this family knows.
-    let via = route.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Via(_)));
-    (!via).then_some(Route { neighbour: Neighbour { device, addr: gateway.unwrap_or(dest) } })
+    // A gateway of the other family is none that the neighbour table of this family knows; a tunnel wants more than a MAC.
+    let is_plain = !route
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RouteAttribute::Via(_) | RouteAttribute::Encap(_)));
+    is_plain.then_some(Route { neighbour: Neighbour { device, addr: gateway.unwrap_or(to) } })
 }
 
 fn neighbour_header(device: u32, flags: NeighbourFlags) -> netlink_packet_route::neighbour::NeighbourHeader {
@@ -157,16 +179,10 @@ fn neighbour_header(device: u32, flags: NeighbourFlags) -> netlink_packet_route:
     }
 }
 
-/// A netlink socket.
+/// A netlink socket: one that gets news, or one for requests and their answers.
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
-}
-
-impl AsRawFd for Netlink {
-    fn as_raw_fd(&self) -> i32 {
-        self.socket.as_raw_fd()
-    }
 }
 
 impl std::os::fd::AsFd for Netlink {
@@ -176,27 +192,32 @@ impl std::os::fd::AsFd for Netlink {
 }
 
 impl Netlink {
-    /// A socket that gets the news of these groups; without groups, one for dumps.
+    /// A socket that gets the news of these groups and never waits; without groups, one for requests.
     pub(crate) fn open(groups: &[u32]) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        // Beyond the system's limit where the process may.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+            socket.set_rx_buf_sz(RECEIVE_BUFFER as libc::c_int)?;
+        }
         for group in groups {
             socket.add_membership(*group)?;
         }
-        if !groups.is_empty() {
+        if groups.is_empty() {
+            rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))?;
+        } else {
             socket.set_non_blocking(true)?;
         }
         Ok(Self { socket, sequence: 0 })
     }
 
-    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<u32> {
+    fn send(&mut self, message: &RouteNetlinkMessage, flags: u16) -> io::Result<u32> {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message.clone()));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
@@ -204,7 +225,10 @@ impl Netlink {
         Ok(self.sequence)
     }
 
-    /// The next datagram, if there is one.
+    /// The next datagram of news, if there is one.
+    ///
+    /// # Errors
+    /// When news were lost (`ENOBUFS`). The kernel sends none from then on until all that are queued have been taken.
     pub(crate) fn receive(&self) -> io::Result<Option<Vec<u8>>> {
         match self.socket.recv_from_full() {
             Ok((datagram, _)) => Ok(Some(datagram)),
@@ -213,66 +237,115 @@ impl Netlink {
         }
     }
 
-    /// Reads a whole table; for blocking sockets.
-    pub(crate) fn dump(
-        &mut self,
-        request: RouteNetlinkMessage,
-        mut each: impl FnMut(RouteNetlinkMessage),
-    ) -> io::Result<()> {
-        self.send(request, NLM_F_DUMP)?;
-        let mut outcome = None;
-        while outcome.is_none() {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            for_each_message(&datagram, |_, payload| match payload {
-                NetlinkPayload::InnerMessage(message) => each(message),
-                NetlinkPayload::Done(_) => outcome = Some(Ok(())),
-                NetlinkPayload::Error(error) => outcome = Some(Err(error.to_io())),
-                _ => {}
-            });
+    /// Takes all news that are queued and forgets them: older than what is read after.
+    pub(crate) fn discard(&self) {
+        // An error says again that news were lost. The bound is for a kernel that says so for ever.
+        for _ in 0..1 << 20 {
+            if matches!(self.receive(), Ok(None)) {
+                return;
+            }
         }
-        outcome.unwrap_or(Ok(()))
     }
 
-    /// Asks for the route to a destination; returns the sequence number of the answer.
-    pub(crate) fn lookup(&mut self, dest: Ipv4Addr) -> io::Result<u32> {
+    /// The answer to the last request: `each` says when it has what it wants.
+    fn answer<T>(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(NetlinkHeader, NetlinkPayload<RouteNetlinkMessage>) -> Option<io::Result<T>>,
+    ) -> io::Result<T> {
+        let sequence = self.send(request, flags)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            let mut outcome = None;
+            for_each_message(&datagram, |header, payload| {
+                // An answer that came too late for an earlier request is nobody's now.
+                if outcome.is_none() && header.sequence_number == sequence {
+                    outcome = each(header, payload);
+                }
+            });
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
+    /// Reads a whole table.
+    fn dump(&mut self, request: &RouteNetlinkMessage, mut each: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+        for _ in 0..DUMPS {
+            let mut is_consistent = true;
+            self.answer(request, NLM_F_DUMP, |header, payload| {
+                is_consistent &= header.flags & NLM_F_DUMP_INTR == 0;
+                match payload {
+                    NetlinkPayload::InnerMessage(message) => each(message),
+                    NetlinkPayload::Done(_) => return Some(Ok(())),
+                    NetlinkPayload::Error(error) => return Some(Err(error.to_io())),
+                    _ => {}
+                }
+                None
+            })?;
+            if is_consistent {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The route of a way; `None` when there is none that leaves this host.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub(crate) fn lookup(&mut self, way: Way) -> io::Result<Option<Route>> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(dest)));
-        self.send(RouteNetlinkMessage::GetRoute(message), 0)
+        message.header.source_prefix_length = 32;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(way.to)));
+        message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(way.from)));
+        self.answer(&RouteNetlinkMessage::GetRoute(message), 0, |_, payload| match payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Some(Ok(usable(way.to, &route))),
+            // "Network is unreachable" and its like are answers, too.
+            NetlinkPayload::Error(_) => Some(Ok(None)),
+            _ => None,
+        })
     }
 
     /// Sets or clears `NTF_EXT_MANAGED` (Linux 5.16): the kernel resolves the neighbour now and keeps it so.
+    ///
+    /// # Errors
+    /// What the kernel says.
     pub(crate) fn manage(&mut self, neighbour: Neighbour, managed: bool) -> io::Result<()> {
         let mut message = NeighbourMessage::default();
         message.header = neighbour_header(neighbour.device, NeighbourFlags::Use);
         message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(neighbour.addr)));
-        let flags = if managed { NeighbourExtFlags::Managed } else { NeighbourExtFlags::empty() };
-        message.attributes.push(NeighbourAttribute::ExtFlags(flags));
-        self.send(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK)?;
-        Ok(())
+        let (ext, create) =
+            if managed { (NeighbourExtFlags::Managed, NLM_F_CREATE) } else { (NeighbourExtFlags::empty(), 0) };
+        message.attributes.push(NeighbourAttribute::ExtFlags(ext));
+        let request = RouteNetlinkMessage::NewNeighbour(message);
+        self.answer(&request, create | NLM_F_REPLACE | NLM_F_ACK, |_, payload| match payload {
+            NetlinkPayload::Error(error) if error.code.is_some() => Some(Err(error.to_io())),
+            NetlinkPayload::Error(_) => Some(Ok(())),
+            _ => None,
+        })
     }
 }
 
-/// Takes a datagram apart. What cannot be parsed ends it: the length of the rest is not known then.
+/// Takes a datagram apart. A message that is not understood is skipped; its header tells where the next one begins.
 pub(crate) fn for_each_message(
     datagram: &[u8],
     mut each: impl FnMut(NetlinkHeader, NetlinkPayload<RouteNetlinkMessage>),
 ) {
     let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
-            Ok(message) => message,
-            Err(error) => return tracing::debug!(%error, "a netlink message that is not understood"),
-        };
-        let length = message.header.length as usize;
-        // Messages are padded to a multiple of four.
-        let next = length.next_multiple_of(4);
-        if length == 0 {
-            return;
+    while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length) as usize) {
+        let Some(message) = rest.get(..length).filter(|message| message.len() >= HEADER_LEN) else { return };
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) {
+            Ok(message) => {
+                let (header, payload) = message.into_parts();
+                each(header, payload);
+            }
+            Err(error) => tracing::debug!(%error, "a netlink message that is not understood"),
         }
-        let (header, payload) = message.into_parts();
-        each(header, payload);
-        rest = rest.get(next..).unwrap_or(&[]);
+        // Messages are padded to a multiple of four.
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
 }

@@ -1,7 +1,6 @@
 //! The next-hop table: numbers for destinations, and the requests that have them resolved.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
@@ -10,7 +9,7 @@ use flow::{HopCell, HopId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::memory::Mapped;
-use crate::resolver::Event;
+use crate::resolver::{Event, Way};
 
 /// How many destinations there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
 pub(crate) const HOPS: usize = 1 << 16;
@@ -24,7 +23,7 @@ pub(crate) struct NextHops {
 
 #[derive(Default)]
 struct State {
-    ids: HashMap<Ipv4Addr, Entry>,
+    ids: HashMap<Way, Entry>,
     free: Vec<HopId>,
     used: usize,
     requests: Vec<Event>,
@@ -42,10 +41,10 @@ impl NextHops {
         Ok(Self { cells, state: Mutex::default(), wake })
     }
 
-    /// The number of a destination, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
-    pub(crate) fn acquire(&self, dest: Ipv4Addr) -> HopId {
+    /// The number of a way, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
+    pub(crate) fn acquire(&self, way: Way) -> HopId {
         let mut state = self.lock();
-        if let Some(entry) = state.ids.get_mut(&dest) {
+        if let Some(entry) = state.ids.get_mut(&way) {
             entry.slots += 1;
             return entry.id;
         }
@@ -58,23 +57,23 @@ impl NextHops {
             }
             None => return HopId::NONE,
         };
-        state.ids.insert(dest, Entry { id, slots: 1 });
-        state.requests.push(Event::Want { dest, id });
+        state.ids.insert(way, Entry { id, slots: 1 });
+        state.requests.push(Event::Want { way, id });
         drop(state);
         self.wake();
         id
     }
 
-    /// One slot less for a destination.
-    pub(crate) fn release(&self, dest: Ipv4Addr) {
+    /// One slot less for a way, of those that got this number for it.
+    pub(crate) fn release(&self, way: Way, id: HopId) {
         let mut state = self.lock();
-        let Some(entry) = state.ids.get_mut(&dest) else { return };
+        let Some(entry) = state.ids.get_mut(&way).filter(|entry| entry.id == id) else { return };
         entry.slots -= 1;
         if entry.slots > 0 {
             return;
         }
-        state.ids.remove(&dest);
-        state.requests.push(Event::Forget { dest });
+        state.ids.remove(&way);
+        state.requests.push(Event::Forget { way });
         drop(state);
         self.wake();
     }
@@ -121,10 +120,13 @@ impl NextHops {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const ONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-    const TWO: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+    const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ONE: Way = Way { from: FROM, to: Ipv4Addr::new(198, 51, 100, 1) };
+    const TWO: Way = Way { from: FROM, to: Ipv4Addr::new(198, 51, 100, 2) };
 
     fn next_hops(len: usize) -> NextHops {
         NextHops::new(Mapped::anonymous(len).unwrap()).unwrap()
@@ -145,16 +147,28 @@ mod tests {
         let hops = next_hops(2);
         let id = hops.acquire(ONE);
         hops.acquire(ONE);
-        hops.release(ONE);
+        hops.release(ONE, id);
         assert_eq!(hops.acquire(TWO), HopId::NONE, "the table is full");
-        hops.release(ONE);
+        hops.release(ONE, id);
         assert_eq!(hops.acquire(TWO), HopId::NONE, "the resolver has not written it off");
         hops.free(id);
         assert_eq!(hops.acquire(TWO), id);
         let requests = hops.take_requests();
-        assert_eq!(
-            requests,
-            [Event::Want { dest: ONE, id }, Event::Forget { dest: ONE }, Event::Want { dest: TWO, id }]
-        );
+        assert_eq!(requests, [Event::Want { way: ONE, id }, Event::Forget { way: ONE }, Event::Want { way: TWO, id }]);
+    }
+
+    #[test]
+    fn a_slot_that_got_no_number_gives_none_back() {
+        let hops = next_hops(2);
+        let id = hops.acquire(ONE);
+        assert_eq!(hops.acquire(TWO), HopId::NONE);
+        hops.release(ONE, id);
+        hops.free(id);
+        assert_eq!(hops.acquire(TWO), id);
+        // The one that was refused ends; the number is another's.
+        hops.release(TWO, HopId::NONE);
+        hops.take_requests();
+        hops.release(TWO, id);
+        assert_eq!(hops.take_requests(), [Event::Forget { way: TWO }]);
     }
 }

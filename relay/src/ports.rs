@@ -8,9 +8,10 @@ use flow::SlotIndex;
 
 use crate::interface::InterfaceId;
 
-/// How long a released port rests before a new call gets it, so that no late packet of the old call is heard in the new one. Jitter buffers
-/// and retransmission of a BYE both end well within this time.
+/// How long a released port rests at least before a new call gets it, so that no packet that was under way is heard in the new one.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(3);
+/// How long it rests while there are others: a party whose BYE gets no answer speaks on for 32 s (timer F, RFC 3261 17.1.2.2).
+const LONG_REST: Duration = Duration::from_secs(35);
 
 /// The two ports of one media of one leg.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,10 +86,14 @@ impl Ports {
     /// When none is free.
     pub fn allocate(&mut self, interface: InterfaceId, now: Instant) -> Result<PortPair, Exhausted> {
         let pool = self.pools.get_mut(interface.0).ok_or(Exhausted)?;
-        while let Some((_, port)) = pool.resting.pop_front_if(|(since, _)| now.duration_since(*since) >= QUARANTINE) {
+        let rested = |time| move |(since, _): &mut (Instant, u16)| now.duration_since(*since) >= time;
+        while let Some((_, port)) = pool.resting.pop_front_if(rested(LONG_REST)) {
             pool.free.push(Reverse(port));
         }
-        let Reverse(port) = pool.free.pop().ok_or(Exhausted)?;
+        let port = match pool.free.pop() {
+            Some(Reverse(port)) => port,
+            None => pool.resting.pop_front_if(rested(QUARANTINE)).ok_or(Exhausted)?.1,
+        };
         pool.used += 1;
         let slot = interface.0 as u32 * self.slots + u32::from(port - self.first);
         Ok(PortPair { interface, rtp_port: port, rtp_slot: SlotIndex(slot) })
@@ -156,6 +161,16 @@ mod tests {
         ports.release(pair, now);
         assert_eq!(ports.allocate(ONLY, now + QUARANTINE / 2), Err(Exhausted));
         assert_eq!(ports.allocate(ONLY, now + QUARANTINE), Ok(pair));
+    }
+
+    #[test]
+    fn a_port_that_never_served_goes_before_one_that_did() {
+        let mut ports = Ports::new(1, 30000, 30003).unwrap();
+        let now = Instant::now();
+        let pair = ports.allocate(ONLY, now).unwrap();
+        ports.release(pair, now);
+        assert_eq!(ports.allocate(ONLY, now + LONG_REST / 2).unwrap().rtp_port, 30002);
+        assert_eq!(ports.allocate(ONLY, now + LONG_REST), Ok(pair));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub enum StartError {
     /// XDP was asked for by name and an address is on a device without a link.
     #[error("interface \"{0}\" is on the loopback device, which has no XDP: choose engine = \"uring\"")]
     Loopback(String),
+    /// The XDP program is not right for this processor.
+    #[error("the fast path is for x86-64 only so far: choose engine = \"uring\"")]
+    Architecture,
     /// BPF.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -77,12 +80,17 @@ impl From<LocalsError> for StartError {
     }
 }
 
+/// A thread of the relay has ended although nobody asked it to.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0} has died; its last words are in the log")]
+pub struct DeadThread(&'static str);
+
 /// The running relay. Dropping it stops it and leaves nothing behind.
 pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
     kernel: Kernel,
     workers: Vec<Worker>,
-    _watcher: Option<Watcher>,
+    watcher: Option<Watcher>,
     table: Arc<FlowTable>,
     reasons: Arc<Reasons>,
     engine: Engine,
@@ -131,7 +139,7 @@ impl Relay {
         } else {
             None
         };
-        Ok(Self { kernel, workers, _watcher: watcher, table, reasons, engine, why })
+        Ok(Self { kernel, workers, watcher, table, reasons, engine, why })
     }
 
     /// The engine that runs: never [`Engine::Auto`].
@@ -149,8 +157,11 @@ impl Relay {
         self.table.apply(ops, now);
     }
 
-    /// Once a second: folds the counters before they can wrap.
-    pub fn sweep(&mut self, now: Instant) {
+    /// Once a second: folds the counters before they can wrap, and looks whether all threads live.
+    ///
+    /// # Errors
+    /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
+    pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
         self.table.sweep(now);
         for worker in &mut self.workers {
             match worker.new_drops() {
@@ -158,6 +169,13 @@ impl Relay {
                 Err(error) => tracing::debug!(%error, "a worker's drops cannot be read"),
             }
         }
+        if self.workers.iter().any(Worker::is_dead) {
+            return Err(DeadThread("a worker"));
+        }
+        if self.watcher.as_ref().is_some_and(Watcher::is_dead) {
+            return Err(DeadThread("the next-hop watcher"));
+        }
+        Ok(())
     }
 
     /// Packets that the XDP program left to the stack, by reason.
@@ -209,6 +227,13 @@ fn distinct(devices: &[Device]) -> impl Iterator<Item = &Device> {
 fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Result<(Engine, String), StartError> {
     if config.engine == Engine::Uring {
         return Ok((Engine::Uring, "as configured".to_owned()));
+    }
+    // The program relies on loads that stay in order, as x86 keeps them; elsewhere it would need barriers that BPF has only since 6.14.
+    if cfg!(not(target_arch = "x86_64")) {
+        return match config.engine {
+            Engine::Auto => Ok((Engine::Uring, StartError::Architecture.to_string())),
+            Engine::Xdp | Engine::Uring => Err(StartError::Architecture),
+        };
     }
     let attached = config.interfaces.iter().zip(devices).find(|(_, device)| device.is_loopback).map_or_else(
         || {

@@ -73,13 +73,13 @@ impl Ring {
             .setup_cqsize(u32::from(BUFFERS) * 4)
             .build(u32::from(BUFFERS))?;
         uring.submitter().register_files(&[receiver.as_raw_fd(), sender.as_raw_fd()])?;
-        let memory = Memory::new()?;
+        let mut memory = Memory::new()?;
         // SAFETY: the entries are a page-aligned mapping of BUFFERS entries that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries.as_ptr() as u64, BUFFERS, GROUP, 0) }?;
         for buffer in 0..BUFFERS {
-            memory.give(buffer, buffer);
+            memory.give(buffer);
         }
-        memory.publish(BUFFERS);
+        memory.publish();
         // SAFETY: a message header of zeros is an empty one.
         let mut request: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         request.msg_namelen = NAME_LEN as u32;
@@ -105,20 +105,24 @@ impl Ring {
                 _ => return Err(error),
             },
         }
-        let mut given = 0;
+        let taken = self.take(handler);
+        // Also when something failed: what is not published would never be used again.
+        self.memory.publish();
+        taken
+    }
+
+    fn take(&mut self, handler: &mut impl Handler) -> io::Result<()> {
         while let Some(entry) = self.complete() {
             if entry.user_data() == RECEIVE {
-                given += self.received(&entry, given, handler)?;
+                self.received(&entry, handler)?;
             } else {
                 let (buffer, slot) = departure_of(entry.user_data());
                 if entry.result() < 0 {
                     handler.refused(slot, &io::Error::from_raw_os_error(-entry.result()));
                 }
-                self.memory.give(buffer, given);
-                given += 1;
+                self.memory.give(buffer);
             }
         }
-        self.memory.publish(given);
         Ok(())
     }
 
@@ -145,8 +149,8 @@ impl Ring {
         }
     }
 
-    /// Handles one completion of the receive; returns how many buffers were given back.
-    fn received(&mut self, entry: &cqueue::Entry, given: u16, handler: &mut impl Handler) -> io::Result<u16> {
+    /// Handles one completion of the receive.
+    fn received(&mut self, entry: &cqueue::Entry, handler: &mut impl Handler) -> io::Result<()> {
         if !cqueue::more(entry.flags()) {
             // It has ended: out of buffers, an error of the socket, or the kernel's own reasons. The next turn arms it again.
             self.armed = false;
@@ -155,14 +159,17 @@ impl Ring {
             if entry.result() < 0 && entry.result() != -libc::ENOBUFS {
                 tracing::debug!(error = %io::Error::from_raw_os_error(-entry.result()), "a receive ended");
             }
-            return Ok(0);
+            return Ok(());
         };
         if let Some(message) = self.handle(buffer, entry.result(), handler) {
-            self.push(&message)?;
-            return Ok(0);
+            let pushed = self.push(&message);
+            if pushed.is_err() {
+                self.memory.give(buffer);
+            }
+            return pushed;
         }
-        self.memory.give(buffer, given);
-        Ok(1)
+        self.memory.give(buffer);
+        Ok(())
     }
 
     /// Has a received datagram handled; returns the departure to submit from the same buffer.
@@ -199,6 +206,9 @@ impl Drop for Ring {
         {
             tracing::error!(%error, "requests of the ring could not be cancelled; their memory is kept");
             self.memory.leak();
+            std::mem::forget(std::mem::replace(&mut self.departures, Box::new([])));
+            // SAFETY: a message header of zeros is an empty one.
+            std::mem::forget(std::mem::replace(&mut self.request, Box::new(unsafe { std::mem::zeroed() })));
         }
     }
 }
@@ -255,6 +265,8 @@ impl Message {
 struct Memory {
     entries: NonNull<BufRingEntry>,
     buffers: NonNull<u8>,
+    /// Buffers that stand in the ring beyond its tail, where the kernel does not look yet.
+    given: u16,
     leaked: bool,
 }
 
@@ -278,7 +290,7 @@ impl Memory {
             }?;
             NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
         };
-        Ok(Self { entries: map(ENTRIES_BYTES)?.cast(), buffers: map(BUFFERS_BYTES)?, leaked: false })
+        Ok(Self { entries: map(ENTRIES_BYTES)?.cast(), buffers: map(BUFFERS_BYTES)?, given: 0, leaked: false })
     }
 
     fn buffer(&self, buffer: u16) -> NonNull<u8> {
@@ -297,17 +309,19 @@ impl Memory {
         unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) }
     }
 
-    /// Writes a buffer into the ring, `ahead` places beyond the tail. The kernel has it after [`Memory::publish`].
-    fn give(&self, buffer: u16, ahead: u16) {
-        let place = self.tail().load(Ordering::Relaxed).wrapping_add(ahead) & (BUFFERS - 1);
+    /// Writes a buffer into the ring. The kernel has it after [`Memory::publish`].
+    fn give(&mut self, buffer: u16) {
+        let place = self.tail().load(Ordering::Relaxed).wrapping_add(self.given) & (BUFFERS - 1);
         // SAFETY: the place is within the ring, and beyond the tail the kernel does not look.
         let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(place)) };
         entry.set_addr(self.buffer(buffer).as_ptr() as u64);
         entry.set_len(BUFFER_LEN as u32);
         entry.set_bid(buffer);
+        self.given += 1;
     }
 
-    fn publish(&self, given: u16) {
+    fn publish(&mut self) {
+        let given = std::mem::take(&mut self.given);
         let tail = self.tail();
         tail.store(tail.load(Ordering::Relaxed).wrapping_add(given), Ordering::Release);
     }

@@ -1,11 +1,11 @@
 //! The flow table: the slots, the streams behind them, and the learning of peers.
 //!
 //! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is
-//! set up, changed or ended and when a packet teaches something new; never to forward a packet.
+//! set up, changed or ended and for packets that may teach something new; not to forward a packet.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flow::counters::CountersCell;
 use flow::rtp::{self, RtpFields, Sequence};
@@ -16,11 +16,18 @@ use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
 use crate::next_hops::NextHops;
 use crate::op::{Component, FlowOp, Learning, StreamSpec};
+use crate::resolver::Way;
 use crate::tally::Tally;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
 const SSRC_CHANGES: u8 = 3;
+
+/// How long a party may go on sending from its old address after it was signalled elsewhere: until the answer has reached it, and some more.
+const MOVING: Duration = Duration::from_secs(5);
+
+/// How many slots a sweep looks at before it lets others have the lock.
+const SWEEP: usize = 1024;
 
 /// The flow table.
 pub(crate) struct FlowTable {
@@ -37,11 +44,13 @@ pub(crate) struct FlowTable {
 struct Stream {
     spec: StreamSpec,
     learned: Option<Endpoint4>,
+    /// Where it was learned before it was signalled elsewhere, and when that was.
+    moved_from: Option<(Endpoint4, Instant)>,
     ssrc: Option<u32>,
     ssrc_changes: u8,
     any_ssrc: bool,
     /// Where the slot's packets go now, as acquired from the next hops.
-    dest: Option<(Ipv4Addr, HopId)>,
+    way: Option<(Way, HopId)>,
     tally: Tally,
     errors: u64,
 }
@@ -60,8 +69,17 @@ impl Stream {
         }
     }
 
+    /// Whether nobody but the peer can have a say in who the peer is.
+    fn is_settled(&self) -> bool {
+        let signalled = self.spec.peer.map(Endpoint4::from);
+        self.spec.learning == Learning::Off || (self.learned.is_some() && self.learned == signalled)
+    }
+
     fn flags(&self) -> Flags {
-        let mut flags = Flags::ACTIVE;
+        let mut flags = Flags::ACTIVE.with(Flags::CALL);
+        if self.is_settled() {
+            flags = flags.with(Flags::SETTLED);
+        }
         if self.spec.component == Component::Rtp {
             flags = flags.with(Flags::RTP);
         }
@@ -100,17 +118,22 @@ impl FlowTable {
     /// Makes the table as control wants it.
     pub(crate) fn apply(&self, ops: &[FlowOp], now: Instant) {
         let mut streams = self.lock();
+        // Streams refer to one another, before and after, so rules are made when all are in place.
+        let mut concerned = Vec::with_capacity(2 * ops.len());
         for op in ops {
+            let (FlowOp::Install(index, _) | FlowOp::Remove(index)) = op;
+            concerned.push(*index);
+            concerned.extend(stream(&streams, *index).and_then(|stream| stream.spec.other));
             match op {
                 FlowOp::Install(index, spec) => self.install(&mut streams, *index, spec, now),
                 FlowOp::Remove(index) => self.remove(&mut streams, *index),
             }
+            concerned.extend(stream(&streams, *index).and_then(|stream| stream.spec.other));
         }
-        // Streams refer to one another, so rules are made when all are in place.
-        for op in ops {
-            let (FlowOp::Install(index, _) | FlowOp::Remove(index)) = op;
-            self.program(&mut streams, *index);
-            self.program_other(&mut streams, *index);
+        concerned.sort_unstable();
+        concerned.dedup();
+        for index in concerned {
+            self.program(&mut streams, index);
         }
     }
 
@@ -122,18 +145,22 @@ impl FlowTable {
                 stream.tally.fold(slot.counters.read(), carried.read(), now);
                 // A party that was signalled elsewhere has to be heard from again; one that only says the same again has not moved.
                 if stream.spec.peer != spec.peer || stream.spec.learning != spec.learning {
-                    stream.learned = None;
+                    stream.moved_from = stream.learned.take().map(|learned| (learned, now));
                 }
                 stream.spec = spec.clone();
             }
             None => {
+                // Nobody counts here: the slot is inactive until it is programmed.
+                slot.counters.restart(Sequence::default(), spec.clock_khz);
+                carried.restart(Sequence::default(), spec.clock_khz);
                 *place = Some(Box::new(Stream {
                     spec: spec.clone(),
                     learned: None,
+                    moved_from: None,
                     ssrc: None,
                     ssrc_changes: 0,
                     any_ssrc: false,
-                    dest: None,
+                    way: None,
                     tally: Tally::new(slot.counters.read(), carried.read()),
                     errors: 0,
                 }));
@@ -144,8 +171,8 @@ impl FlowTable {
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
         let Some(stream) = place.take() else { return };
-        if let Some((dest, _)) = stream.dest {
-            self.hops.release(dest);
+        if let Some((way, id)) = stream.way {
+            self.hops.release(way, id);
         }
     }
 
@@ -157,11 +184,16 @@ impl FlowTable {
             slot.program(Rule::INACTIVE);
             return;
         };
-        let dest = addresses.as_ref().ok().map(|addresses| Ipv4Addr::from(addresses.to.addr));
-        if stream.dest.map(|(dest, _)| dest) != dest {
-            let acquired = dest.map(|dest| (dest, self.hops.acquire(dest)));
-            if let Some((old, _)) = std::mem::replace(&mut stream.dest, acquired) {
-                self.hops.release(old);
+        // Without a fast path nobody would resolve a next hop, or use one.
+        let way = addresses
+            .as_ref()
+            .ok()
+            .filter(|_| self.has_fast_path)
+            .map(|addresses| Way { from: Ipv4Addr::from(addresses.from.addr), to: Ipv4Addr::from(addresses.to.addr) });
+        if stream.way.map(|(way, _)| way) != way {
+            let acquired = way.map(|way| (way, self.hops.acquire(way)));
+            if let Some((old, id)) = std::mem::replace(&mut stream.way, acquired) {
+                self.hops.release(old, id);
             }
         }
         let rule = match addresses {
@@ -169,11 +201,11 @@ impl FlowTable {
                 let mut rule = Rule::new(&addresses);
                 rule.flags = stream.flags();
                 rule.tos = stream.spec.tos.unwrap_or(0);
-                rule.hop = stream.dest.map_or(HopId::NONE, |(_, id)| id);
+                rule.hop = stream.way.map_or(HopId::NONE, |(_, id)| id);
                 rule.ssrc = stream.ssrc.unwrap_or(0);
                 rule
             }
-            Ok(_) | Err(_) => Rule::INACTIVE,
+            Ok(_) | Err(_) => Rule::WAITING,
         };
         slot.program(rule);
     }
@@ -198,36 +230,35 @@ impl FlowTable {
         now: Instant,
     ) -> Result<Rule, Reason> {
         let mut streams = self.lock();
+        let rtp_peer = rtp_slot(index).and_then(|index| stream(&streams, index)).and_then(Stream::remote);
         let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
         let is_rtp = stream.spec.component == Component::Rtp;
-        match stream.confirmed() {
-            Some(peer) if peer == source => {}
-            Some(_) => return Err(Reason::Stranger),
-            None if stream.spec.learning == Learning::Off => return Err(Reason::NotLearned),
-            None if is_media(payload, is_rtp) || stream.spec.peer.map(Endpoint4::from) == Some(source) => {
-                stream.learned = Some(source);
-            }
-            None => return Err(Reason::NotMedia),
+        match admit(stream, source, payload, rtp_peer, now)? {
+            Admission::Peer => {}
+            Admission::Learn => stream.learned = Some(source),
+            Admission::Moving => return self.send_only(&mut streams, index),
+        }
+        let addresses = addresses(&streams, index);
+        let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
+        if let Err(reason) = addresses {
+            stream.errors += 1;
+            return Err(reason);
         }
         if let Some(fields) = rtp::parse(payload).filter(|_| is_rtp) {
             self.follow_ssrc(stream, index, &fields, now);
         }
         self.program(&mut streams, index);
         self.program_other(&mut streams, index);
-        let addresses = addresses(&streams, index);
-        let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
-        match addresses {
-            Ok(addresses) => {
-                let mut rule = Rule::new(&addresses);
-                rule.flags = stream.flags();
-                rule.tos = stream.spec.tos.unwrap_or(0);
-                Ok(rule)
-            }
-            Err(reason) => {
-                stream.errors += 1;
-                Err(reason)
-            }
-        }
+        self.send_only(&mut streams, index)
+    }
+
+    /// The rule by which a packet of a slot is sent on, whether or not the slot is active.
+    fn send_only(&self, streams: &mut Streams, index: SlotIndex) -> Result<Rule, Reason> {
+        let mut rule = Rule::new(&addresses(streams, index)?);
+        let stream = stream_mut(streams, index).ok_or(Reason::NoCall)?;
+        rule.flags = stream.flags();
+        rule.tos = stream.spec.tos.unwrap_or(0);
+        Ok(rule)
     }
 
     /// Begins to account a synchronisation source that was not seen before.
@@ -236,13 +267,13 @@ impl FlowTable {
             return;
         }
         let (Some(slot), Some(carried)) = (self.slot(index), self.carried(index)) else { return };
-        // Nobody counts in an inactive slot.
-        slot.program(Rule::INACTIVE);
+        // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
+        slot.program(Rule::WAITING);
         stream.tally.fold(slot.counters.read(), carried.read(), now);
         let before = Sequence(fields.sequence.0.wrapping_sub(1));
         slot.counters.restart(fields.sequence, stream.spec.clock_khz);
         carried.restart(before, stream.spec.clock_khz);
-        stream.tally.restart(fields.sequence, slot.counters.read(), carried.read());
+        stream.tally.restart(fields.sequence);
         stream.ssrc_changes = stream.ssrc_changes.saturating_add(1);
         stream.any_ssrc = stream.ssrc_changes > SSRC_CHANGES;
         stream.ssrc = Some(fields.ssrc);
@@ -257,17 +288,21 @@ impl FlowTable {
 
     /// Folds the counters of all streams. Called once a second, well before any counter can wrap.
     pub(crate) fn sweep(&self, now: Instant) {
-        let mut streams = self.lock();
-        for ((place, slot), carried) in streams.iter_mut().zip(self.slots.iter()).zip(self.carried.iter()) {
-            if let Some(stream) = place {
-                stream.tally.fold(slot.counters.read(), carried.read(), now);
-                stream.ssrc_changes = 0;
+        for start in (0..self.slots.len()).step_by(SWEEP) {
+            // The lock is given back in between: packets that teach, and commands, wait for no more than one chunk.
+            let mut streams = self.lock();
+            let chunk = streams.iter_mut().zip(self.slots.iter()).zip(self.carried.iter()).skip(start).take(SWEEP);
+            for ((place, slot), carried) in chunk {
+                if let Some(stream) = place {
+                    stream.tally.fold(slot.counters.read(), carried.read(), now);
+                    stream.ssrc_changes = 0;
+                }
             }
         }
     }
 
     fn path(&self, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
-        match (addresses, stream.dest) {
+        match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
             (Ok(_), _) if !self.has_fast_path => Path::Slow(Reason::EngineUring),
             (Ok(_), _) if stream.confirmed().is_none() => Path::Slow(Reason::NotLearned),
@@ -303,6 +338,58 @@ fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
         from: other.spec.local.into(),
         to,
     })
+}
+
+/// What a packet's sender is to a stream.
+enum Admission {
+    /// Its peer.
+    Peer,
+    /// Its peer from now on.
+    Learn,
+    /// Its peer of before, which was signalled elsewhere and does not know yet: heard, but not learned again.
+    Moving,
+}
+
+/// Decides on the sender of a packet that its slot did not forward.
+fn admit(
+    stream: &Stream,
+    source: Endpoint4,
+    payload: &[u8],
+    rtp_peer: Option<Endpoint4>,
+    now: Instant,
+) -> Result<Admission, Reason> {
+    let is_rtp = stream.spec.component == Component::Rtp;
+    let is_signalled = stream.spec.peer.map(Endpoint4::from) == Some(source);
+    match stream.confirmed() {
+        Some(peer) if peer == source => return Ok(Admission::Peer),
+        // What the signalling says is better than a guess: whoever was first on the port has to give way.
+        Some(_) if is_signalled && stream.spec.learning != Learning::Off => return Ok(Admission::Learn),
+        Some(_) => return Err(Reason::Stranger),
+        None if stream.spec.learning == Learning::Off => return Err(Reason::NotLearned),
+        None => {}
+    }
+    if is_signalled {
+        return Ok(Admission::Learn);
+    }
+    if let Some((old, since)) = stream.moved_from
+        && old == source
+        && now.duration_since(since) < MOVING
+    {
+        return Ok(Admission::Moving);
+    }
+    if !is_media(payload, is_rtp) {
+        return Err(Reason::NotMedia);
+    }
+    // RTCP is rare, so its port is open to a first comer for long: it must come from the host that the RTP comes from.
+    if !is_rtp && rtp_peer.is_some_and(|peer| peer.addr != source.addr) {
+        return Err(Reason::Stranger);
+    }
+    Ok(Admission::Learn)
+}
+
+/// The slot of the RTP stream that an RTCP stream belongs to.
+fn rtp_slot(index: SlotIndex) -> Option<SlotIndex> {
+    index.0.checked_sub(1).map(SlotIndex)
 }
 
 /// Whether a payload is what a stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::netlink::{self, Netlink, for_each_message};
@@ -29,17 +27,22 @@ impl Watcher {
     /// # Errors
     /// When the kernel gives no netlink socket or no thread.
     pub(crate) fn start(table: Arc<FlowTable>, ports: HashMap<u32, u16>) -> io::Result<Self> {
-        let netlink = Netlink::open(&netlink::NEWS)?;
         let stop = Arc::new(AtomicBool::new(false));
         let watch = Watch {
-            netlink,
+            // The news first: what changes while everything is read comes after it.
+            news: Netlink::open(&netlink::NEWS)?,
+            requests: Netlink::open(&[])?,
             resolver: Resolver::new(ports),
             table: Arc::clone(&table),
-            lookups: HashMap::new(),
             stop: Arc::clone(&stop),
         };
         let thread = std::thread::Builder::new().name("next-hops".to_owned()).spawn(move || watch.run())?;
         Ok(Self { thread: Some(thread), stop, table })
+    }
+
+    /// Whether the thread has ended although nobody asked it to.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 }
 
@@ -56,11 +59,11 @@ impl Drop for Watcher {
 }
 
 struct Watch {
-    netlink: Netlink,
+    news: Netlink,
+    /// Apart from the news, so that a burst of either does not push the other out of the socket's buffer.
+    requests: Netlink,
     resolver: Resolver,
     table: Arc<FlowTable>,
-    /// Lookups under way, by the sequence number of their request.
-    lookups: HashMap<u32, Ipv4Addr>,
     stop: Arc<AtomicBool>,
 }
 
@@ -76,16 +79,11 @@ impl Watch {
             for request in self.table.hops().take_requests() {
                 self.handle(request);
             }
-            loop {
-                match self.netlink.receive() {
-                    Ok(Some(datagram)) => self.news(&datagram),
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::warn!(%error, "routing news were lost; reading all routes and neighbours anew");
-                        self.read_everything();
-                        break;
-                    }
-                }
+            if let Err(error) = self.take_news() {
+                tracing::warn!(%error, "routing news were lost; reading everything anew");
+                // Nothing new comes until the old is out of the way, and the old must not come after what is read now.
+                self.news.discard();
+                self.read_everything();
             }
         }
         for neighbour in self.resolver.managed() {
@@ -95,46 +93,44 @@ impl Watch {
 
     fn wait(&self) -> rustix::io::Result<()> {
         let hops = self.table.hops().readable();
-        let mut fds = [PollFd::from_borrowed_fd(hops, PollFlags::IN), PollFd::new(&self.netlink, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(hops, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Asks for all devices and neighbours and tells them to the resolver. Routes are looked up again.
-    fn read_everything(&mut self) {
-        for request in [netlink::all_devices(), netlink::all_neighbours()] {
-            let read = Netlink::open(&[]).and_then(|mut netlink| netlink.dump(request, |message| self.tell(&message)));
-            if let Err(error) = read {
-                tracing::error!(%error, "cannot read devices and neighbours: the slow path carries what is missing");
+    fn take_news(&mut self) -> io::Result<()> {
+        let mut routes_changed = false;
+        while let Some(datagram) = self.news.receive()? {
+            let mut events = Vec::new();
+            for_each_message(&datagram, |_, payload| {
+                if let NetlinkPayload::InnerMessage(message) = payload {
+                    events.extend(netlink::event(&message));
+                }
+            });
+            for event in events {
+                // A routing daemon changes thousands of routes at once; looking ours up once is enough.
+                if event == Event::RoutesChanged {
+                    routes_changed = true;
+                } else {
+                    self.handle(event);
+                }
             }
         }
-        self.handle(Event::RoutesChanged);
+        if routes_changed {
+            self.handle(Event::RoutesChanged);
+        }
+        Ok(())
     }
 
-    fn news(&mut self, datagram: &[u8]) {
-        for_each_message(datagram, |header, payload| {
-            let asked = self.lookups.remove(&header.sequence_number);
-            match (payload, asked) {
-                (NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)), Some(dest)) => {
-                    self.handle(Event::Route { dest, route: netlink::usable(dest, &route) });
-                }
-                // A lookup that fails says that there is no route.
-                (NetlinkPayload::Error(_), Some(dest)) => self.handle(Event::Route { dest, route: None }),
-                (NetlinkPayload::InnerMessage(message), _) => self.tell(&message),
-                (NetlinkPayload::Error(error), None) if error.code.is_some() => {
-                    tracing::debug!(error = %error.to_io(), "a neighbour could not be managed");
-                }
-                // Acknowledgements.
-                (_, _) => {}
+    /// Reads all devices and neighbours and looks all routes up.
+    fn read_everything(&mut self) {
+        match netlink::everything() {
+            Ok(everything) => self.handle(everything),
+            Err(error) => {
+                tracing::error!(%error, "devices and neighbours cannot be read; the slow path carries what is missing");
             }
-        });
-    }
-
-    fn tell(&mut self, message: &RouteNetlinkMessage) {
-        if let Some(event) = netlink::event(message) {
-            self.handle(event);
         }
     }
 
@@ -145,25 +141,29 @@ impl Watch {
     }
 
     fn act(&mut self, action: Action) {
-        let done = match action {
+        match action {
             Action::Write(id, hop) => {
                 if let Some(cell) = self.table.hops().cell(id) {
                     cell.write(hop);
                 }
-                Ok(())
             }
-            Action::Free(id) => {
-                self.table.hops().free(id);
-                Ok(())
+            Action::Free(id) => self.table.hops().free(id),
+            Action::Lookup(way) => match self.requests.lookup(way) {
+                Ok(route) => self.handle(Event::Route { way, route }),
+                Err(error) => {
+                    tracing::error!(%error, ?way, "a route cannot be looked up; the slow path carries what takes it");
+                }
+            },
+            Action::Manage(neighbour) => {
+                if let Err(error) = self.requests.manage(neighbour, true) {
+                    tracing::warn!(%error, ?neighbour, "a neighbour cannot be managed; a change of its MAC may go unnoticed");
+                }
             }
-            Action::Lookup(dest) => self.netlink.lookup(dest).map(|sequence| {
-                self.lookups.insert(sequence, dest);
-            }),
-            Action::Manage(neighbour) => self.netlink.manage(neighbour, true),
-            Action::Release(neighbour) => self.netlink.manage(neighbour, false),
-        };
-        if let Err(error) = done {
-            tracing::error!(%error, "a request to the kernel's routing tables failed; the slow path carries what depends on it");
+            Action::Release(neighbour) => {
+                if let Err(error) = self.requests.manage(neighbour, false) {
+                    tracing::debug!(%error, ?neighbour, "a neighbour was gone before it could be released");
+                }
+            }
         }
     }
 }

@@ -58,6 +58,11 @@ impl Worker {
         &self.receiver
     }
 
+    /// Whether the thread has ended although nobody asked it to.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Datagrams that the receive buffer had no room for, since the last call.
     pub(crate) fn new_drops(&mut self) -> io::Result<u32> {
         let drops = socket::drops(&self.receiver)?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::host::in_namespace;
+use super::host::{Host, in_namespace};
 use super::process::Process;
 use super::trunks::{Trunk, Trunks};
 
@@ -148,7 +148,15 @@ impl NgClient {
     /// # Errors
     /// When the namespace cannot be entered.
     pub fn new(trunks: &Trunks) -> anyhow::Result<Self> {
-        let socket = in_namespace(&trunks.relay, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
+        Self::on(&trunks.relay)
+    }
+
+    /// A client on any host.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn on(host: &Host) -> anyhow::Result<Self> {
+        let socket = in_namespace(host, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
         socket.connect(NG.parse::<SocketAddr>()?)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
         Ok(Self { socket, requests: 0 })

@@ -60,6 +60,15 @@ impl Host {
         run(command)
     }
 
+    /// The number of a device.
+    ///
+    /// # Errors
+    /// When the host has no such device.
+    pub fn device_index(&self, device: &str) -> anyhow::Result<u32> {
+        let link = self.run("ip", ["-o", "link", "show", "dev", device])?;
+        Ok(link.split(':').next().context("ip says nothing")?.parse()?)
+    }
+
     /// Lays a cable to another host.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use aya::maps::DevMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 
@@ -50,6 +51,18 @@ impl Program {
             Ok(())
         })
         .with_context(|| format!("{name} cannot be attached to {device}"))
+    }
+
+    /// Names the device that the bare redirector sends to.
+    ///
+    /// # Errors
+    /// When the host has no such device.
+    pub fn set_egress(&mut self, host: &Host, device: &str) -> anyhow::Result<()> {
+        let index = host.device_index(device)?;
+        let map = self.ebpf.map_mut("EGRESS").context("the object has no EGRESS")?;
+        let mut egress = DevMap::try_from(map)?;
+        // Device numbers are the namespace's, so the entry is made from within.
+        in_namespace(host, || Ok(egress.set(0, index, None, 0)?))
     }
 
     /// One of the object's programs, loaded.

@@ -92,6 +92,75 @@ fn noise_from_elsewhere_teaches_nothing() {
 }
 
 #[test]
+fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
+    let table = call();
+    learn(&table, A, "203.0.113.66:9", &rtp(1, 66)).unwrap();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.10:4000").into());
+    assert_eq!(learn(&table, A, "203.0.113.66:9", &rtp(2, 66)), Err(Reason::Stranger));
+}
+
+#[test]
+fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
+    let table = call();
+    let (a_rtcp, b_rtcp) = (SlotIndex(1), SlotIndex(3));
+    let rtcp = |local, other| StreamSpec { component: Component::Rtcp, ..spec(local, None, other) };
+    let ops = [
+        FlowOp::Install(a_rtcp, rtcp("192.0.2.1:30001", b_rtcp)),
+        FlowOp::Install(
+            b_rtcp,
+            StreamSpec { peer: Some(addr("198.51.100.10:6001")), ..rtcp("198.51.100.1:30003", a_rtcp) },
+        ),
+    ];
+    table.apply(&ops, Instant::now());
+    let report = [0x80, 200, 0, 1, 1, 2, 3, 4];
+    assert_eq!(learn(&table, a_rtcp, "203.0.113.66:9", &report), Err(Reason::Stranger));
+    learn(&table, a_rtcp, "192.0.2.10:4005", &report).unwrap();
+    assert_eq!(table.slot(a_rtcp).unwrap().read().peer(), addr("192.0.2.10:4005").into());
+}
+
+#[test]
+fn a_party_that_is_moved_is_heard_from_its_old_address_and_learned_at_its_new_one() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    let moved = spec("192.0.2.1:30000", Some("192.0.2.11:5000"), B);
+    table.apply(&[FlowOp::Install(A, moved)], Instant::now());
+    // It has not got the answer yet.
+    assert!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)).is_ok());
+    assert!(!table.slot(A).unwrap().read().is_active());
+    learn(&table, A, "192.0.2.11:5000", &rtp(3, 7)).unwrap();
+    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.11:5000").into());
+    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(4, 7)), Err(Reason::Stranger));
+}
+
+#[test]
+fn without_a_fast_path_no_next_hop_is_asked_for() {
+    let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
+    let table = FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, false);
+    let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    assert_eq!(table.hops.take_requests(), []);
+}
+
+#[test]
+fn a_slot_without_a_call_is_told_from_one_that_waits() {
+    let table = call();
+    assert!(table.slot(A).unwrap().read().flags.has(Flags::CALL));
+    table.apply(&[FlowOp::Remove(A)], Instant::now());
+    assert!(!table.slot(A).unwrap().read().flags.has(Flags::CALL));
+}
+
+#[test]
+fn removing_one_side_stops_the_other_from_sending_there() {
+    let table = call();
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    assert!(table.slot(B).unwrap().read().is_active());
+    table.apply(&[FlowOp::Remove(A)], Instant::now());
+    assert!(!table.slot(B).unwrap().read().is_active());
+}
+
+#[test]
 fn trusted_signalling_is_active_before_the_first_packet_and_strangers_stay_strangers() {
     let table = call();
     let trusted = StreamSpec { learning: Learning::Off, ..spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B) };

@@ -1,0 +1,4 @@
+//! Measurements. Each compares what it measures with something else in the same run, interleaved, because machines are shared and noisy.
+
+pub mod fastpath;
+mod flood;

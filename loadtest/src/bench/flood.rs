@@ -1,0 +1,136 @@
+//! Frames made in the kernel: the generator program, run on live frames by `BPF_PROG_RUN` from one core.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use aya::maps::{Array, PerCpuArray};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::rig::host::{Host, in_namespace};
+use crate::rig::program::Program;
+
+/// The core that makes the frames, forwards them and counts them: veth devices hand frames on within one core.
+const CORE: usize = 0;
+/// Frames of one run of the generator. Setting a run up costs milliseconds, so runs are long.
+const RUN: u32 = 1_000_000;
+/// Frames handed over at once, as a network card's driver would.
+const BATCH: u32 = 64;
+/// Payload of G.711 with 20 ms: RTP header and 160 samples.
+const RTP_LEN: u16 = 172;
+/// Words of the generator's template.
+const WORDS: usize = 7;
+
+/// What the generator sends: flows of two sides, the parties .10 and .11 of a network, each call one flow of each side, to the relay's
+/// addresses .1 and .2, ports counted up in pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flows {
+    pub(super) count: u32,
+    pub(super) first_port: u16,
+}
+
+/// The party of a call on a side (0 or 1).
+pub(super) const fn party(side: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 10 + side)
+}
+
+/// The relay's address on a side.
+pub(super) const fn relay(side: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 1 + side)
+}
+
+/// The frame of flow 0, without what the generator writes: ports, sequence number, timestamp.
+fn template() -> Vec<u8> {
+    let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0x00];
+    frame.extend([0x45, 0]);
+    frame.extend((28 + RTP_LEN).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 17, 0x12, 0x34]);
+    frame.extend(party(0).octets());
+    frame.extend(relay(0).octets());
+    frame.extend([0; 4]);
+    frame.extend((8 + RTP_LEN).to_be_bytes());
+    // Any checksum costs the same; nobody at the end looks at it.
+    frame.extend([0x56, 0x78]);
+    frame.extend([0x80, 8, 0, 0, 0, 0, 0, 0, 0x11, 0x22, 0x33, 0x44]);
+    frame.resize(42 + usize::from(RTP_LEN), 0xd5);
+    frame
+}
+
+/// Frames that arrived, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    pub(super) sent: u64,
+    pub(super) arrived: u64,
+    pub(super) time: Duration,
+}
+
+impl Rate {
+    pub(super) fn mpps(self) -> f64 {
+        self.arrived as f64 / self.time.as_secs_f64() / 1e6
+    }
+}
+
+/// Sends frames out of a device of a host for about so long, and counts what a sink sees meanwhile.
+pub(super) fn flood(
+    generator: &mut Program,
+    host: &Host,
+    device: &str,
+    flows: Flows,
+    time: Duration,
+    sink: &(dyn Fn() -> anyhow::Result<u64> + Sync),
+) -> anyhow::Result<Rate> {
+    let frame = template();
+    plan(generator, flows, &frame)?;
+    let index = host.device_index(device)?;
+    let program = generator.xdp("generate")?;
+    in_namespace(host, || {
+        let mut core = CpuSet::new();
+        core.set(CORE);
+        sched_setaffinity(None, &core).context("cannot stay on one core")?;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: Vec<u8> = [0, frame.len() as u32, 0, index, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut run = || -> anyhow::Result<()> {
+            let options = TestRunOptions {
+                data_in: Some(&frame),
+                ctx_in: Some(&context),
+                repeat: RUN,
+                attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+                ..TestRunOptions::new()
+            };
+            program.test_run(options)?;
+            Ok(())
+        };
+        // The first run makes the pages and warms the caches.
+        run()?;
+        let (before, start, mut sent) = (sink()?, Instant::now(), 0);
+        while start.elapsed() < time {
+            run()?;
+            sent += u64::from(RUN);
+        }
+        let (time, arrived) = (start.elapsed(), sink()? - before);
+        if arrived == 0 {
+            bail!("no frame arrived at the sink");
+        }
+        Ok(Rate { sent, arrived, time })
+    })
+}
+
+fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
+    let map = generator.ebpf.map_mut("PLAN").context("no PLAN")?;
+    let mut plan: Array<_, u64> = map.try_into()?;
+    let mask = u64::from(flows.count.next_power_of_two()) - 1;
+    plan.set(0, u64::from(flows.count), 0)?;
+    plan.set(1, mask, 0)?;
+    plan.set(2, u64::from(flows.first_port), 0)?;
+    for (index, word) in (3..).zip(frame.as_chunks::<8>().0.iter().take(WORDS)) {
+        plan.set(index, u64::from_ne_bytes(*word), 0)?;
+    }
+    Ok(())
+}
+
+/// How many frames a sink has counted.
+pub(super) fn sunk(program: &Program) -> anyhow::Result<u64> {
+    let counts: PerCpuArray<_, u64> = program.ebpf.map("SUNK").context("no SUNK")?.try_into()?;
+    Ok(counts.get(&0, 0)?.iter().sum())
+}

@@ -106,8 +106,9 @@ fn next_frame(context: &XdpContext) -> Option<()> {
     // Flows of both directions in turn: side 0 sends from address .10 to .1, side 1 from .11 to .2.
     let (side, call) = (flow & 1, flow >> 1);
     let port = u64::from(((first_port + 2 * call) as u16).to_be());
-    let sequence = u64::from(((number / flows) as u16).to_be());
-    let timestamp = u64::from(((number / flows) as u32).wrapping_mul(160).to_be());
+    let round = number.checked_div(flows)?;
+    let sequence = u64::from((round as u16).to_be());
+    let timestamp = u64::from((round as u32).wrapping_mul(160).to_be());
     for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
         *word = plan(index)?;
     }

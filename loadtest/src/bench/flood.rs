@@ -90,7 +90,7 @@ pub(super) fn flood(
         sched_setaffinity(None, &core).context("cannot stay on one core")?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: Vec<u8> = [0, frame.len() as u32, 0, index, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
-        let mut run = || -> anyhow::Result<()> {
+        let run = || -> anyhow::Result<()> {
             let options = TestRunOptions {
                 data_in: Some(&frame),
                 ctx_in: Some(&context),

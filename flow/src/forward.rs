@@ -8,11 +8,11 @@ use crate::headers::{
     Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, Envelope, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN,
     UDP_LEN, VERSION_IHL,
 };
-use crate::hop::{Hop, HopCell, HopId};
+use crate::hop::{HopCell, HopId};
 use crate::local::{Locals, SlotIndex};
 use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
-use crate::slot::{Flags, Rule, Slot};
+use crate::slot::{Door, Flags, Rule, Slot};
 
 /// The time to live of everything that leaves the relay: it is the source of the packets, not a router (RFC 1700).
 pub const TTL: u8 = 64;
@@ -42,38 +42,51 @@ pub trait Tables {
     fn clock(&self) -> u64;
 }
 
-/// A frame that will be forwarded, and all that is needed for it.
-struct Forwarding<'a> {
-    slot: &'a Slot,
-    rule: Rule,
-    hop: Hop,
-    payload: u16,
-}
-
 /// Forwards a frame of `frame_len` bytes that came in by the device `ingress`, or leaves it to the stack.
 #[inline(always)]
 pub fn forward<T: Tables>(headers: &mut Headers, frame_len: usize, ingress: u32, tables: &T) -> Verdict {
-    let found = match find(headers, frame_len, tables) {
-        Ok(found) => found,
-        Err(reason) => return Verdict::Pass(reason),
-    };
-    let verdict = if found.hop.device == ingress {
+    match try_forward(headers, frame_len, ingress, tables) {
+        Ok(verdict) => verdict,
+        Err(reason) => Verdict::Pass(reason),
+    }
+}
+
+/// Each piece of the tables is read as late as can be: BPF has five registers that outlive a call, and what does not fit goes over the stack.
+#[inline(always)]
+fn try_forward<T: Tables>(
+    headers: &mut Headers,
+    frame_len: usize,
+    ingress: u32,
+    tables: &T,
+) -> Result<Verdict, Reason> {
+    let (index, payload) = address(&headers.envelope, frame_len, tables)?;
+    let slot = tables.slot(index).ok_or(Reason::Inactive)?;
+    let door = slot.door();
+    admit(headers, payload, &door)?;
+    let cell = tables.hop(door.hop).ok_or(Reason::NextHop)?;
+    let egress = cell.egress().ok_or(Reason::NextHop)?;
+    let verdict = if egress.device == ingress {
         Verdict::Transmit
-    } else if tables.redirect(found.hop.port) {
+    } else if tables.redirect(egress.port) {
         Verdict::Redirect
     } else {
-        return Verdict::Pass(Reason::Redirect);
+        return Err(Reason::Redirect);
     };
-    if !found.slot.still(&found.rule) {
-        return Verdict::Pass(Reason::Reprogrammed);
+    let (to, from) = cell.macs(egress).ok_or(Reason::NextHop)?;
+    let rule = slot.complete(door).ok_or(Reason::Reprogrammed)?;
+    let is_rtp = rule.flags.has(Flags::RTP);
+    if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc {
+        return Err(Reason::NewSsrc);
     }
-    if found.rule.flags.has(Flags::RTP) {
-        found.slot.counters.count_rtp(found.payload, &headers.rtp.fields(), || tables.clock());
+    headers.envelope.ethernet.to = to.0;
+    headers.envelope.ethernet.from = from.0;
+    rewrite(&mut headers.envelope, &rule);
+    if is_rtp {
+        slot.counters.count_rtp(payload, &headers.rtp.fields(), || tables.clock());
     } else {
-        found.slot.counters.count(found.payload);
+        slot.counters.count(payload);
     }
-    rewrite(headers, &found.rule, &found.hop);
-    verdict
+    Ok(verdict)
 }
 
 /// Why a frame that has no room for RTP headers is left to the stack.
@@ -108,36 +121,22 @@ fn address<T: Tables>(envelope: &Envelope, frame_len: usize, tables: &T) -> Resu
     Ok((index, udp_len - UDP_LEN))
 }
 
+/// Holds a packet to the slot's peer, and to the kind of stream that the slot carries.
 #[inline(always)]
-fn find<'a, T: Tables>(headers: &Headers, frame_len: usize, tables: &'a T) -> Result<Forwarding<'a>, Reason> {
-    let (index, payload) = address(&headers.envelope, frame_len, tables)?;
-    let (ip, udp) = (&headers.envelope.ip, &headers.envelope.udp);
-    let slot = tables.slot(index).ok_or(Reason::Inactive)?;
-    let rule = slot.read();
-    if !rule.is_active() {
+fn admit(headers: &Headers, payload: u16, door: &Door) -> Result<(), Reason> {
+    if !door.flags.has(Flags::ACTIVE) {
         return Err(Reason::Inactive);
     }
-    if rule.peer_addr != Addr4::from_halves(ip.from) || rule.peer_port != udp.from {
+    if door.peer_addr != Addr4::from_halves(headers.envelope.ip.from) || door.peer_port != headers.envelope.udp.from {
         return Err(Reason::Stranger);
     }
-    expect_media(headers, payload, &rule)?;
-    let hop = tables.hop(rule.hop).and_then(HopCell::read).ok_or(Reason::NextHop)?;
-    Ok(Forwarding { slot, rule, hop, payload })
-}
-
-/// Holds a packet to the kind of stream that the slot carries.
-#[inline(always)]
-fn expect_media(headers: &Headers, payload: u16, rule: &Rule) -> Result<(), Reason> {
-    let is_rtp = rule.flags.has(Flags::RTP);
+    let is_rtp = door.flags.has(Flags::RTP);
     if payload < if is_rtp { RTP_LEN } else { RTCP_LEN } {
         return Err(Reason::TooShort);
     }
     match classify(headers.rtp.first, headers.rtp.second) {
         Kind::Other => Err(Reason::NotMedia),
         Kind::Rtcp if is_rtp => Err(Reason::RtcpOnRtp),
-        Kind::Rtp if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc => {
-            Err(Reason::NewSsrc)
-        }
         Kind::Rtp | Kind::Rtcp => Ok(()),
     }
 }
@@ -145,11 +144,8 @@ fn expect_media(headers: &Headers, payload: u16, rule: &Rule) -> Result<(), Reas
 /// Addresses the frame anew. What was not replaced keeps its checksum, right or wrong: a packet that was damaged on its way here is still
 /// recognisably damaged when it arrives.
 #[inline(always)]
-fn rewrite(headers: &mut Headers, rule: &Rule, hop: &Hop) {
-    let Envelope { ethernet, ip, udp } = &mut headers.envelope;
-    ethernet.to = hop.to.0;
-    ethernet.from = hop.from.0;
-
+fn rewrite(envelope: &mut Envelope, rule: &Rule) {
+    let Envelope { ip, udp, .. } = envelope;
     let mut delta = rule.ip_delta;
     delta = delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
     ip.ttl = TTL;

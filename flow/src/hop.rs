@@ -54,11 +54,14 @@ struct Address {
     generation: u16,
 }
 
+/// By which device frames leave.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Egress {
-    device: u32,
-    port: u16,
+pub struct Egress {
+    /// The device's index (`ifindex`).
+    pub device: u32,
+    /// The device's index in the device map.
+    pub port: u16,
     generation: u16,
 }
 
@@ -79,15 +82,28 @@ const _: () = assert!(size_of::<HopCell>() == 32);
 
 impl HopCell {
     /// The next hop, if it is resolved.
-    #[inline(always)]
     pub fn read(&self) -> Option<Hop> {
+        let egress = self.egress()?;
+        let (to, from) = self.macs(egress)?;
+        Some(Hop { to, from, device: egress.device, port: egress.port })
+    }
+
+    /// By which device frames leave, if the next hop is resolved. [`HopCell::macs`] tells the rest.
+    #[inline(always)]
+    pub fn egress(&self) -> Option<Egress> {
         let egress: Egress = zerocopy::transmute!(self.egress.load());
+        (egress.generation != 0).then_some(egress)
+    }
+
+    /// The MACs, to and from, that belong to this egress.
+    #[inline(always)]
+    pub fn macs(&self, egress: Egress) -> Option<(Mac, Mac)> {
         let to: Address = zerocopy::transmute!(self.to.load());
         let from: Address = zerocopy::transmute!(self.from.load());
-        if egress.generation == 0 || to.generation != egress.generation || from.generation != egress.generation {
+        if to.generation != egress.generation || from.generation != egress.generation {
             return None;
         }
-        Some(Hop { to: to.mac, from: from.mac, device: egress.device, port: egress.port })
+        Some((to.mac, from.mac))
     }
 
     /// Writes the next hop, or that there is none. Only one thread writes a cell.

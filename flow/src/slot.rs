@@ -67,6 +67,22 @@ pub struct Rule {
     pub ssrc: u32,
 }
 
+/// The first half of a [`Rule`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Door {
+    /// What to do.
+    pub flags: Flags,
+    tos: u8,
+    generation: u16,
+    pub(crate) peer_addr: Addr4,
+    pub(crate) peer_port: Be16,
+    to_port: Be16,
+    from_port: Be16,
+    /// The next hop on the way to the destination.
+    pub hop: HopId,
+}
+
 /// The addresses of a rule, each by its role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
@@ -162,6 +178,23 @@ pub struct Slot {
 const _: () = assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64 && size_of::<Rule>() == 32);
 
 impl Slot {
+    /// The first half of the rule: enough to tell whether a packet is the slot's. [`Slot::complete`] tells the rest.
+    #[inline(always)]
+    pub fn door(&self) -> Door {
+        let first = self.rule[0].load();
+        fence_loads();
+        zerocopy::transmute!([first, self.rule[1].load()])
+    }
+
+    /// The whole rule, unless it is not the one that the door belonged to any more.
+    #[inline(always)]
+    pub fn complete(&self, door: Door) -> Option<Rule> {
+        let [first, second]: [u64; 2] = zerocopy::transmute!(door);
+        let rule = zerocopy::transmute!([first, second, self.rule[2].load(), self.rule[3].load()]);
+        fence_loads();
+        (self.rule[0].load() == first).then_some(rule)
+    }
+
     /// The rule. Whoever acts on it asks [`Slot::still`] before the first irrevocable step.
     #[inline(always)]
     pub fn read(&self) -> Rule {
@@ -228,6 +261,14 @@ pub(crate) mod tests {
         assert_eq!(Rule { generation: 0, ..read }, rule);
         assert_eq!((read.peer(), read.from(), read.to()), (path().peer, path().from, path().to));
         assert!(slot.still(&read));
+        let door = slot.door();
+        assert_eq!(
+            (door.flags, door.hop, door.peer_addr, door.peer_port),
+            (read.flags, read.hop, read.peer_addr, read.peer_port)
+        );
+        assert_eq!(slot.complete(door), Some(read));
+        slot.program(rule);
+        assert_eq!(slot.complete(door), None, "programmed meanwhile");
     }
 
     #[test]

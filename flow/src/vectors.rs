@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
+use crate::local::pairs;
 use crate::slot::{Flags, Path};
 use crate::{Addr4, Be16, Hop, HopId, Locals, Mac, Reason, Rule, SlotIndex};
 
@@ -115,7 +116,7 @@ impl Reader {
         let locals = Locals::new(&self.addrs, first, last, 1).ok()?;
         let index = |local: SocketAddrV4| locals.find((*local.ip()).into())?.slot(Be16::new(local.port()));
         let rules = self.rules.iter().map(|(local, rule)| Some((index(*local)?, *rule))).collect::<Option<_>>()?;
-        let slots = self.addrs.len() * (usize::from(last - first) + 1);
+        let slots = self.addrs.len() * 2 * pairs(first, last) as usize;
         Some(Vectors { locals, slots, hops: self.hops, ports: self.ports, rules, vectors: self.vectors })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use flow::SlotIndex;
+use flow::local::pairs as pairs_of;
 
 use crate::interface::InterfaceId;
 
@@ -20,19 +21,16 @@ pub struct PortPair {
     pub interface: InterfaceId,
     /// The even port, for RTP.
     pub rtp_port: u16,
-    /// The slot of the even port; the next slot is that of the odd one.
+    /// The slot of the even port.
     pub rtp_slot: SlotIndex,
+    /// The slot of the odd port.
+    pub rtcp_slot: SlotIndex,
 }
 
 impl PortPair {
     /// The odd port, for RTCP.
     pub const fn rtcp_port(self) -> u16 {
         self.rtp_port + 1
-    }
-
-    /// The slot of the odd port.
-    pub const fn rtcp_slot(self) -> SlotIndex {
-        SlotIndex(self.rtp_slot.0 + 1)
     }
 }
 
@@ -53,8 +51,8 @@ pub struct NoPair {
 #[derive(Debug)]
 pub struct Ports {
     first: u16,
-    /// Slots per interface.
-    slots: u32,
+    /// Pairs of ports per interface.
+    pairs: u32,
     pools: Vec<Pool>,
 }
 
@@ -77,7 +75,7 @@ impl Ports {
             return Err(NoPair { first, last });
         }
         let pool = |_| Pool { free: pairs.clone(), resting: VecDeque::new(), used: 0 };
-        Ok(Self { first, slots: u32::from(last - first) + 1, pools: (0..interfaces).map(pool).collect() })
+        Ok(Self { first, pairs: pairs_of(first, last), pools: (0..interfaces).map(pool).collect() })
     }
 
     /// Takes a pair of an interface's ports.
@@ -95,8 +93,9 @@ impl Ports {
             None => pool.resting.pop_front_if(rested(QUARANTINE)).ok_or(Exhausted)?.1,
         };
         pool.used += 1;
-        let slot = interface.0 as u32 * self.slots + u32::from(port - self.first);
-        Ok(PortPair { interface, rtp_port: port, rtp_slot: SlotIndex(slot) })
+        // As `flow::local` lays them out.
+        let slot = interface.0 as u32 * 2 * self.pairs + u32::from((port >> 1) - (self.first >> 1));
+        Ok(PortPair { interface, rtp_port: port, rtp_slot: SlotIndex(slot), rtcp_slot: SlotIndex(slot + self.pairs) })
     }
 
     /// Gives a pair back.
@@ -132,7 +131,9 @@ mod tests {
         let mut ports = Ports::new(1, 30001, 30010).unwrap();
         let pair = ports.allocate(ONLY, Instant::now()).unwrap();
         assert_eq!((pair.rtp_port, pair.rtcp_port()), (30002, 30003));
-        assert_eq!((pair.rtp_slot, pair.rtcp_slot()), (SlotIndex(1), SlotIndex(2)));
+        let locals = flow::Locals::new(&[flow::Addr4::default()], 30001, 30010, 1).unwrap();
+        let slot = |port| locals.find(flow::Addr4::default()).unwrap().slot(flow::Be16::new(port)).unwrap();
+        assert_eq!((pair.rtp_slot, pair.rtcp_slot), (slot(30002), slot(30003)), "as the fast path finds them");
     }
 
     #[test]

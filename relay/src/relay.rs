@@ -19,7 +19,7 @@ use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NextHops};
 use crate::op::FlowOp;
 use crate::permit;
-use crate::table::FlowTable;
+use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
 use crate::worker::Worker;
 
@@ -107,14 +107,15 @@ impl Relay {
         let addrs: Vec<Addr4> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
-        let slots = addrs.len() * (usize::from(config.port_max - config.port_min) + 1);
+        let pairs = flow::local::pairs(config.port_min, config.port_max);
+        let slots = addrs.len() * 2 * pairs as usize;
         let mut kernel = Kernel::load(&locals, slots, HOPS, workers)?;
         let (engine, why) = attach(&mut kernel, config, &devices)?;
         let table = Arc::new(FlowTable::new(
             kernel.map_slots()?,
             Mapped::anonymous(slots).map_err(KernelError::Memory)?,
             NextHops::new(kernel.map_hops()?).map_err(KernelError::Memory)?,
-            engine == Engine::Xdp,
+            TableShape { has_fast_path: engine == Engine::Xdp, pairs },
         ));
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);

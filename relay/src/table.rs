@@ -29,14 +29,22 @@ const MOVING: Duration = Duration::from_secs(5);
 /// How many slots a sweep looks at before it lets others have the lock.
 const SWEEP: usize = 1024;
 
+/// What the table has to know of the relay around it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableShape {
+    /// Whether the XDP program runs: without it, no stream is on the fast path.
+    pub(crate) has_fast_path: bool,
+    /// Pairs of ports of one local address ([`flow::local::pairs`]).
+    pub(crate) pairs: u32,
+}
+
 /// The flow table.
 pub(crate) struct FlowTable {
     slots: Mapped<Slot>,
     /// What the workers carried, by slot; each slot has one worker, its only writer.
     carried: Mapped<CountersCell>,
     hops: NextHops,
-    /// Whether the XDP program runs: without it, no stream is on the fast path.
-    has_fast_path: bool,
+    shape: TableShape,
     streams: Mutex<Vec<Option<Box<Stream>>>>,
 }
 
@@ -95,9 +103,9 @@ impl Stream {
 
 impl FlowTable {
     /// An empty table on this memory.
-    pub(crate) fn new(slots: Mapped<Slot>, carried: Mapped<CountersCell>, hops: NextHops, has_fast_path: bool) -> Self {
+    pub(crate) fn new(slots: Mapped<Slot>, carried: Mapped<CountersCell>, hops: NextHops, shape: TableShape) -> Self {
         let streams = Mutex::new(slots.iter().map(|_| None).collect());
-        Self { slots, carried, hops, has_fast_path, streams }
+        Self { slots, carried, hops, shape, streams }
     }
 
     /// The next hops of the table's slots.
@@ -188,7 +196,7 @@ impl FlowTable {
         let way = addresses
             .as_ref()
             .ok()
-            .filter(|_| self.has_fast_path)
+            .filter(|_| self.shape.has_fast_path)
             .map(|addresses| Way { from: Ipv4Addr::from(addresses.from.addr), to: Ipv4Addr::from(addresses.to.addr) });
         if stream.way.map(|(way, _)| way) != way {
             let acquired = way.map(|way| (way, self.hops.acquire(way)));
@@ -230,7 +238,7 @@ impl FlowTable {
         now: Instant,
     ) -> Result<Rule, Reason> {
         let mut streams = self.lock();
-        let rtp_peer = rtp_slot(index).and_then(|index| stream(&streams, index)).and_then(Stream::remote);
+        let rtp_peer = self.rtp_slot(index).and_then(|index| stream(&streams, index)).and_then(Stream::remote);
         let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
         let is_rtp = stream.spec.component == Component::Rtp;
         match admit(stream, source, payload, rtp_peer, now)? {
@@ -301,10 +309,16 @@ impl FlowTable {
         }
     }
 
+    /// The slot of the RTP stream that an RTCP stream belongs to.
+    const fn rtp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
+        let is_odd = index.0 % (2 * self.shape.pairs) >= self.shape.pairs;
+        if is_odd { Some(SlotIndex(index.0 - self.shape.pairs)) } else { None }
+    }
+
     fn path(&self, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
-            (Ok(_), _) if !self.has_fast_path => Path::Slow(Reason::EngineUring),
+            (Ok(_), _) if !self.shape.has_fast_path => Path::Slow(Reason::EngineUring),
             (Ok(_), _) if stream.confirmed().is_none() => Path::Slow(Reason::NotLearned),
             (Ok(_), Some((_, hop))) if self.hops.is_resolved(hop) => Path::Fast,
             (Ok(_), _) => Path::Slow(Reason::NextHop),
@@ -385,11 +399,6 @@ fn admit(
         return Err(Reason::Stranger);
     }
     Ok(Admission::Learn)
-}
-
-/// The slot of the RTP stream that an RTCP stream belongs to.
-fn rtp_slot(index: SlotIndex) -> Option<SlotIndex> {
-    index.0.checked_sub(1).map(SlotIndex)
 }
 
 /// Whether a payload is what a stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.

@@ -32,8 +32,8 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
             let rtp = spec(Component::Rtp, pair.rtp_port, mine.said.rtp, their_pair.rtp_slot, clock_khz);
             streams.insert(pair.rtp_slot, rtp);
             if has_rtcp {
-                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.said.rtcp, their_pair.rtcp_slot(), 0);
-                streams.insert(pair.rtcp_slot(), rtcp);
+                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.said.rtcp, their_pair.rtcp_slot, 0);
+                streams.insert(pair.rtcp_slot, rtcp);
             }
         }
     }

@@ -90,7 +90,7 @@ impl Query<'_> {
     fn media(&self, index: i64, leg: &Leg, media: &Media, installed: &Streams, sums: &mut Sums) -> Value<'static> {
         let mut streams = Vec::new();
         if let Some(pair) = media.pair {
-            for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot(), Component::Rtcp)] {
+            for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot, Component::Rtcp)] {
                 if let Some(spec) = installed.get(&slot) {
                     let peer = match component {
                         Component::Rtp => media.said.rtp,

@@ -1,11 +1,12 @@
 use super::*;
 
 const A: SlotIndex = SlotIndex(0);
-const B: SlotIndex = SlotIndex(2);
+const B: SlotIndex = SlotIndex(1);
+const SHAPE: TableShape = TableShape { has_fast_path: true, pairs: 4 };
 
 fn table() -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, true)
+    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, SHAPE)
 }
 
 fn addr(text: &str) -> SocketAddrV4 {
@@ -103,7 +104,7 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
 #[test]
 fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
     let table = call();
-    let (a_rtcp, b_rtcp) = (SlotIndex(1), SlotIndex(3));
+    let (a_rtcp, b_rtcp) = (SlotIndex(4), SlotIndex(5));
     let rtcp = |local, other| StreamSpec { component: Component::Rtcp, ..spec(local, None, other) };
     let ops = [
         FlowOp::Install(a_rtcp, rtcp("192.0.2.1:30001", b_rtcp)),
@@ -136,7 +137,12 @@ fn a_party_that_is_moved_is_heard_from_its_old_address_and_learned_at_its_new_on
 #[test]
 fn without_a_fast_path_no_next_hop_is_asked_for() {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    let table = FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, false);
+    let table = FlowTable::new(
+        Mapped::anonymous(8).unwrap(),
+        Mapped::anonymous(8).unwrap(),
+        hops,
+        TableShape { has_fast_path: false, ..SHAPE },
+    );
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());

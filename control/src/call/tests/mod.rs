@@ -76,7 +76,7 @@ impl Rig {
         let held: Vec<_> = calls.calls.values().flat_map(|entry| entry.call.pairs()).collect();
         assert_eq!(calls.ports.used(), held.len(), "every port belongs to a call");
         for (slot, spec) in &self.installed {
-            assert!(held.iter().any(|pair| pair.rtp_slot == *slot || pair.rtcp_slot() == *slot));
+            assert!(held.iter().any(|pair| pair.rtp_slot == *slot || pair.rtcp_slot == *slot));
             assert!(spec.other.is_some_and(|other| self.installed.contains_key(&other)), "nothing leads nowhere");
         }
     }
@@ -105,6 +105,12 @@ impl Rig {
     fn at(&self, local: &str) -> &StreamSpec {
         let local: SocketAddrV4 = local.parse().unwrap();
         self.installed.values().find(|spec| spec.local == local).unwrap()
+    }
+
+    /// The slot of the stream at a local endpoint.
+    fn slot_of(&self, local: &str) -> Option<SlotIndex> {
+        let local: SocketAddrV4 = local.parse().unwrap();
+        self.installed.iter().find(|(_, spec)| spec.local == local).map(|(slot, _)| *slot)
     }
 
     fn peer(&self, local: &str) -> Option<String> {

@@ -144,6 +144,25 @@ fn a_call_between_two_parties_on_one_trunk_leaves_by_the_device_it_came_from() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn a_device_that_takes_no_redirected_frames_costs_no_packet() {
+    // Without a program at the far end of its cable, the gateway's device has no XDP transmit function.
+    let (mut trunks, folder) = (Trunks::new().unwrap(), tempfile::tempdir().unwrap());
+    trunks.refuse_xdp_frames();
+    let daemon = Daemon::start(&trunks, &DaemonOptions::new("xdp"), folder.path()).unwrap();
+    let mut rig = Rig { ng: NgClient::new(&trunks).unwrap(), daemon, _folder: folder, trunks };
+    let (mut caller, callee) = rig.parties();
+    let call = rig.call(&caller, &callee, &["asymmetric"]);
+    for _ in 0..20 {
+        let sent = caller.speak(call.for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
+    }
+    assert_eq!(rig.packets(&call, call.for_caller), (0, 20));
+    let stream = call.stream(&mut rig.ng, call.for_caller).unwrap();
+    assert_eq!((&stream["path"], &stream["reason"]), (&json!("slow"), &json!("redirect")));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn a_stranger_is_heard_by_nobody() {
     let mut rig = Rig::new("xdp");
     let (mut caller, callee) = rig.parties();

@@ -12,6 +12,7 @@
 
 mod carry;
 mod engine;
+mod features;
 mod interface;
 mod kernel;
 mod memory;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
 
-use flow::{HopCell, HopId};
+use flow::{Hop, HopCell, HopId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::memory::Mapped;
@@ -13,6 +13,9 @@ use crate::resolver::{Event, Way};
 
 /// How many destinations there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
 pub(crate) const HOPS: usize = 1 << 16;
+
+/// The index in the device map of a device that is not in it: frames can leave by it only if they came by it.
+pub(crate) const NO_PORT: u16 = u16::MAX;
 
 /// The next hops of all destinations in use. Numbers are shared by the slots that go the same way.
 pub(crate) struct NextHops {
@@ -83,9 +86,9 @@ impl NextHops {
         self.lock().free.push(id);
     }
 
-    /// Whether the next hop is resolved.
-    pub(crate) fn is_resolved(&self, id: HopId) -> bool {
-        self.cells.get(usize::from(id.0)).is_some_and(|cell| cell.read().is_some())
+    /// The next hop, if it is resolved.
+    pub(crate) fn hop(&self, id: HopId) -> Option<Hop> {
+        self.cells.get(usize::from(id.0))?.read()
     }
 
     /// The entry of a number, for the resolver alone to write.

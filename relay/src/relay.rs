@@ -11,12 +11,13 @@ use flow::{Addr4, Locals, Reason, SlotIndex};
 
 use crate::carry::{Carrier, Reasons};
 use crate::engine::Engine;
+use crate::features;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
 use crate::memory::Mapped;
 use crate::meter::{Meter, StreamTotals};
 use crate::netlink::{self, Device};
-use crate::next_hops::{HOPS, NextHops};
+use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
 use crate::permit;
 use crate::table::{FlowTable, TableShape};
@@ -115,7 +116,11 @@ impl Relay {
             kernel.map_slots()?,
             Mapped::anonymous(slots).map_err(KernelError::Memory)?,
             NextHops::new(kernel.map_hops()?).map_err(KernelError::Memory)?,
-            TableShape { has_fast_path: engine == Engine::Xdp, pairs },
+            TableShape {
+                has_fast_path: engine == Engine::Xdp,
+                pairs,
+                devices: devices.iter().map(|device| device.index).collect(),
+            },
         ));
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
@@ -131,12 +136,7 @@ impl Relay {
         // Only now: a datagram that is steered finds its worker.
         kernel.steer()?;
         let watcher = if engine == Engine::Xdp {
-            let mut ports = HashMap::new();
-            for (port, device) in distinct(&devices).enumerate() {
-                kernel.set_device(port as u16, device.index)?;
-                ports.insert(device.index, port as u16);
-            }
-            Some(Watcher::start(Arc::clone(&table), ports).map_err(StartError::Netlink)?)
+            Some(Watcher::start(Arc::clone(&table), redirects(&mut kernel, &devices)?).map_err(StartError::Netlink)?)
         } else {
             None
         };
@@ -222,6 +222,26 @@ fn distinct(devices: &[Device]) -> impl Iterator<Item = &Device> {
         .enumerate()
         .filter(|(position, device)| !devices.iter().take(*position).any(|other| other == *device))
         .map(|(_, device)| device)
+}
+
+/// The devices that frames may leave by, with their indices in the device map; [`NO_PORT`] for those that take no redirected frames.
+fn redirects(kernel: &mut Kernel, devices: &[Device]) -> Result<HashMap<u32, u16>, StartError> {
+    let mut ports = HashMap::new();
+    for (port, device) in distinct(devices).enumerate() {
+        let takes_redirects = features::takes_redirects(device.index).map_err(StartError::Netlink)?;
+        if takes_redirects == Some(false) {
+            tracing::warn!(
+                device = device.name,
+                "the device's driver takes no redirected frames: media that leaves by it and came by another takes the slow path (a veth \
+                 device needs an XDP program or GRO at its other end)"
+            );
+            ports.insert(device.index, NO_PORT);
+            continue;
+        }
+        kernel.set_device(port as u16, device.index)?;
+        ports.insert(device.index, port as u16);
+    }
+    Ok(ports)
 }
 
 /// Attaches XDP where it is wanted; tells the engine that runs, and why.

@@ -14,7 +14,7 @@ use flow::{Endpoint4, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
-use crate::next_hops::NextHops;
+use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, Learning, StreamSpec};
 use crate::resolver::Way;
 use crate::tally::Tally;
@@ -30,12 +30,14 @@ const MOVING: Duration = Duration::from_secs(5);
 const SWEEP: usize = 1024;
 
 /// What the table has to know of the relay around it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TableShape {
     /// Whether the XDP program runs: without it, no stream is on the fast path.
     pub(crate) has_fast_path: bool,
     /// Pairs of ports of one local address ([`flow::local::pairs`]).
     pub(crate) pairs: u32,
+    /// The device of each local address.
+    pub(crate) devices: Vec<u32>,
 }
 
 /// The flow table.
@@ -310,18 +312,28 @@ impl FlowTable {
     }
 
     /// The slot of the RTP stream that an RTCP stream belongs to.
-    const fn rtp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
+    fn rtp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
         let is_odd = index.0 % (2 * self.shape.pairs) >= self.shape.pairs;
         if is_odd { Some(SlotIndex(index.0 - self.shape.pairs)) } else { None }
     }
 
-    fn path(&self, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
+    /// The device that a slot's packets come in by.
+    fn device(&self, index: SlotIndex) -> Option<u32> {
+        self.shape.devices.get((index.0 / (2 * self.shape.pairs)) as usize).copied()
+    }
+
+    fn path(&self, index: SlotIndex, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
             (Ok(_), _) if !self.shape.has_fast_path => Path::Slow(Reason::EngineUring),
             (Ok(_), _) if stream.confirmed().is_none() => Path::Slow(Reason::NotLearned),
-            (Ok(_), Some((_, hop))) if self.hops.is_resolved(hop) => Path::Fast,
-            (Ok(_), _) => Path::Slow(Reason::NextHop),
+            (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
+                None => Path::Slow(Reason::NextHop),
+                Some(hop) if hop.port == NO_PORT && Some(hop.device) != self.device(index) => {
+                    Path::Slow(Reason::Redirect)
+                }
+                Some(_) => Path::Fast,
+            },
         }
     }
 
@@ -430,7 +442,7 @@ impl Meter for FlowTable {
             peer: stream.remote().map(SocketAddrV4::from),
             confirmed: stream.confirmed().is_some(),
             last_packet: stream.tally.last_packet(),
-            path: self.path(stream, addresses),
+            path: self.path(index, stream, addresses),
         })
     }
 }

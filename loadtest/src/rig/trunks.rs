@@ -94,6 +94,11 @@ impl Trunks {
         Ok(trunks)
     }
 
+    /// Takes the far ends' XDP programs away: the relay's devices cannot send redirected frames any more.
+    pub fn refuse_xdp_frames(&mut self) {
+        self.programs.clear();
+    }
+
     /// The host at the far end of a trunk.
     pub const fn far(&self, trunk: Trunk) -> &Host {
         match trunk {

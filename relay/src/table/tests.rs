@@ -2,11 +2,15 @@ use super::*;
 
 const A: SlotIndex = SlotIndex(0);
 const B: SlotIndex = SlotIndex(1);
-const SHAPE: TableShape = TableShape { has_fast_path: true, pairs: 4 };
+const PAIRS: u32 = 4;
+
+fn shape(has_fast_path: bool) -> TableShape {
+    TableShape { has_fast_path, pairs: PAIRS, devices: vec![1] }
+}
 
 fn table() -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, SHAPE)
+    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, shape(true))
 }
 
 fn addr(text: &str) -> SocketAddrV4 {
@@ -104,7 +108,7 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
 #[test]
 fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
     let table = call();
-    let (a_rtcp, b_rtcp) = (SlotIndex(4), SlotIndex(5));
+    let (a_rtcp, b_rtcp) = (SlotIndex(PAIRS), SlotIndex(PAIRS + 1));
     let rtcp = |local, other| StreamSpec { component: Component::Rtcp, ..spec(local, None, other) };
     let ops = [
         FlowOp::Install(a_rtcp, rtcp("192.0.2.1:30001", b_rtcp)),
@@ -137,16 +141,26 @@ fn a_party_that_is_moved_is_heard_from_its_old_address_and_learned_at_its_new_on
 #[test]
 fn without_a_fast_path_no_next_hop_is_asked_for() {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    let table = FlowTable::new(
-        Mapped::anonymous(8).unwrap(),
-        Mapped::anonymous(8).unwrap(),
-        hops,
-        TableShape { has_fast_path: false, ..SHAPE },
-    );
+    let table = FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, shape(false));
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
     assert_eq!(table.hops.take_requests(), []);
+}
+
+#[test]
+fn a_stream_whose_way_out_takes_no_redirected_frames_says_so() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    let hop = table.slot(A).unwrap().read().hop;
+    let leaving_by = |device, port| {
+        let mac = [2, 0, 0, 0, 0, 1].into();
+        table.hops.cell(hop).unwrap().write(Some(flow::Hop { to: mac, from: mac, device, port }));
+        table.totals(A).unwrap().path
+    };
+    assert_eq!(leaving_by(2, 0), Path::Fast);
+    assert_eq!(leaving_by(2, NO_PORT), Path::Slow(Reason::Redirect));
+    assert_eq!(leaving_by(1, NO_PORT), Path::Fast, "by the device it came in by");
 }
 
 #[test]

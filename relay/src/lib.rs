@@ -23,6 +23,7 @@ mod op;
 mod permit;
 mod ports;
 mod relay;
+mod reserve;
 mod resolver;
 mod ring;
 mod socket;

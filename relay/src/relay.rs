@@ -20,6 +20,7 @@ use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
 use crate::permit;
+use crate::reserve;
 use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
 use crate::worker::Worker;
@@ -105,6 +106,10 @@ impl Relay {
     /// When something that was asked for cannot be had.
     pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
         let devices = devices(&config.interfaces)?;
+        let ours: Vec<Ipv4Addr> = config.interfaces.iter().map(|interface| interface.addr).collect();
+        for conflict in reserve::conflicts(&ours, config.port_min, config.port_max) {
+            tracing::warn!("{conflict}");
+        }
         let addrs: Vec<Addr4> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;

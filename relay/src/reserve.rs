@@ -1,0 +1,90 @@
+//! Whether the media ports are ours alone. Steering takes a datagram for a media port before any other program's socket is asked.
+
+use std::net::Ipv4Addr;
+
+/// The ports that the kernel gives to whoever does not choose one (ip-sysctl.rst).
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+/// Those of them that it does not give.
+const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+/// The UDP sockets of this namespace.
+const SOCKETS: &str = "/proc/net/udp";
+
+/// Says what is wrong with the media ports, each in one sentence with what mends it.
+pub(crate) fn conflicts(addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<String> {
+    // A system without these files has no such trouble, or none that could be seen.
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut found = Vec::new();
+    if is_ephemeral(&read(EPHEMERAL), &read(RESERVED), first, last) {
+        found.push(format!(
+            "the kernel gives ports of {first}-{last} to other programs, whose datagrams the relay would take: sysctl -w \
+             net.ipv4.ip_local_reserved_ports={first}-{last}"
+        ));
+    }
+    let taken = taken(&read(SOCKETS), addrs, first, last);
+    if let Some(port) = taken.first() {
+        found.push(format!(
+            "{} media ports are bound by other programs, which hear nothing any more (the first: {port}; `ss -lunp sport = :{port}` shows \
+             whose): move them, or change port-min and port-max",
+            taken.len()
+        ));
+    }
+    found
+}
+
+/// Whether the kernel may give a port of the range to somebody.
+fn is_ephemeral(range: &str, reserved: &str, first: u16, last: u16) -> bool {
+    let mut bounds = range.split_whitespace().filter_map(|bound| bound.parse::<u16>().ok());
+    let (Some(low), Some(high)) = (bounds.next(), bounds.next()) else { return false };
+    let reserved: Vec<(u16, u16)> = reserved
+        .trim()
+        .split(',')
+        .filter_map(|part| {
+            let (low, high) = part.split_once('-').unwrap_or((part, part));
+            Some((low.parse().ok()?, high.parse().ok()?))
+        })
+        .collect();
+    (first.max(low)..=last.min(high)).any(|port| !reserved.iter().any(|(low, high)| (*low..=*high).contains(&port)))
+}
+
+/// The media ports that sockets are bound to, on our addresses or on all.
+fn taken(sockets: &str, addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<u16> {
+    let mut ports: Vec<u16> = sockets
+        .lines()
+        .filter_map(|line| {
+            // "  12: 0100007F:08AF 00000000:0000 07 ...": the local address as the host stores it, and the port.
+            let (addr, port) = line.split_whitespace().nth(1)?.split_once(':')?;
+            let addr = Ipv4Addr::from(u32::from_str_radix(addr, 16).ok()?.to_ne_bytes());
+            let port = u16::from_str_radix(port, 16).ok()?;
+            let is_ours = addr.is_unspecified() || addrs.contains(&addr);
+            (is_ours && (first..=last).contains(&port)).then_some(port)
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_the_kernel_gives_away_is_noticed() {
+        assert!(is_ephemeral("32768\t60999\n", "\n", 30000, 40000));
+        assert!(!is_ephemeral("32768\t60999\n", "\n", 20000, 30000));
+        assert!(!is_ephemeral("32768 60999", "30000-40000,50000\n", 30000, 40000));
+        assert!(is_ephemeral("32768 60999", "30000-39999", 30000, 40000), "one port is not reserved");
+        assert!(!is_ephemeral("", "", 30000, 40000), "no such file");
+    }
+
+    #[test]
+    fn ports_of_other_programs_are_noticed() {
+        let sockets = "   sl  local_address rem_address   st\n\
+            1: 010200C0:7531 00000000:0000 07 0\n\
+            2: 00000000:7530 00000000:0000 07 0\n\
+            3: 0100007F:7532 00000000:0000 07 0\n\
+            4: 00000000:0035 00000000:0000 07 0\n";
+        let addrs = [Ipv4Addr::new(192, 0, 2, 1)];
+        assert_eq!(taken(sockets, &addrs, 30000, 40000), [30000, 30001]);
+    }
+}

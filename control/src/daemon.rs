@@ -53,7 +53,7 @@ impl Daemon {
         relay.apply(&ops, now);
         drop(state);
         for call in expired {
-            tracing::warn!(call_id = %String::from_utf8_lossy(&call.call_id), idle = ?call.idle, "call timed out: {}",
+            tracing::warn!(call_id = %call.call_id.escape_ascii(), idle = ?call.idle, "call timed out: {}",
                 call.timeout
             );
         }

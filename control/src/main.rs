@@ -1,5 +1,6 @@
 //! The `intertrunk` program.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "intertrunk", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -65,6 +66,8 @@ fn run(serve: Serve) -> anyhow::Result<()> {
 
 fn log(config: &Config) {
     let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr);
+    // A file is searched, not looked at.
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -96,6 +96,11 @@ impl CountersCell {
         self.timing.store(zerocopy::transmute!(Timing { transit: 0, clock_khz, samples: 0 }));
     }
 
+    /// The payload's clock is another from now on: the next sample of the jitter starts anew. A sample that is under way may win.
+    pub fn set_clock(&self, clock_khz: u16) {
+        self.timing.store(zerocopy::transmute!(Timing { transit: 0, clock_khz, samples: 0 }));
+    }
+
     /// Counts a packet of a stream that is not RTP.
     #[inline(always)]
     pub fn count(&self, bytes: u16) {
@@ -175,6 +180,20 @@ mod tests {
             cell.count_rtp(172, &packet(sequence, 0), || 0);
         }
         assert_eq!((cell.read().highest, cell.read().late), (Sequence(2), 2));
+    }
+
+    #[test]
+    fn a_change_of_clock_is_no_jitter() {
+        let cell = CountersCell::default();
+        cell.restart(Sequence(0), 8);
+        for number in 1..=80u16 {
+            cell.count_rtp(172, &packet(number, u32::from(number) * 160), || u64::from(number) * 20_000_000);
+        }
+        cell.set_clock(16);
+        for number in 81..=160u16 {
+            cell.count_rtp(172, &packet(number, u32::from(number) * 320), || u64::from(number) * 20_000_000);
+        }
+        assert_eq!((cell.read().jitter, cell.read().clock_khz), (0, 16));
     }
 
     #[test]

@@ -70,3 +70,11 @@ pub(crate) fn explain_ring(error: &io::Error) -> String {
         Some(_) | None => error.to_string(),
     }
 }
+
+/// The error of a raw socket that could not be made.
+pub(crate) fn explain_raw(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => format!("no raw socket: {error}. The process lacks CAP_NET_RAW"),
+        Some(_) | None => format!("no raw socket: {error}"),
+    }
+}

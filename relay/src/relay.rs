@@ -19,7 +19,6 @@ use crate::meter::{Meter, StreamTotals};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
-use crate::permit;
 use crate::reserve;
 use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
@@ -69,8 +68,8 @@ pub enum StartError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// io_uring or a socket.
-    #[error("worker {0} cannot start: {text}", text = permit::explain_ring(.1))]
-    Worker(usize, #[source] io::Error),
+    #[error("worker {0} cannot start: {1}")]
+    Worker(usize, String),
     /// The routing tables.
     #[error("the kernel's routing tables cannot be read: {0}")]
     Netlink(#[source] io::Error),

@@ -157,6 +157,10 @@ impl FlowTable {
                 if stream.spec.peer != spec.peer || stream.spec.learning != spec.learning {
                     stream.moved_from = stream.learned.take().map(|learned| (learned, now));
                 }
+                if stream.spec.clock_khz != spec.clock_khz {
+                    slot.counters.set_clock(spec.clock_khz);
+                    carried.set_clock(spec.clock_khz);
+                }
                 stream.spec = spec.clone();
             }
             None => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use flow::{Endpoint4, Reason, SlotIndex};
 
 use crate::carry::{Carrier, Departure};
+use crate::permit;
 use crate::ring::{Handler, Ring};
 use crate::socket;
 
@@ -30,10 +31,10 @@ impl Worker {
     /// Starts a worker; returns when its ring stands.
     ///
     /// # Errors
-    /// When the kernel gives no socket, ring or thread.
-    pub(crate) fn start(number: usize, carrier: Carrier) -> io::Result<Self> {
-        let receiver = Arc::new(socket::receiver()?);
-        let sender = socket::sender()?;
+    /// When the kernel gives no socket, ring or thread; in a sentence.
+    pub(crate) fn start(number: usize, carrier: Carrier) -> Result<Self, String> {
+        let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
+        let sender = socket::sender().map_err(|error| permit::explain_raw(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
@@ -48,8 +49,10 @@ impl Worker {
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
-        })?;
-        is_ready.recv().map_err(io::Error::other)??;
+        });
+        let thread = thread.map_err(|error| format!("no thread: {error}"))?;
+        let made = is_ready.recv().map_err(|error| error.to_string())?;
+        made.map_err(|error| permit::explain_ring(&error))?;
         Ok(Self { thread: Some(thread), stop, receiver, drops: 0 })
     }
 

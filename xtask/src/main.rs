@@ -32,6 +32,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure, against something known in the same run: `fastpath` against a program that only exchanges MACs
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What to measure
+        #[arg(value_parser = ["fastpath"])]
+        what: String,
+        /// `--rounds N`, `--millis MS`, `--json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Format, lints and all tests, the privileged ones included
     Test,
 }
@@ -40,7 +50,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup { check: true } => setup::check(),
         Task::Setup { check: false } => setup::install(),
-        Task::Demo { args } => demo(&args),
+        Task::Demo { args } => loadtest("demo", &args),
+        Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
     };
     match done {
@@ -52,10 +63,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn demo(args: &[String]) -> anyhow::Result<()> {
+fn loadtest(what: &str, args: &[String]) -> anyhow::Result<()> {
     setup::install()?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "control", "--package", "loadtest"]))?;
-    let mut demo = cargo();
-    demo.args(["run", "--quiet", "--release", "--package", "loadtest", "--", "demo"]).args(args);
-    run(&mut demo)
+    let mut loadtest = cargo();
+    loadtest.args(["run", "--quiet", "--release", "--package", "loadtest", "--", what]).args(args);
+    run(&mut loadtest)
 }

@@ -33,7 +33,7 @@ impl Account {
     /// One line for each call, for the operator's own records; the proxy has the details in the reply.
     pub(super) fn log(&self, call_id: &[u8], why: &str) {
         tracing::info!(
-            call_id = %String::from_utf8_lossy(call_id),
+            call_id = %call_id.escape_ascii(),
             why,
             fast_packets = self.fast_packets,
             slow_packets = self.slow_packets,

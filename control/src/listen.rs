@@ -156,7 +156,8 @@ impl NgUnixgram {
                         continue;
                     };
                     if let Some(reply) = daemon.datagram(buffer.get(..len).unwrap_or_default())
-                        && let Err(error) = self.socket.send_to(&reply, path).await
+                        // Not waiting: a client that does not read must not keep the others from being served. It will ask again.
+                        && let Err(error) = self.socket.try_send_to(&reply, path)
                     {
                         tracing::warn!(%error, client = %path.display(), "a reply could not be sent");
                     }
@@ -216,6 +217,9 @@ impl NgUnix {
 async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     let mut received = Vec::with_capacity(4096);
     loop {
+        // White space between requests means nothing, and must not pile up.
+        let space = received.len() - received.trim_ascii_start().len();
+        received.drain(..space);
         while !received.is_empty() {
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
                 Ok(Some((frame, consumed))) => (daemon.message(&frame), consumed, false),
@@ -223,7 +227,7 @@ async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
                 // Where the next request would begin nobody knows.
                 Err(_) => (daemon.message(&Frame::without_cookie(&received)), received.len(), true),
             };
-            stream.write_all(&reply).await?;
+            tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);
             if is_last {
                 return Ok(());

@@ -88,13 +88,25 @@ pub fn run(
         wire,
         account_failures: Vec::new(),
     };
-    outcome.account_failures = account(&outcome, plan, ended.len());
+    outcome.account_failures = account(&outcome, plan, &options.engine, ended.len());
+    if is_stopped.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
     Ok(outcome)
 }
 
 /// What the relay's account must be, given what was on the wire.
-fn account(outcome: &Outcome, plan: &CallPlan, ended: usize) -> Vec<String> {
+fn account(outcome: &Outcome, plan: &CallPlan, asked: &str, ended: usize) -> Vec<String> {
     let mut failures = Vec::new();
+    // Network namespaces have XDP, so here "auto" has no excuse.
+    let wanted = if asked == "uring" { "uring" } else { "xdp" };
+    if outcome.engine != wanted {
+        failures.push(format!("the engine is {}, not {wanted}; the daemon's log says why", outcome.engine));
+    }
+    let planned = u64::from(plan.calls) * u64::from(plan.seconds) * 50 * 2;
+    if outcome.wire.packets_sent != planned {
+        failures.push(format!("{} packets were sent, {planned} were planned", outcome.wire.packets_sent));
+    }
     if outcome.wire.calls != u64::from(plan.calls) {
         failures.push(format!("{} calls were asked for, {} were seen at both ends", plan.calls, outcome.wire.calls));
     }

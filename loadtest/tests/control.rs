@@ -162,6 +162,55 @@ fn bad_requests_get_the_texts_of_the_contract() {
     }
 }
 
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_reply_too_long_for_a_datagram_leaves_its_details_out() {
+    let rig = Rig::new(&[]);
+    let mut ng = NgClient::new(&rig.trunks).unwrap();
+    let media: String = (0..64).map(|number| format!("m=audio {} RTP/AVP 8\r\n", 4000 + 2 * number)).collect();
+    let sdp = format!("v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n{media}");
+    let offer =
+        json!({"command": "offer", "call-id": "many", "from-tag": "a", "sdp": sdp, "direction": ["pbx1", "gateway"]});
+    assert_eq!(ng.request(&offer).unwrap()["result"], "ok");
+    let reply = ng.request(&json!({"command": "delete", "call-id": "many"})).unwrap();
+    assert_eq!((&reply["result"], reply.get("tags")), (&json!("ok"), None));
+    assert!(reply["totals"].is_object() && reply["warning"].is_string());
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_client_that_does_not_read_keeps_nobody_else_waiting() {
+    let rig = Rig::new(&[]);
+    let socket = rig.folder.path().join("ng-datagram.sock");
+    let deaf = UnixDatagram::bind(rig.folder.path().join("deaf.sock")).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    for number in 0..200 {
+        // Replies pile up until its buffer is full; then they are lost.
+        let _sent = deaf.send_to(format!("{number} d7:command4:pinge").as_bytes(), &socket);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let client = UnixDatagram::bind(rig.folder.path().join("client.sock")).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    client.send_to(b"c-1 d7:command4:pinge", &socket).unwrap();
+    let mut reply = [0; 1024];
+    let len = client.recv(&mut reply).unwrap();
+    assert_eq!(&reply[..len], b"c-1 d6:result4:ponge");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn white_space_on_the_unix_stream_socket_means_nothing() {
+    let rig = Rig::new(&[]);
+    let mut client = UnixStream::connect(rig.folder.path().join("ng.sock")).unwrap();
+    for _ in 0..100 {
+        client.write_all(&[b'\n'; 4096]).unwrap();
+    }
+    client.write_all(b"d7:command4:pinge\n").unwrap();
+    let mut reply = [0; 1024];
+    let len = client.read(&mut reply).unwrap();
+    assert_eq!(&reply[..len], b"d6:result4:ponge");
+}
+
 /// What the daemon says when it is started on a host and fails.
 fn failure(host: &Host, args: &[&str], wrap: &[&str]) -> String {
     let program = binary().unwrap().to_string_lossy().into_owned();

@@ -10,6 +10,10 @@ use anyhow::{Context as _, bail};
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
+    // Administrators' programs are not in everybody's path, and the tests run some.
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    command.env("PATH", path);
     command
 }
 

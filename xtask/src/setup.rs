@@ -10,6 +10,8 @@ use crate::command::{exists, run};
 
 /// The linker of BPF programs. Later versions want an LLVM that Debian 12 does not have.
 const BPF_LINKER: &str = "0.10.3";
+/// The version of Debian's compiler whose LLVM is the one below.
+const RUST_WEB: &str = "1.96.";
 /// The library that bpf-linker loads, by the name it looks for, and where Debian's package has it.
 const LLVM: (&str, &str) = ("libLLVM-22.so", "/usr/lib/x86_64-linux-gnu/libLLVM.so.22.1");
 
@@ -28,7 +30,7 @@ const PACKAGES: [Need; 11] = [
         package: "rustc-web",
         is_there: || Path::new("/usr/bin/rustc").exists(),
     },
-    Need { what: "its cargo", package: "cargo-web", is_there: || Path::new("/usr/bin/cargo").exists() },
+    Need { what: "its cargo", package: "cargo-web", is_there: || is_web("/usr/bin/cargo") },
     Need {
         what: "the library sources for it",
         package: "rust-web-src",
@@ -51,6 +53,13 @@ const PACKAGES: [Need; 11] = [
     Need { what: "ethtool, for the namespaces' devices", package: "ethtool", is_there: || exists("ethtool") },
     Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
 ];
+
+/// Whether a program is of the version that the XDP program is built with: Debian's ordinary compiler is years older, and has the same path.
+fn is_web(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    version.split(' ').nth(1).is_some_and(|version| version.starts_with(RUST_WEB))
+}
 
 /// Where the BPF tools are: the folder that the relay's build script looks in.
 fn tools() -> anyhow::Result<PathBuf> {
@@ -122,6 +131,9 @@ pub(crate) fn install() -> anyhow::Result<()> {
         // A link that leads nowhere is in the way of the right one.
         drop(std::fs::remove_file(&link));
         symlink(LLVM.1, &link).with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    if !link.exists() {
+        bail!("there is no {} although rustc-web is installed: its LLVM is of another version than {}", LLVM.1, LLVM.0);
     }
     if !has_linker(&tools) {
         eprintln!("setup: building bpf-linker {BPF_LINKER}, which takes a minute or two");

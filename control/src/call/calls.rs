@@ -102,6 +102,13 @@ impl Calls {
         };
         let direction = Direction::new(&self.interfaces, &offer.options);
         let roles = draft.offer_roles(&offer.from_tag, offer.to_tag.as_deref(), direction, wall)?;
+        if draft.is_agreed(roles) {
+            for id in [roles.offerer, roles.answerer] {
+                if let Some(leg) = draft.leg_mut(id) {
+                    leg.hold_agreement();
+                }
+            }
+        }
         let mut is_new = Vec::new();
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, &offer.options);
@@ -128,8 +135,12 @@ impl Calls {
             leg.hear(&said, &answer.options);
             leg.set_clocks(&said);
         }
+        if let Some(leg) = draft.leg_mut(roles.answerer) {
+            leg.agree();
+        }
         let mut relayed = vec![false; said.len()];
         if let Some(leg) = draft.leg_mut(roles.offerer) {
+            leg.agree();
             leg.set_clocks(&said);
             for ((relayed, said), media) in relayed.iter_mut().zip(&said).zip(&leg.medias) {
                 *relayed = said.open && media.said.open;

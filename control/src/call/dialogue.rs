@@ -113,7 +113,9 @@ impl Call {
             (Some(from), to) => (from, to),
             (None, Some(to)) => (to, None),
         };
-        let id = self.find(tag)?;
+        // A party that has not answered may have any tag, also where it is the only one that is named.
+        let unnamed = || self.legs.iter().find_map(|(id, leg)| (leg.tag.is_none() && from.is_none()).then_some(*id));
+        let id = self.find(tag).or_else(unnamed)?;
         let partner = self.partner(id);
         // A party that has not answered may have any tag.
         let partner_tag = partner.and_then(|id| self.leg(id)?.tag.as_deref());
@@ -165,12 +167,18 @@ impl Call {
         self.dialogues().any(|(leg, other)| leg.has_spoken && other.has_spoken)
     }
 
+    /// Whether both parties of an offer have agreed on something before.
+    pub(super) fn is_agreed(&self, roles: Roles) -> bool {
+        [roles.offerer, roles.answerer].into_iter().all(|id| self.leg(id).is_some_and(|leg| leg.has_spoken))
+    }
+
     /// Whether silence is what the parties asked for: everything is on hold, or rejected.
     pub(super) fn is_quiet(&self) -> bool {
         self.dialogues().all(|(leg, other)| {
             let mut medias = leg.medias.iter().zip(&other.medias);
             medias.all(|(mine, theirs)| {
-                !mine.said.open || !theirs.said.open || mine.said.is_quiet() || theirs.said.is_quiet()
+                let (mine, theirs) = (mine.in_force(), theirs.in_force());
+                !mine.open || !theirs.open || mine.is_quiet() || theirs.is_quiet()
             })
         })
     }

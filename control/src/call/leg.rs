@@ -42,6 +42,9 @@ pub(super) struct Media {
     pub pair: Option<PortPair>,
     /// What the party says about it.
     pub said: Signalled,
+    /// What was agreed on before, while an offer to change it has no answer: it stays in force until there is one, for the other party may
+    /// refuse (RFC 3264 8).
+    agreed: Option<Signalled>,
     /// The clock rate in use, in kHz: that of the answer once there is one.
     pub clock_khz: u16,
 }
@@ -58,6 +61,22 @@ impl Leg {
             asymmetric: false,
             strict_source: false,
             medias: Vec::new(),
+        }
+    }
+
+    /// Holds what is agreed on in force until the next answer.
+    pub(super) fn hold_agreement(&mut self) {
+        for media in &mut self.medias {
+            if media.agreed.is_none() {
+                media.agreed = Some(media.said.clone());
+            }
+        }
+    }
+
+    /// What was said last is agreed on.
+    pub(super) fn agree(&mut self) {
+        for media in &mut self.medias {
+            media.agreed = None;
         }
     }
 
@@ -123,14 +142,22 @@ impl Leg {
         }
     }
 
+    /// Makes room. A media that comes to others of which an agreement is held is not agreed on.
     fn reserve(&mut self, medias: usize) {
+        let is_held = self.medias.iter().any(|media| media.agreed.is_some());
+        let media = || Media { agreed: is_held.then(Signalled::default), ..Media::default() };
         if self.medias.len() < medias {
-            self.medias.resize_with(medias, Media::default);
+            self.medias.resize_with(medias, media);
         }
     }
 }
 
 impl Media {
+    /// What holds for the media now.
+    pub(super) fn in_force(&self) -> &Signalled {
+        self.agreed.as_ref().unwrap_or(&self.said)
+    }
+
     fn hear(&mut self, said: &Signalled) -> bool {
         let is_new = self.said != *said;
         if is_new {

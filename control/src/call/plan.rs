@@ -27,15 +27,20 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
                 tos: call.tos,
                 clock_khz,
             };
-            let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
+            let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
             let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-            let rtp = spec(Component::Rtp, pair.rtp_port, mine.said.rtp, their_pair.rtp_slot, clock_khz);
+            let rtp = spec(Component::Rtp, pair.rtp_port, mine.in_force().rtp, their_pair.rtp_slot, clock_khz);
             streams.insert(pair.rtp_slot, rtp);
             if has_rtcp {
-                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.said.rtcp, their_pair.rtcp_slot, 0);
+                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.in_force().rtcp, their_pair.rtcp_slot, 0);
                 streams.insert(pair.rtcp_slot, rtcp);
             }
         }
+    }
+    // A party that says it is where the call itself arrives would have the call's packets go round for ever.
+    let ours: Vec<SocketAddrV4> = streams.values().map(|spec| spec.local).collect();
+    for spec in streams.values_mut() {
+        spec.peer = spec.peer.filter(|peer| !ours.contains(peer));
     }
     streams
 }
@@ -43,7 +48,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
 /// The medias that both legs want and have ports for.
 fn relayed<'a>(leg: &'a Leg, other: &'a Leg) -> impl Iterator<Item = (&'a Media, PortPair, &'a Media, PortPair)> {
     let both = leg.medias.iter().zip(&other.medias);
-    both.filter(|(mine, theirs)| mine.said.open && theirs.said.open)
+    both.filter(|(mine, theirs)| mine.in_force().open && theirs.in_force().open)
         .filter_map(|(mine, theirs)| Some((mine, mine.pair?, theirs, theirs.pair?)))
 }
 

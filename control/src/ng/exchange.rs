@@ -11,6 +11,9 @@ use crate::call::Calls;
 use crate::command::Command;
 use crate::reply::Reply;
 
+/// The longest reply that fits a datagram, and the buffer of every client.
+const MAX_REPLY: usize = 60_000;
+
 /// What the protocol remembers from one message to the next.
 ///
 /// The caller sends the reply after it has told the relay the flow operations: the party may send media at once.
@@ -39,11 +42,11 @@ impl Exchange {
     ) -> Option<(Vec<u8>, Vec<FlowOp>)> {
         let frame = Frame::datagram(bytes)?;
         let cookie = frame.cookie.unwrap_or_default();
-        if let Some(reply) = self.cookies.find(cookie, now) {
+        if let Some(reply) = self.cookies.find(cookie, frame.payload, now) {
             return Some((reply.to_vec(), Vec::new()));
         }
         let (reply, ops) = self.message(&frame, calls, now, wall, meter);
-        self.cookies.keep(cookie, &reply, now);
+        self.cookies.keep(cookie, frame.payload, &reply, now);
         Some((reply, ops))
     }
 
@@ -69,6 +72,16 @@ impl Exchange {
             }
             Err(reply) => (reply, Vec::new()),
         };
-        (frame.reply(&reply.into_dict()), ops)
+        let mut dict = reply.into_dict();
+        let mut bytes = frame.reply(&dict);
+        if bytes.len() > MAX_REPLY {
+            // A reply that cannot be sent would make the proxy give the relay up. What a script needs stays.
+            tracing::warn!(len = bytes.len(), "a reply is too long for a datagram; its details are left out");
+            dict.remove("tags");
+            dict.remove("SSRC");
+            dict.push(&b"warning"[..], "Reply too long, details left out");
+            bytes = frame.reply(&dict);
+        }
+        (bytes, ops)
     }
 }

@@ -128,6 +128,11 @@ impl<'a> Dict<'a> {
         self
     }
 
+    /// Takes a key and its value out.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(other, _)| other.as_ref() != key.as_bytes());
+    }
+
     /// The value of a name, which may be spelled as [`same_words`] allows.
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.iter().rev().find_map(|(name, value)| same_words(name, key.as_bytes()).then_some(value))

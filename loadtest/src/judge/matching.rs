@@ -2,6 +2,9 @@
 
 use super::stream::{Key, Packet};
 
+/// How far the clocks of two captures of one machine may be apart, in microseconds.
+const CLOCK_MICROS: u64 = 1000;
+
 /// Half of the room of sequence numbers: what is further away than this is of another turn.
 const HALF_TURN: usize = 1 << 15;
 
@@ -18,6 +21,8 @@ pub(super) struct Outcome {
     pub(super) unexpected: u64,
     pub(super) first_lost: Option<Key>,
     pub(super) first_different: Option<Key>,
+    /// Packets that arrived before they were sent: another call's, whose packets are the same.
+    pub(super) early: u64,
     /// Delay of every packet that arrived for the first time, in microseconds.
     pub(super) delays: Vec<u64>,
 }
@@ -62,6 +67,9 @@ pub(super) fn compare(sent: &[Packet], received: &[Packet]) -> Outcome {
         }
         meant.arrived = true;
         outcome.delays.push(packet.time.micros_since(meant.packet.time));
+        if meant.packet.time.micros_since(packet.time) > CLOCK_MICROS {
+            outcome.early += 1;
+        }
         if meant.place < head {
             outcome.reordered += 1;
         }

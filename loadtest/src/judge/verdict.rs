@@ -51,6 +51,7 @@ fn faults(channel: Channel, outcome: &Outcome) -> Vec<String> {
         (outcome.duplicated, "arrived more than once".to_owned()),
         (outcome.reordered, "arrived after one that was sent later".to_owned()),
         (outcome.different, format!("arrived with other bytes than were sent{}", first(outcome.first_different))),
+        (outcome.early, "arrived before they were sent, so they are another call's".to_owned()),
         (outcome.unexpected, "came from the relay without having been sent".to_owned()),
     ];
     let wrong = faults.into_iter().filter(|(number, _)| *number > 0);
@@ -92,6 +93,7 @@ mod tests {
             duplicated: 2,
             reordered: 3,
             different: 4,
+            early: 6,
             unexpected: 5,
             ..Outcome::default()
         };
@@ -102,6 +104,7 @@ mod tests {
                 "2 RTCP packets arrived more than once",
                 "3 RTCP packets arrived after one that was sent later",
                 "4 RTCP packets arrived with other bytes than were sent",
+                "6 RTCP packets arrived before they were sent, so they are another call's",
                 "5 RTCP packets came from the relay without having been sent",
             ]
         );

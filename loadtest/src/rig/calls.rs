@@ -68,6 +68,8 @@ impl Calls {
     /// When a call has failed, by sipp's word, or `meanwhile` gives up.
     pub fn finish(mut self, mut meanwhile: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
         loop {
+            // First, for an interrupt ends sipp as well, and that is no failed call.
+            meanwhile()?;
             if let (Some(caller), Some(callee)) = (self.caller.ended()?, self.callee.ended()?) {
                 for (role, status) in [("caller", caller), ("callee", callee)] {
                     if !status.success() {
@@ -78,7 +80,6 @@ impl Calls {
                 }
                 return Ok(());
             }
-            meanwhile()?;
             std::thread::sleep(POLL);
         }
     }

@@ -32,7 +32,9 @@ impl Host {
         let host = Self { name };
         host.run("ip", ["link", "set", "lo", "up"])?;
         // Neighbour discovery of a family that is not used would only be noise in the captures.
-        host.run("sysctl", ["-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
+        if std::path::Path::new("/proc/sys/net/ipv6").exists() {
+            host.run("sysctl", ["-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
+        }
         Ok(host)
     }
 

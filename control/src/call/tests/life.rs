@@ -42,11 +42,13 @@ fn commands_that_come_twice_change_nothing_and_get_the_same_reply() {
 }
 
 #[test]
-fn a_new_offer_of_the_caller_updates_in_place() {
+fn a_new_offer_of_the_caller_updates_in_place_once_it_is_answered() {
     let mut rig = Rig::new();
     rig.call();
     let (sdp, ops) = rig.sdp(offer("a", Some("b"), &audio("192.0.2.11", 4100)));
     assert!(sdp.contains("m=audio 30000 "), "{sdp}");
+    assert_eq!(ops, [], "it may be refused");
+    let (_, ops) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
     assert_eq!((ops.len(), rig.calls.ports().used()), (2, 2));
     assert_eq!(rig.peer("192.0.2.1:30001").unwrap(), "192.0.2.11:4101");
 }
@@ -58,11 +60,41 @@ fn an_offer_of_the_callee_has_the_roles_of_its_tags() {
     // The direction is that of the first offer, or this one would put both parties on the wrong interface.
     let (sdp, ops) = rig.sdp(offer("b", Some("a"), &audio("198.51.100.20", 5200)));
     assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n") && sdp.contains("m=audio 30000 "), "{sdp}");
-    assert_eq!((ops.len(), rig.calls.ports().used()), (2, 2));
-    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:5200");
+    assert_eq!(ops, []);
     let (sdp, ops) = rig.sdp(answer("b", "a", &audio("192.0.2.10", 4000)));
     assert!(sdp.contains("c=IN IP4 203.0.113.1\r\n"), "{sdp}");
-    assert_eq!(ops, []);
+    assert_eq!((ops.len(), rig.calls.ports().used()), (2, 2));
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:5200");
+}
+
+#[test]
+fn an_offer_that_is_refused_changes_nothing_and_the_next_one_may_be_answered() {
+    let mut rig = Rig::new();
+    rig.call();
+    let fax = session("192.0.2.10", &["audio 0 RTP/AVP 8", "image 4010 udptl t38"]);
+    // The other party says 488, of which the proxy tells us nothing.
+    assert_eq!(rig.sdp(offer("a", Some("b"), &fax)).1, []);
+    assert_eq!((rig.installed.len(), rig.peer("192.0.2.1:30000").unwrap()), (4, "192.0.2.10:4000".to_owned()));
+    rig.sdp(offer("a", Some("b"), &audio("192.0.2.12", 4200)));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!((rig.installed.len(), rig.peer("192.0.2.1:30000").unwrap()), (4, "192.0.2.12:4200".to_owned()));
+    rig.end();
+}
+
+#[test]
+fn a_party_that_says_it_is_where_the_call_arrives_is_nowhere() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("198.51.100.1", 30000)));
+    rig.sdp(answer("a", "b", &audio("192.0.2.1", 30000)));
+    assert_eq!((rig.peer("192.0.2.1:30000"), rig.peer("198.51.100.1:30000")), (None, None));
+}
+
+#[test]
+fn a_delete_that_names_only_a_party_that_never_answered_ends_the_call() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    rig.run(delete(None, Some("busy")));
+    assert!(rig.calls.is_empty());
 }
 
 #[test]

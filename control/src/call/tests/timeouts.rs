@@ -70,6 +70,7 @@ fn a_call_on_hold_may_be_silent_for_long() {
         let mut rig = Rig::new();
         rig.call();
         rig.sdp(offer("a", Some("b"), &held));
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
         rig.wait(3599);
         assert_eq!(rig.expire(), []);
         rig.wait(1);
@@ -81,8 +82,10 @@ fn a_call_on_hold_may_be_silent_for_long() {
 fn a_call_that_is_taken_off_hold_must_not_be_silent() {
     let mut rig = Rig::new();
     rig.call();
-    rig.sdp(offer("a", Some("b"), &audio("0.0.0.0", 4000)));
-    rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
+    for address in ["0.0.0.0", "192.0.2.10"] {
+        rig.sdp(offer("a", Some("b"), &audio(address, 4000)));
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    }
     rig.wait(60);
     assert_eq!(rig.expire().len(), 1);
 }

@@ -36,6 +36,27 @@ fn a_hundred_calls_of_the_same_ssrc_and_speech_are_kept_apart() {
 }
 
 #[test]
+fn two_calls_that_hear_each_others_speech_are_noticed_although_it_is_the_same() {
+    let mut ends = Ends::default();
+    (0..2).for_each(|number| ends.add(TestCall::new(number).ends()));
+    // Call 1 speaks 50 ms after call 0; each far end hears the other call's packets, byte for byte what it should.
+    let flow = |event: &Event| {
+        let datagram = frame::decode(crate::pcap::LinkType::Ethernet, &event.frame).udp().unwrap();
+        (datagram.src, datagram.dst)
+    };
+    for event in ends.sent_by_a.iter_mut().skip(20).chain(ends.received_by_b.iter_mut().skip(20)) {
+        event.micros += 50_000;
+    }
+    let (zero, one) = (flow(&ends.received_by_b[0]), flow(&ends.received_by_b[20]));
+    for (number, event) in ends.received_by_b.iter_mut().enumerate() {
+        let (src, dst) = if number < 20 { one } else { zero };
+        *event = event.redirected(src, dst);
+    }
+    let report = judged(&ends);
+    assert!(report.failures.iter().any(|failure| failure.contains("arrived before they were sent")), "{report:#?}");
+}
+
+#[test]
 fn calls_that_use_the_same_ports_one_after_the_other_are_kept_apart() {
     let mut ends = call();
     let later = TestCall { id: "later@test".into(), starts_at: 90_000_000, ..TestCall::new(0) };

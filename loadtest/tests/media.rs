@@ -226,6 +226,8 @@ fn a_neighbour_that_changes_its_mac_is_followed() {
         .relay
         .run("ip", ["neigh", "replace", "198.51.100.10", "lladdr", "02:00:00:00:00:99", "dev", "gateway"])
         .unwrap();
+    // A packet that was sent to the old one is waited for no longer than this.
+    callee.rtp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     wait_until("packets reach the new MAC", Duration::from_secs(1), || {
         caller.speak(call.for_caller).unwrap();
         callee.hear().unwrap().is_some()

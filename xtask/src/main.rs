@@ -4,8 +4,10 @@ mod command;
 mod setup;
 mod test;
 
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::command::{cargo, run};
@@ -68,5 +70,6 @@ fn loadtest(what: &str, args: &[String]) -> anyhow::Result<()> {
     run(cargo().args(["build", "--quiet", "--release", "--package", "control", "--package", "loadtest"]))?;
     let mut loadtest = cargo();
     loadtest.args(["run", "--quiet", "--release", "--package", "loadtest", "--", what]).args(args);
-    run(&mut loadtest)
+    // In this process's place, so that signals reach the one that has to tidy up, and nobody returns before it has.
+    Err(loadtest.exec()).context("cannot run the load tests")
 }

@@ -27,6 +27,7 @@ mod reserve;
 mod resolver;
 mod ring;
 mod socket;
+mod stream;
 mod table;
 mod tally;
 mod watcher;

@@ -5,26 +5,24 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flow::counters::CountersCell;
 use flow::rtp::{self, RtpFields, Sequence};
-use flow::slot::{Flags, Path as Addresses};
+use flow::slot::Path as Addresses;
 use flow::{Endpoint4, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
-use crate::op::{Component, FlowOp, Learning, StreamSpec};
+use crate::op::{Component, FlowOp, StreamSpec};
 use crate::resolver::Way;
+use crate::stream::{Admission, Stream, admit};
 use crate::tally::Tally;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
 const SSRC_CHANGES: u8 = 3;
-
-/// How long a party may go on sending from its old address after it was signalled elsewhere: until the answer has reached it, and some more.
-const MOVING: Duration = Duration::from_secs(5);
 
 /// How many slots a sweep looks at before it lets others have the lock.
 const SWEEP: usize = 1024;
@@ -48,59 +46,6 @@ pub(crate) struct FlowTable {
     hops: NextHops,
     shape: TableShape,
     streams: Mutex<Vec<Option<Box<Stream>>>>,
-}
-
-/// A stream and what packets taught about it.
-struct Stream {
-    spec: StreamSpec,
-    learned: Option<Endpoint4>,
-    /// Where it was learned before it was signalled elsewhere, and when that was.
-    moved_from: Option<(Endpoint4, Instant)>,
-    ssrc: Option<u32>,
-    ssrc_changes: u8,
-    any_ssrc: bool,
-    /// Where the slot's packets go now, as acquired from the next hops.
-    way: Option<(Way, HopId)>,
-    tally: Tally,
-    errors: u64,
-}
-
-impl Stream {
-    /// Where packets for the stream's party go: to where it was heard from, or else to where it said it would be.
-    fn remote(&self) -> Option<Endpoint4> {
-        self.learned.or_else(|| self.spec.peer.map(Endpoint4::from))
-    }
-
-    /// Where packets are accepted from, once that is certain.
-    fn confirmed(&self) -> Option<Endpoint4> {
-        match self.spec.learning {
-            Learning::Off => self.spec.peer.map(Endpoint4::from),
-            Learning::Immediate => self.learned,
-        }
-    }
-
-    /// Whether nobody but the peer can have a say in who the peer is.
-    fn is_settled(&self) -> bool {
-        let signalled = self.spec.peer.map(Endpoint4::from);
-        self.spec.learning == Learning::Off || (self.learned.is_some() && self.learned == signalled)
-    }
-
-    fn flags(&self) -> Flags {
-        let mut flags = Flags::ACTIVE.with(Flags::CALL);
-        if self.is_settled() {
-            flags = flags.with(Flags::SETTLED);
-        }
-        if self.spec.component == Component::Rtp {
-            flags = flags.with(Flags::RTP);
-        }
-        if self.any_ssrc || self.ssrc.is_none() {
-            flags = flags.with(Flags::ANY_SSRC);
-        }
-        if self.spec.tos.is_some() {
-            flags = flags.with(Flags::SET_TOS);
-        }
-        flags
-    }
 }
 
 impl FlowTable {
@@ -368,62 +313,6 @@ fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
         from: other.spec.local.into(),
         to,
     })
-}
-
-/// What a packet's sender is to a stream.
-enum Admission {
-    /// Its peer.
-    Peer,
-    /// Its peer from now on.
-    Learn,
-    /// Its peer of before, which was signalled elsewhere and does not know yet: heard, but not learned again.
-    Moving,
-}
-
-/// Decides on the sender of a packet that its slot did not forward.
-fn admit(
-    stream: &Stream,
-    source: Endpoint4,
-    payload: &[u8],
-    rtp_peer: Option<Endpoint4>,
-    now: Instant,
-) -> Result<Admission, Reason> {
-    let is_rtp = stream.spec.component == Component::Rtp;
-    let is_signalled = stream.spec.peer.map(Endpoint4::from) == Some(source);
-    match stream.confirmed() {
-        Some(peer) if peer == source => return Ok(Admission::Peer),
-        // What the signalling says is better than a guess: whoever was first on the port has to give way.
-        Some(_) if is_signalled && stream.spec.learning != Learning::Off => return Ok(Admission::Learn),
-        Some(_) => return Err(Reason::Stranger),
-        None if stream.spec.learning == Learning::Off => return Err(Reason::NotLearned),
-        None => {}
-    }
-    if is_signalled {
-        return Ok(Admission::Learn);
-    }
-    if let Some((old, since)) = stream.moved_from
-        && old == source
-        && now.duration_since(since) < MOVING
-    {
-        return Ok(Admission::Moving);
-    }
-    if !is_media(payload, is_rtp) {
-        return Err(Reason::NotMedia);
-    }
-    // RTCP is rare, so its port is open to a first comer for long: it must come from the host that the RTP comes from.
-    if !is_rtp && rtp_peer.is_some_and(|peer| peer.addr != source.addr) {
-        return Err(Reason::Stranger);
-    }
-    Ok(Admission::Learn)
-}
-
-/// Whether a payload is what a stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.
-fn is_media(payload: &[u8], is_rtp: bool) -> bool {
-    match payload {
-        [first, second, ..] if is_rtp => rtp::classify(*first, *second) != rtp::Kind::Other && payload.len() >= 12,
-        [first, second, ..] => rtp::classify(*first, *second) == rtp::Kind::Rtcp && payload.len() >= 8,
-        _ => false,
-    }
 }
 
 impl Meter for FlowTable {

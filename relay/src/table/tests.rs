@@ -1,4 +1,7 @@
+use flow::slot::Flags;
+
 use super::*;
+use crate::op::Learning;
 
 const A: SlotIndex = SlotIndex(0);
 const B: SlotIndex = SlotIndex(1);

@@ -66,7 +66,7 @@ pub struct Options {
     /// Type of service of all media, 0 to 255 [default: left as it is]
     #[arg(long)]
     pub tos: Option<u8>,
-    /// How the sender of a stream is found: immediate or off [default: immediate]
+    /// How the sender of a stream is found: heuristic, immediate, delayed or off [default: heuristic]
     #[arg(long, value_name = "MODE")]
     pub endpoint_learning: Option<String>,
     /// How many calls there may be at once [default: as many as there are ports]
@@ -182,7 +182,12 @@ impl Options {
                 learning: word(
                     "endpoint-learning",
                     self.endpoint_learning.as_deref(),
-                    &[("immediate", Learning::Immediate), ("off", Learning::Off)],
+                    &[
+                        ("heuristic", Learning::Heuristic),
+                        ("immediate", Learning::Immediate),
+                        ("delayed", Learning::Delayed),
+                        ("off", Learning::Off),
+                    ],
                 )?,
                 timeout: seconds(self.timeout, defaults.timeout),
                 silent_timeout: seconds(self.silent_timeout, defaults.silent_timeout),
@@ -272,6 +277,20 @@ mod tests {
         assert_eq!(config.listen_ng, [DEFAULT_NG.parse().unwrap()]);
         assert_eq!(config.relay.engine, Engine::Auto);
         assert_eq!(config.calls, call::Settings::default());
+        assert_eq!(config.calls.learning, Learning::Heuristic);
+    }
+
+    #[test]
+    fn every_learning_mode_can_be_the_default() {
+        for (word, learning) in [
+            ("heuristic", Learning::Heuristic),
+            ("immediate", Learning::Immediate),
+            ("delayed", Learning::Delayed),
+            ("off", Learning::Off),
+        ] {
+            let config = options(&format!("{MINIMAL}endpoint-learning = \"{word}\"\n")).resolve().unwrap();
+            assert_eq!(config.calls.learning, learning);
+        }
     }
 
     #[test]

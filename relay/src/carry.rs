@@ -84,8 +84,11 @@ impl Carrier {
         let is_rtp = local.port.get().is_multiple_of(2);
         if let Some(carried) = self.table.carried(index) {
             match fields {
-                Some(fields) if is_rtp => carried.count_rtp(bytes, &fields, || clock_ns),
-                None if is_rtp => carried.count_other(bytes),
+                Some(fields) if is_rtp && is_of_source(&rule, &fields) => {
+                    carried.count_rtp(bytes, &fields, || clock_ns);
+                }
+                // What is no RTP, and what comes from a guest, has no place in the order of the peer's packets.
+                Some(_) | None if is_rtp => carried.count_other(bytes),
                 Some(_) | None => carried.count(bytes),
             }
         }
@@ -122,8 +125,11 @@ fn known(slot: &Slot, source: Endpoint4, fields: Option<&rtp::RtpFields>) -> Kno
     if !is_peer && rule.is_active() && rule.flags.has(Flags::SETTLED) {
         return Known::Lose(Reason::Stranger);
     }
-    let is_of_source = fields.is_none_or(|fields| {
-        !rule.flags.has(Flags::RTP) || rule.flags.has(Flags::ANY_SSRC) || fields.ssrc == rule.ssrc
-    });
-    if is_peer && is_of_source { Known::Forward(rule) } else { Known::Ask }
+    let is_accounted = fields.is_none_or(|fields| !rule.flags.has(Flags::RTP) || is_of_source(&rule, fields));
+    if is_peer && is_accounted { Known::Forward(rule) } else { Known::Ask }
+}
+
+/// Whether an RTP packet is of the synchronisation source that the stream is held to.
+fn is_of_source(rule: &Rule, fields: &rtp::RtpFields) -> bool {
+    rule.flags.has(Flags::ANY_SSRC) || fields.ssrc == rule.ssrc
 }

@@ -13,14 +13,30 @@ pub enum Component {
     Rtcp,
 }
 
-/// How the peer of a stream is found.
+/// How the peer of a stream is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Learning {
     /// The signalled address is the peer: nothing is learned, and the first packet is already forwarded by the fast path.
     Off,
     /// The first packet's sender is the peer, whatever was signalled.
-    #[default]
     Immediate,
+    /// Whoever sends when three seconds have passed is the peer. Until then the slow path carries what comes.
+    Delayed,
+    /// The first packet's sender is the peer, but for three seconds a source that is nearer to the signalled address takes its place.
+    #[default]
+    Heuristic,
+}
+
+/// Who may take the place of a peer that has been learned, without being signalled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Successor {
+    /// The party at its signalled address, when the peer was learned elsewhere.
+    #[default]
+    Signalled,
+    /// Nobody (`strict source`).
+    Nobody,
+    /// Anyone who sends media (`media handover`): also somebody who wants to hear or to be heard in another's call.
+    Anyone,
 }
 
 /// One stream of one leg: what arrives at one local port, and where it goes.
@@ -34,6 +50,8 @@ pub struct StreamSpec {
     pub peer: Option<SocketAddrV4>,
     /// Whether and how the peer is learned from packets.
     pub learning: Learning,
+    /// Who may take the place of the peer once it has been learned.
+    pub successor: Successor,
     /// The slot of the other leg's stream: its peer gets what arrives here, from its local address.
     pub other: Option<SlotIndex>,
     /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).

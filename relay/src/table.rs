@@ -3,7 +3,7 @@
 //! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is
 //! set up, changed or ended and for packets that may teach something new; not to forward a packet.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,12 +12,13 @@ use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::Path as Addresses;
 use flow::{Endpoint4, HopId, Reason, Rule, Slot, SlotIndex};
 
+use crate::learning::{Admission, Peer};
 use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, StreamSpec};
 use crate::resolver::Way;
-use crate::stream::{Admission, Stream, admit};
+use crate::stream::Stream;
 use crate::tally::Tally;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
@@ -88,7 +89,7 @@ impl FlowTable {
         concerned.sort_unstable();
         concerned.dedup();
         for index in concerned {
-            self.program(&mut streams, index);
+            self.program(&mut streams, index, now);
         }
     }
 
@@ -98,10 +99,7 @@ impl FlowTable {
         match place {
             Some(stream) => {
                 stream.tally.fold(slot.counters.read(), carried.read(), now);
-                // A party that was signalled elsewhere has to be heard from again; one that only says the same again has not moved.
-                if stream.spec.peer != spec.peer || stream.spec.learning != spec.learning {
-                    stream.moved_from = stream.learned.take().map(|learned| (learned, now));
-                }
+                stream.peer.signal(spec.learning, spec.successor, spec.peer.map(SocketAddr::from), now);
                 if stream.spec.clock_khz != spec.clock_khz {
                     slot.counters.set_clock(spec.clock_khz);
                     carried.set_clock(spec.clock_khz);
@@ -114,8 +112,7 @@ impl FlowTable {
                 carried.restart(Sequence::default(), spec.clock_khz);
                 *place = Some(Box::new(Stream {
                     spec: spec.clone(),
-                    learned: None,
-                    moved_from: None,
+                    peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer.map(SocketAddr::from)),
                     ssrc: None,
                     ssrc_changes: 0,
                     any_ssrc: false,
@@ -136,13 +133,16 @@ impl FlowTable {
     }
 
     /// Programs a slot with what its stream and the other leg's amount to now.
-    fn program(&self, streams: &mut Streams, index: SlotIndex) {
+    fn program(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let Some(slot) = self.slot(index) else { return };
         let addresses = addresses(streams, index);
         let Some(stream) = stream_mut(streams, index) else {
             slot.program(Rule::INACTIVE);
             return;
         };
+        if addresses.is_ok() {
+            stream.peer.open(now);
+        }
         // Without a fast path nobody would resolve a next hop, or use one.
         let way = addresses
             .as_ref()
@@ -170,10 +170,10 @@ impl FlowTable {
     }
 
     /// Programs the slot whose packets go to this stream's party.
-    fn program_other(&self, streams: &mut Streams, index: SlotIndex) {
+    fn program_other(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let other = stream(streams, index).and_then(|stream| stream.spec.other);
         if let Some(other) = other.filter(|other| *other != index) {
-            self.program(streams, other);
+            self.program(streams, other, now);
         }
     }
 
@@ -189,26 +189,46 @@ impl FlowTable {
         now: Instant,
     ) -> Result<Rule, Reason> {
         let mut streams = self.lock();
-        let rtp_peer = self.rtp_slot(index).and_then(|index| stream(&streams, index)).and_then(Stream::remote);
+        let rtp_host = self.rtp_slot(index).and_then(|index| remote(&streams, index)).map(|remote| remote.ip());
+        let has_way = addresses(&streams, index).is_ok();
         let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
-        let is_rtp = stream.spec.component == Component::Rtp;
-        match admit(stream, source, payload, rtp_peer, now)? {
-            Admission::Peer => {}
-            Admission::Learn => stream.learned = Some(source),
-            Admission::Moving => return self.send_only(&mut streams, index),
-        }
-        let addresses = addresses(&streams, index);
-        let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
-        if let Err(reason) = addresses {
-            stream.errors += 1;
-            return Err(reason);
-        }
-        if let Some(fields) = rtp::parse(payload).filter(|_| is_rtp) {
+        let is_media = stream.is_media(payload);
+        let before = stream.peer.standing();
+        let admission = stream.peer.admit(SocketAddr::V4(source.into()), is_media, rtp_host, now);
+        let is_peer = admission == Ok(Admission::Peer);
+        if is_peer
+            && has_way
+            && stream.spec.component == Component::Rtp
+            && let Some(fields) = rtp::parse(payload)
+        {
             self.follow_ssrc(stream, index, &fields, now);
         }
-        self.program(&mut streams, index);
-        self.program_other(&mut streams, index);
-        self.send_only(&mut streams, index)
+        let after = stream.peer.standing();
+        if is_peer || after != before {
+            self.program(&mut streams, index, now);
+        }
+        if after.remote != before.remote {
+            self.program_other(&mut streams, index, now);
+            self.follow_rtp(&mut streams, index, now);
+        }
+        admission?;
+        let rule = self.send_only(&mut streams, index);
+        if let (Err(_), Some(stream)) = (&rule, stream_mut(&mut streams, index)) {
+            stream.errors += 1;
+        }
+        rule
+    }
+
+    /// RTCP is accepted only from the host that the RTP of its media comes from, and that is another one now.
+    fn follow_rtp(&self, streams: &mut Streams, rtp: SlotIndex, now: Instant) {
+        let Some(index) = self.rtcp_slot(rtp) else { return };
+        let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
+        let before = stream.peer.standing();
+        stream.peer.follow_rtp(remote.ip());
+        if stream.peer.standing() != before {
+            self.program(streams, index, now);
+            self.program_other(streams, index, now);
+        }
     }
 
     /// The rule by which a packet of a slot is sent on, whether or not the slot is active.
@@ -217,6 +237,7 @@ impl FlowTable {
         let stream = stream_mut(streams, index).ok_or(Reason::NoCall)?;
         rule.flags = stream.flags();
         rule.tos = stream.spec.tos.unwrap_or(0);
+        rule.ssrc = stream.ssrc.unwrap_or(0);
         Ok(rule)
     }
 
@@ -245,17 +266,27 @@ impl FlowTable {
         }
     }
 
-    /// Folds the counters of all streams. Called once a second, well before any counter can wrap.
+    /// Folds the counters of all streams, and ends the learning of those whose time is over. Called once a second, well before any counter
+    /// can wrap.
     pub(crate) fn sweep(&self, now: Instant) {
         for start in (0..self.slots.len()).step_by(SWEEP) {
             // The lock is given back in between: packets that teach, and commands, wait for no more than one chunk.
             let mut streams = self.lock();
+            let mut changed = Vec::new();
             let chunk = streams.iter_mut().zip(self.slots.iter()).zip(self.carried.iter()).skip(start).take(SWEEP);
-            for ((place, slot), carried) in chunk {
+            for (index, ((place, slot), carried)) in (start as u32..).zip(chunk) {
                 if let Some(stream) = place {
                     stream.tally.fold(slot.counters.read(), carried.read(), now);
                     stream.ssrc_changes = 0;
+                    let before = stream.peer.standing();
+                    stream.peer.advance(now);
+                    if stream.peer.standing() != before {
+                        changed.push(SlotIndex(index));
+                    }
                 }
+            }
+            for index in changed {
+                self.program(&mut streams, index, now);
             }
         }
     }
@@ -264,6 +295,11 @@ impl FlowTable {
     fn rtp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
         let is_odd = index.0 % (2 * self.shape.pairs) >= self.shape.pairs;
         if is_odd { Some(SlotIndex(index.0 - self.shape.pairs)) } else { None }
+    }
+
+    /// The slot of the RTCP stream that belongs to an RTP stream.
+    fn rtcp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
+        if self.rtp_slot(index).is_none() { Some(SlotIndex(index.0 + self.shape.pairs)) } else { None }
     }
 
     /// The device that a slot's packets come in by.
@@ -300,6 +336,11 @@ fn stream(streams: &Streams, index: SlotIndex) -> Option<&Stream> {
 
 fn stream_mut(streams: &mut Streams, index: SlotIndex) -> Option<&mut Stream> {
     streams.get_mut(index.0 as usize)?.as_deref_mut()
+}
+
+/// Where packets for a stream's party go.
+fn remote(streams: &Streams, index: SlotIndex) -> Option<SocketAddr> {
+    stream(streams, index)?.peer.standing().remote
 }
 
 /// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.

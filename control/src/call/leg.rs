@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use relay::{Exhausted, InterfaceId, PortPair};
+use relay::{Exhausted, InterfaceId, PortPair, Successor};
 
 use super::lease::Lease;
 use super::signalled::Signalled;
@@ -29,8 +29,10 @@ pub(super) struct Leg {
     pub has_spoken: bool,
     /// The party does not send from where it receives. Holds once said.
     pub asymmetric: bool,
-    /// The party may not move once learned. Holds once said; not heeded by the relay yet.
+    /// The party may not move once learned. Holds once said.
     pub strict_source: bool,
+    /// The party may move without being signalled. Holds once said.
+    pub media_handover: bool,
     /// One per `m=` line.
     pub medias: Vec<Media>,
 }
@@ -60,6 +62,7 @@ impl Leg {
             has_spoken: false,
             asymmetric: false,
             strict_source: false,
+            media_handover: false,
             medias: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Leg {
         self.has_spoken = true;
         self.asymmetric |= options.asymmetric;
         self.strict_source |= options.strict_source;
+        self.media_handover |= options.media_handover;
         self.reserve(said.len());
         for media in self.medias.iter_mut().skip(said.len()) {
             media.said.open = false;
@@ -104,6 +108,15 @@ impl Leg {
                 media.said.kind.clone_from(&said.kind);
                 media.said.protocol.clone_from(&said.protocol);
             }
+        }
+    }
+
+    /// Who may take the party's place once it has been learned. Of two contrary wishes, the one that lets nobody in has the last word.
+    pub(super) const fn successor(&self) -> Successor {
+        match (self.strict_source, self.media_handover) {
+            (true, _) => Successor::Nobody,
+            (false, true) => Successor::Anyone,
+            (false, false) => Successor::Signalled,
         }
     }
 

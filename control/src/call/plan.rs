@@ -23,6 +23,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
                 local: SocketAddrV4::new(interface.addr, port),
                 peer,
                 learning,
+                successor: leg.successor(),
                 other: Some(other),
                 tos: call.tos,
                 clock_khz,
@@ -61,6 +62,8 @@ pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
 
 #[cfg(test)]
 mod tests {
+    use relay::Successor;
+
     use super::*;
 
     fn stream(port: u16) -> StreamSpec {
@@ -68,7 +71,8 @@ mod tests {
             component: Component::Rtp,
             local: SocketAddrV4::new([192, 0, 2, 1].into(), port),
             peer: None,
-            learning: Learning::Immediate,
+            learning: Learning::default(),
+            successor: Successor::default(),
             other: None,
             tos: None,
             clock_khz: 8,

@@ -117,6 +117,7 @@ impl Query<'_> {
         }
         flags.extend(leg.asymmetric.then_some(Value::from("asymmetric")));
         flags.extend(leg.strict_source.then_some(Value::from("strict source")));
+        flags.extend(leg.media_handover.then_some(Value::from("media handover")));
         Dict::new()
             .with("index", index)
             .with("type", media.said.kind.clone())

@@ -140,6 +140,7 @@ impl Message {
             b"trust-address" => self.options.sip_source_address = false,
             b"asymmetric" => self.options.asymmetric = true,
             b"strict-source" => self.options.strict_source = true,
+            b"media-handover" => self.options.media_handover = true,
             b"full-rtcp-attribute" => self.options.rtcp = RtcpForm::Full,
             b"no-rtcp-attribute" => self.options.rtcp = RtcpForm::Remove,
             b"fast" => self.fast = true,

@@ -178,11 +178,13 @@ fn unsupported(name: &[u8]) -> CommandError {
     known.map_or(CommandError::Unrecognized, CommandError::Unsupported)
 }
 
-/// The learning mode of a word. `heuristic` and `delayed` wait for a better candidate; here the first packet counts.
+/// The learning mode of a word.
 fn learning(word: &[u8]) -> Option<Learning> {
     match word {
         b"off" => Some(Learning::Off),
-        b"immediate" | b"delayed" | b"heuristic" => Some(Learning::Immediate),
+        b"immediate" => Some(Learning::Immediate),
+        b"delayed" => Some(Learning::Delayed),
+        b"heuristic" => Some(Learning::Heuristic),
         _ => None,
     }
 }

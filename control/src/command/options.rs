@@ -33,6 +33,8 @@ pub struct Options {
     pub asymmetric: bool,
     /// Once learned, drop what comes from elsewhere.
     pub strict_source: bool,
+    /// Once learned, follow the party when its media comes from elsewhere.
+    pub media_handover: bool,
     /// Also write our address into the `o=` line.
     pub replace_origin: bool,
     /// Also replace `0.0.0.0` in `c=` lines.

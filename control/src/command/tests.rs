@@ -211,8 +211,47 @@ fn interfaces_are_named_together_or_apart() {
 fn learning_and_type_of_service_are_read() {
     let options = offer(Dict::new().with("endpoint-learning", "off").with("TOS", "184")).0.options;
     assert_eq!((options.learning, options.tos), (Some(Learning::Off), Some(184)));
-    let (offer, unknown) = offer(Dict::new().with("flags", "endpoint-learning-heuristic"));
-    assert_eq!((offer.options.learning, unknown.len()), (Some(Learning::Immediate), 0));
+    assert_eq!(offer(Dict::new()).0.options.learning, None, "as configured");
+}
+
+#[test]
+fn every_learning_mode_is_understood_as_a_key_as_a_flag_and_in_a_flag_string() {
+    for (word, learning) in [
+        ("off", Learning::Off),
+        ("immediate", Learning::Immediate),
+        ("delayed", Learning::Delayed),
+        ("heuristic", Learning::Heuristic),
+    ] {
+        for dict in [
+            Dict::new().with("endpoint-learning", word),
+            Dict::new().with("Endpoint_Learning", word.to_uppercase()),
+            Dict::new().with("flags", format!("endpoint-learning-{word}")),
+            Dict::new().with("flags", format!("endpoint learning {word}")),
+            Dict::new().with("rtpp-flags", format!("trust-address endpoint-learning={word}")),
+            Dict::new().with("rtpp-flags", format!("trust-address endpoint-learning-{word}")),
+        ] {
+            let (offer, unknown) = offer(dict);
+            assert_eq!((offer.options.learning, unknown), (Some(learning), vec![]));
+        }
+    }
+    assert_eq!(offer(Dict::new().with("endpoint-learning", "psychic")).1, ["key endpoint-learning=psychic"]);
+}
+
+#[test]
+fn the_flags_about_where_a_party_sends_from_are_understood_in_every_spelling() {
+    for separator in [" ", "-", "_"] {
+        let flag = |words: &str| Value::List(vec![Value::from(words.replace(' ', separator))]);
+        let read = |words| offer(Dict::new().with("flags", flag(words)));
+        assert_eq!(read("strict source"), read("Strict Source"));
+        assert!(read("strict source").0.options.strict_source && !read("strict source").0.options.media_handover);
+        assert!(read("media handover").0.options.media_handover && !read("media handover").0.options.strict_source);
+        for words in ["strict source", "media handover", "port latching", "no port latching", "asymmetric", "symmetric"]
+        {
+            assert_eq!(read(words).1, [""; 0]);
+        }
+    }
+    let options = offer(Dict::new().with("rtpp-flags", "media-handover asymmetric strict-source")).0.options;
+    assert!(options.media_handover && options.asymmetric && options.strict_source);
 }
 
 #[test]

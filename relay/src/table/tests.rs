@@ -1,11 +1,16 @@
+use std::time::Duration;
+
 use flow::slot::Flags;
 
 use super::*;
-use crate::op::Learning;
+use crate::op::{Learning, Successor};
 
 const A: SlotIndex = SlotIndex(0);
 const B: SlotIndex = SlotIndex(1);
 const PAIRS: u32 = 4;
+/// The RTCP of both.
+const A_RTCP: SlotIndex = SlotIndex(PAIRS);
+const B_RTCP: SlotIndex = SlotIndex(PAIRS + 1);
 
 fn shape(has_fast_path: bool) -> TableShape {
     TableShape { has_fast_path, pairs: PAIRS, devices: vec![1] }
@@ -25,7 +30,8 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
         component: Component::Rtp,
         local: addr(local),
         peer: peer.map(addr),
-        learning: Learning::Immediate,
+        learning: Learning::default(),
+        successor: Successor::default(),
         other: Some(other),
         tos: None,
         clock_khz: 8,
@@ -38,6 +44,29 @@ fn call() -> FlowTable {
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    table
+}
+
+/// An RTCP sender report, as far as anybody looks.
+const REPORT: [u8; 8] = [0x80, 200, 0, 1, 1, 2, 3, 4];
+
+/// The same, with RTCP; A has not said where it expects any.
+fn call_with_rtcp() -> FlowTable {
+    let table = call();
+    let rtcp = |local, peer, other| StreamSpec { component: Component::Rtcp, ..spec(local, peer, other) };
+    let ops = [
+        FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30001", None, B_RTCP)),
+        FlowOp::Install(B_RTCP, rtcp("198.51.100.1:30003", Some("198.51.100.10:6001"), A_RTCP)),
+    ];
+    table.apply(&ops, Instant::now());
+    table
+}
+
+/// The call, with A learned in this way.
+fn call_with(learning: Learning, successor: Successor) -> FlowTable {
+    let table = call();
+    let a = StreamSpec { learning, successor, ..spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B) };
+    table.apply(&[FlowOp::Install(A, a)], Instant::now());
     table
 }
 
@@ -110,21 +139,21 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
 
 #[test]
 fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
-    let table = call();
-    let (a_rtcp, b_rtcp) = (SlotIndex(PAIRS), SlotIndex(PAIRS + 1));
-    let rtcp = |local, other| StreamSpec { component: Component::Rtcp, ..spec(local, None, other) };
-    let ops = [
-        FlowOp::Install(a_rtcp, rtcp("192.0.2.1:30001", b_rtcp)),
-        FlowOp::Install(
-            b_rtcp,
-            StreamSpec { peer: Some(addr("198.51.100.10:6001")), ..rtcp("198.51.100.1:30003", a_rtcp) },
-        ),
-    ];
-    table.apply(&ops, Instant::now());
-    let report = [0x80, 200, 0, 1, 1, 2, 3, 4];
-    assert_eq!(learn(&table, a_rtcp, "203.0.113.66:9", &report), Err(Reason::Stranger));
-    learn(&table, a_rtcp, "192.0.2.10:4005", &report).unwrap();
-    assert_eq!(table.slot(a_rtcp).unwrap().read().peer(), addr("192.0.2.10:4005").into());
+    let table = call_with_rtcp();
+    assert_eq!(learn(&table, A_RTCP, "203.0.113.66:9", &REPORT), Err(Reason::Stranger));
+    learn(&table, A_RTCP, "192.0.2.10:4005", &REPORT).unwrap();
+    assert_eq!(table.slot(A_RTCP).unwrap().read().peer(), addr("192.0.2.10:4005").into());
+}
+
+#[test]
+fn rtcp_that_was_learned_from_another_host_than_the_rtp_comes_from_now_is_forgotten() {
+    let table = call_with_rtcp();
+    learn(&table, A, "203.0.113.66:9", &rtp(1, 66)).unwrap();
+    learn(&table, A_RTCP, "203.0.113.66:10", &REPORT).unwrap();
+    assert!(table.slot(A_RTCP).unwrap().read().is_active());
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    assert!(!table.slot(A_RTCP).unwrap().read().is_active());
+    assert_eq!(learn(&table, A_RTCP, "203.0.113.66:10", &REPORT), Err(Reason::Stranger));
 }
 
 #[test]
@@ -185,18 +214,89 @@ fn removing_one_side_stops_the_other_from_sending_there() {
 
 #[test]
 fn trusted_signalling_is_active_before_the_first_packet_and_strangers_stay_strangers() {
-    let table = call();
-    let trusted = StreamSpec { learning: Learning::Off, ..spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B) };
-    table.apply(&[FlowOp::Install(A, trusted)], Instant::now());
+    let table = call_with(Learning::Off, Successor::default());
     assert!(table.slot(A).unwrap().read().is_active());
     assert_eq!(learn(&table, A, "192.0.2.66:4000", &rtp(2, 7)), Err(Reason::Stranger));
+}
+
+#[test]
+fn delayed_learning_keeps_a_stream_off_the_fast_path_until_it_is_over_and_loses_nothing() {
+    let table = call_with(Learning::Delayed, Successor::default());
+    let start = Instant::now();
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    let source = addr("203.0.113.7:1024").into();
+    for sequence in 0..150 {
+        let rule = table.learn(A, source, &rtp(sequence, 7), at(20 * u64::from(sequence))).unwrap();
+        assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
+        assert!(!table.slot(A).unwrap().read().is_active());
+    }
+    assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::NotLearned));
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    assert_eq!(table.slot(B).unwrap().read().to(), source, "the party hears the other one all the time");
+    table.learn(A, source, &rtp(150, 7), at(3000)).unwrap();
+    assert_eq!(table.slot(A).unwrap().read().peer(), source);
+}
+
+#[test]
+fn a_source_that_is_nearer_to_the_signalled_address_reprograms_both_slots() {
+    let table = call();
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    for source in ["203.0.113.66:9", "203.0.113.7:4000", "192.0.2.10:1024"] {
+        learn(&table, A, source, &rtp(1, 7)).unwrap();
+        assert_eq!(table.slot(A).unwrap().read().peer(), addr(source).into());
+        assert_eq!(table.slot(B).unwrap().read().to(), addr(source).into());
+    }
+}
+
+#[test]
+fn a_guest_is_sent_on_but_is_not_accounted_as_the_peer() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:1024", &rtp(1, 7)).unwrap();
+    let before = table.slot(A).unwrap().read();
+    let rule = learn(&table, A, "203.0.113.66:9", &rtp(999, 66)).unwrap();
+    assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
+    assert_eq!((rule.ssrc, rule.flags.has(Flags::ANY_SSRC)), (7_u32.to_be(), false));
+    assert_eq!(table.slot(A).unwrap().read(), before);
+}
+
+#[test]
+fn the_sweep_ends_the_learning_and_settles_a_strict_stream() {
+    let table = call_with(Learning::Heuristic, Successor::Nobody);
+    let flags = || table.slot(A).unwrap().read().flags;
+    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
+    assert!(flags().has(Flags::ACTIVE) && !flags().has(Flags::SETTLED));
+    table.sweep(Instant::now() + Duration::from_secs(3));
+    assert!(flags().has(Flags::ACTIVE.with(Flags::SETTLED)));
+    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)), Err(Reason::Stranger));
+}
+
+#[test]
+fn a_stranger_who_comes_after_the_window_settles_a_strict_stream_before_the_sweep_does() {
+    let table = call_with(Learning::Heuristic, Successor::Nobody);
+    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
+    let later = Instant::now() + Duration::from_secs(3);
+    assert_eq!(table.learn(A, addr("203.0.113.66:9").into(), &rtp(1, 66), later), Err(Reason::Stranger));
+    assert!(table.slot(A).unwrap().read().flags.has(Flags::SETTLED));
+}
+
+#[test]
+fn media_handover_moves_both_directions_to_the_new_source() {
+    let table = call_with(Learning::Heuristic, Successor::Anyone);
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    assert!(!table.slot(A).unwrap().read().flags.has(Flags::SETTLED));
+    learn(&table, A, "203.0.113.7:1024", &rtp(500, 9)).unwrap();
+    let rule = table.slot(A).unwrap().read();
+    assert_eq!((rule.peer(), rule.ssrc), (addr("203.0.113.7:1024").into(), 9_u32.to_be()));
+    assert_eq!(table.slot(B).unwrap().read().to(), addr("203.0.113.7:1024").into());
 }
 
 #[test]
 fn a_packet_before_the_other_side_is_known_has_nowhere_to_go_but_teaches() {
     let table = table();
     let b = spec("198.51.100.1:30002", None, A);
-    table.apply(&[FlowOp::Install(A, spec("192.0.2.1:30000", None, B)), FlowOp::Install(B, b.clone())], Instant::now());
+    let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b.clone())], Instant::now());
     assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::NoDestination));
     assert_eq!(table.totals(A).unwrap().errors, 1);
     assert!(!table.slot(A).unwrap().read().is_active());

@@ -1,3 +1,5 @@
+use relay::Learning;
+
 use super::*;
 
 #[test]
@@ -206,15 +208,14 @@ fn a_description_that_cannot_be_used_changes_nothing() {
 
 #[test]
 fn learning_and_type_of_service_come_from_settings_and_commands() {
-    use relay::Learning;
     let mut rig = Rig::with(Settings { tos: Some(16), ..Settings::default() }, 30099);
     rig.call();
-    assert!(rig.installed.values().all(|spec| spec.tos == Some(16) && spec.learning == Learning::Immediate));
+    assert!(rig.installed.values().all(|spec| spec.tos == Some(16) && spec.learning == Learning::Heuristic));
     let options = Options { tos: Some(184), asymmetric: true, ..across() };
     rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), options));
     assert!(rig.installed.values().all(|spec| spec.tos == Some(184)));
     assert_eq!(rig.at("192.0.2.1:30000").learning, Learning::Off);
-    assert_eq!(rig.at("198.51.100.1:30000").learning, Learning::Immediate);
+    assert_eq!(rig.at("198.51.100.1:30000").learning, Learning::Heuristic);
     rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
     assert_eq!(rig.at("192.0.2.1:30000").learning, Learning::Off, "holds once said");
     let options = Options { learning: Some(Learning::Off), ..Options::default() };

@@ -1,5 +1,6 @@
 mod captured;
 mod forks;
+mod learning;
 mod life;
 mod media;
 mod ports;

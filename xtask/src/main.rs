@@ -1,6 +1,7 @@
 //! What developers and users type.
 
 mod command;
+mod counts;
 mod setup;
 mod test;
 

@@ -1,6 +1,8 @@
 //! What developers and users type.
 
 mod command;
+mod counts;
+mod kernels;
 mod setup;
 mod test;
 
@@ -8,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
 use crate::command::{cargo, run};
@@ -46,6 +49,12 @@ enum Task {
     },
     /// Format, lints and all tests, the privileged ones included
     Test,
+    /// Boot other kernels under emulation, and load the programs and forward media there
+    Kernels {
+        /// Which; all unless told
+        #[arg(value_parser = PossibleValuesParser::new(kernels::names()))]
+        names: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +64,7 @@ fn main() -> ExitCode {
         Task::Demo { args } => loadtest("demo", &args),
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
+        Task::Kernels { names } => kernels::kernels(&names),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -54,6 +54,16 @@ const PACKAGES: [Need; 11] = [
     Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
 ];
 
+/// What `cargo xtask kernels` needs besides. It is large, and nothing else needs it.
+const EMULATOR: [Need; 2] = [
+    Need {
+        what: "an emulator of whole computers",
+        package: "qemu-system-x86",
+        is_there: || exists("qemu-system-x86_64"),
+    },
+    Need { what: "xz, for kernel modules", package: "xz-utils", is_there: || exists("xz") },
+];
+
 /// Whether a program is of the version that the XDP program is built with: Debian's ordinary compiler is years older, and has the same path.
 fn is_web(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
@@ -79,8 +89,8 @@ fn has_linker(tools: &Path) -> bool {
     version.is_ok_and(|version| version.trim().ends_with(BPF_LINKER))
 }
 
-fn missing_packages() -> Vec<&'static Need> {
-    PACKAGES.iter().filter(|need| !(need.is_there)()).collect()
+fn missing(needs: &[Need]) -> Vec<&Need> {
+    needs.iter().filter(|need| !(need.is_there)()).collect()
 }
 
 /// Reports what is missing.
@@ -103,24 +113,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Installs what is missing.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let missing = missing_packages();
-    if !missing.is_empty() {
-        for need in &missing {
-            eprintln!("setup: installing {} (package {})", need.what, need.package);
-        }
-        apt(["update"].into_iter())?;
-        apt(["install", "--yes", "--no-install-recommends"]
-            .into_iter()
-            .chain(missing.iter().map(|need| need.package)))?;
-        if missing.iter().any(|need| need.package == "kamailio") && Path::new("/run/systemd/system").exists() {
-            eprintln!(
-                "setup: the demo starts Kamailio itself; unless you want its service too: systemctl disable --now kamailio"
-            );
-        }
-        if let Some(need) = missing_packages().first() {
-            bail!("{} is still missing although the package {} is installed", need.what, need.package);
-        }
-    }
+    install_packages(&PACKAGES)?;
     let tools = tools()?;
     let llvm = tools.join("llvm");
     std::fs::create_dir_all(&llvm).with_context(|| format!("cannot make {}", llvm.display()))?;
@@ -146,6 +139,38 @@ pub(crate) fn install() -> anyhow::Result<()> {
         run(&mut cargo)?;
     }
     Ok(())
+}
+
+/// The same, with what emulated computers need.
+pub(crate) fn install_emulator() -> anyhow::Result<()> {
+    install()?;
+    install_packages(&EMULATOR)
+}
+
+fn install_packages(needs: &[Need]) -> anyhow::Result<()> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        eprintln!("setup: installing {} (package {})", need.what, need.package);
+    }
+    update()?;
+    apt(["install", "--yes", "--no-install-recommends"].into_iter().chain(missing.iter().map(|need| need.package)))?;
+    if missing.iter().any(|need| need.package == "kamailio") && Path::new("/run/systemd/system").exists() {
+        eprintln!(
+            "setup: the demo starts Kamailio itself; unless you want its service too: systemctl disable --now kamailio"
+        );
+    }
+    if let Some(need) = self::missing(needs).first() {
+        bail!("{} is still missing although the package {} is installed", need.what, need.package);
+    }
+    Ok(())
+}
+
+/// Gets new lists of packages.
+pub(crate) fn update() -> anyhow::Result<()> {
+    apt(["update"].into_iter())
 }
 
 fn apt<'a>(args: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {

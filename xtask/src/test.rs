@@ -6,15 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, run};
+use crate::counts::Counts;
 use crate::setup;
-
-/// What a run of tests came to.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
 
 /// Runs everything.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -72,10 +65,8 @@ fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Counts> {
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(std::io::stdout(), "{line}")?;
-        if let Some(result) = line.strip_prefix("test result: ") {
-            counts.passed += number(result, "passed");
-            counts.failed += number(result, "failed");
-            counts.ignored += number(result, "ignored");
+        if let Some(more) = Counts::of_line(&line) {
+            counts += more;
         }
     }
     let status = child.wait()?;
@@ -83,21 +74,4 @@ fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Counts> {
         bail!("the tests could not be built or run ({status})");
     }
     Ok(counts)
-}
-
-/// The number before a word, as in `ok. 31 passed; 0 failed`.
-fn number(result: &str, word: &str) -> u64 {
-    let before = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
-    before.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn result_lines_are_read() {
-        let line = "ok. 31 passed; 2 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.03s";
-        assert_eq!((number(line, "passed"), number(line, "failed"), number(line, "ignored")), (31, 2, 4));
-    }
 }

@@ -5,75 +5,32 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flow::Be16;
 use flow::compose::Outgoing;
-use flow::forward::forward;
-use flow::vectors::{IPV4, Outcome, Vectors};
-use flow::{Headers, HopCell, HopId, Locals, Slot, SlotIndex, Tables};
-use zerocopy::{FromBytes as _, IntoBytes as _};
-
-struct Memory {
-    vectors: Vectors,
-    slots: Vec<Slot>,
-    hops: Vec<HopCell>,
-}
-
-impl Tables for Memory {
-    fn locals(&self) -> &Locals {
-        &self.vectors.locals
-    }
-
-    fn slot(&self, index: SlotIndex) -> Option<&Slot> {
-        self.slots.get(index.0 as usize)
-    }
-
-    fn hop(&self, id: HopId) -> Option<&HopCell> {
-        self.hops.get(usize::from(id.0))
-    }
-
-    fn redirect(&self, _: u16) -> bool {
-        true
-    }
-
-    fn clock(&self) -> u64 {
-        0
-    }
-}
-
-fn memory() -> Memory {
-    let vectors: Vectors = IPV4.parse().unwrap();
-    let slots: Vec<Slot> = std::iter::repeat_with(Slot::default).take(vectors.slots).collect();
-    for (index, rule) in &vectors.rules {
-        slots.get(index.0 as usize).unwrap().program(*rule);
-    }
-    let hops: Vec<HopCell> = std::iter::repeat_with(HopCell::default).take(16).collect();
-    for (id, hop) in &vectors.hops {
-        hops.get(usize::from(id.0)).unwrap().write(Some(*hop));
-    }
-    Memory { vectors, slots, hops }
-}
+use flow::memory::{INGRESS, Memory};
+use flow::vectors::{FILES, Outcome, Vectors};
 
 fn packets(criterion: &mut Criterion) {
-    let memory = memory();
     let mut group = criterion.benchmark_group("packet");
     group.throughput(Throughput::Elements(1));
-
-    let vector = memory.vectors.vectors.iter().find(|vector| matches!(vector.outcome, Outcome::Redirect(_))).unwrap();
-    let mut words = vec![0u16; vector.input.len().div_ceil(2)];
-    group.bench_function("forward a G.711 packet", |bencher| {
-        bencher.iter(|| {
-            // The frame has to be as it arrived each time; copying it is a part of what is measured.
-            let bytes = words.as_mut_bytes();
-            bytes.get_mut(..vector.input.len()).unwrap().copy_from_slice(&vector.input);
-            let (headers, _) = Headers::mut_from_prefix(bytes).unwrap();
-            black_box(forward(headers, vector.input.len(), 1, &memory))
+    for (family, file) in ["IPv4", "IPv6"].into_iter().zip(FILES) {
+        let vectors: Vectors = file.parse().unwrap();
+        let memory = Memory::new(&vectors);
+        let vector = vectors.vectors.iter().find(|vector| matches!(vector.outcome, Outcome::Redirect(_))).unwrap();
+        let mut frame = vector.input.clone();
+        group.bench_function(format!("forward a G.711 packet, {family}"), |bencher| {
+            bencher.iter(|| {
+                // The frame has to be as it arrived each time; copying it is a part of what is measured.
+                frame.copy_from_slice(&vector.input);
+                black_box(memory.run(&mut frame, INGRESS))
+            });
         });
-    });
-
-    let (_, rule) = memory.vectors.rules.first().unwrap();
-    let payload = [0xd5; 172];
-    group.bench_function("compose the headers of a G.711 packet", |bencher| {
-        bencher.iter(|| black_box(Outgoing::new(black_box(rule), black_box(&payload))));
-    });
+        let (_, bearing) = vectors.bearings.first().unwrap();
+        let (ports, payload) = ([30002, 6000].map(Be16::new), [0xd5; 172]);
+        group.bench_function(format!("compose the headers of a G.711 packet, {family}"), |bencher| {
+            bencher.iter(|| black_box(Outgoing::new(black_box(bearing), ports, black_box(&payload))));
+        });
+    }
     group.finish();
 }
 

@@ -8,6 +8,11 @@ use std::process::{Command, ExitCode};
 const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
 
+/// v3 has 32-bit arithmetic and jumps, which every kernel since 5.1 runs; the default is v1. Frames are read by words that are not aligned,
+/// which x86 and its JIT permit; without the feature each is read byte by byte. BTF gives the verifier source lines.
+const FLAGS: [&str; 4] =
+    ["-Ctarget-cpu=v3", "-Ctarget-feature=+allows-misaligned-mem-access", "-Cdebuginfo=2", "-Clink-arg=--btf"];
+
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     for path in ["ebpf/src", "ebpf/Cargo.toml", "flow/src", "flow/Cargo.toml", "Cargo.toml"] {
@@ -62,8 +67,7 @@ fn build() -> Result<(), String> {
         .env("PATH", path)
         // bpf-linker opens the first libLLVM that it finds here; Debian may have older ones beside the right one.
         .env("LD_LIBRARY_PATH", tools.join("llvm"))
-        // v3 has 32-bit arithmetic and jumps, which every kernel since 5.1 runs; the default is v1. BTF gives the verifier source lines.
-        .env("CARGO_ENCODED_RUSTFLAGS", ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
         .args(["build", "--locked", "--package", "ebpf", "--profile", "bpf"])
         .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
         .arg(&target);

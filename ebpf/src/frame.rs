@@ -2,16 +2,19 @@
 #![expect(unsafe_code, reason = "the one place where an address that the kernel gave becomes a reference")]
 
 use aya_ebpf::programs::XdpContext;
-use flow::Headers;
-use flow::headers::Envelope;
+use flow::headers::{ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, Headers4, Headers6};
 
 /// As much of a frame's headers as it is long enough for.
 pub(crate) enum Frame<'a> {
-    /// Those of an RTP packet.
-    Whole(&'a mut Headers),
-    /// Those of a UDP datagram.
-    Short(&'a Envelope),
-    /// Neither.
+    /// Those of an RTP packet over IPv4, or of something that is not IP at all.
+    Whole4(&'a mut Headers4),
+    /// Those of an RTP packet over IPv6.
+    Whole6(&'a mut Headers6),
+    /// Those of a UDP datagram over IPv4, or of something that is not IP at all.
+    Short4(&'a Envelope4),
+    /// Those of a UDP datagram over IPv6.
+    Short6(&'a Envelope6),
+    /// Less.
     Runt,
 }
 
@@ -19,15 +22,32 @@ pub(crate) enum Frame<'a> {
 #[inline(always)]
 pub(crate) fn headers(context: &mut XdpContext) -> (Frame<'_>, usize) {
     let (start, end) = (context.data(), context.data_end());
-    let len = end - start;
-    if start + size_of::<Headers>() <= end {
+    (view(start, end), end - start)
+}
+
+#[inline(always)]
+fn view<'a>(start: usize, end: usize) -> Frame<'a> {
+    if start + size_of::<Headers4>() > end {
+        if start + size_of::<Envelope4>() > end {
+            return Frame::Runt;
+        }
         // SAFETY: the comparison above, which the verifier demands, proves that the bytes are within the frame; they stay for as long as the
-        // context and nobody else refers to them; every bit pattern is a valid `Headers`; frames begin at an even address.
-        return (Frame::Whole(unsafe { &mut *(start as *mut Headers) }), len);
+        // context and nobody else refers to them; every bit pattern is a valid view; frames begin at an even address.
+        return Frame::Short4(unsafe { &*(start as *const Envelope4) });
     }
-    if start + size_of::<Envelope>() <= end {
-        // SAFETY: as above, for the shorter view.
-        return (Frame::Short(unsafe { &*(start as *const Envelope) }), len);
+    // SAFETY: as above; there are at least as many bytes.
+    let kind = unsafe { &*(start as *const Ethernet) }.kind;
+    if kind != ETHERTYPE_IPV6 {
+        // SAFETY: as above, and this is the one reference that is handed out.
+        return Frame::Whole4(unsafe { &mut *(start as *mut Headers4) });
     }
-    (Frame::Runt, len)
+    if start + size_of::<Headers6>() <= end {
+        // SAFETY: as above, by the comparison in this condition.
+        return Frame::Whole6(unsafe { &mut *(start as *mut Headers6) });
+    }
+    if start + size_of::<Envelope6>() <= end {
+        // SAFETY: as above, by the comparison in this condition.
+        return Frame::Short6(unsafe { &*(start as *const Envelope6) });
+    }
+    Frame::Runt
 }

@@ -1,10 +1,11 @@
 //! The tables behind the programs.
 //!
 //! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES and WORKERS. The XDP program alone writes
-//! the counters of SLOTS, from the one softirq that a flow's packets arrive in, and REASONS, of which each CPU has its own.
+//! the counters of SLOTS and TIMINGS, from the one softirq that a flow's packets arrive in, and REASONS, of which each CPU has its own.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, SockMap};
+use flow::counters::Timing;
 use flow::{HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables};
 
 /// The map can be mapped into the daemon's memory: `BPF_F_MMAPABLE`, Linux 5.5.
@@ -20,6 +21,10 @@ static LOCALS: Locals = Locals::none();
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(1, MMAPABLE);
 
+/// What is counted of the slots' packets now and then: as many entries. The loader sets its size.
+#[map]
+static TIMINGS: Array<Timing> = Array::with_max_entries(1, MMAPABLE);
+
 /// The next hops. The loader sets its size.
 #[map]
 static HOPS: Array<HopCell> = Array::with_max_entries(1, MMAPABLE);
@@ -28,7 +33,7 @@ static HOPS: Array<HopCell> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
 
-/// Frames left to the stack, by reason.
+/// Frames that were not forwarded, by reason.
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT as u32, 0);
 
@@ -48,6 +53,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn slot(&self, index: SlotIndex) -> Option<&Slot> {
         SLOTS.get(index.0)
+    }
+
+    #[inline(always)]
+    fn timing(&self, index: SlotIndex) -> Option<&Timing> {
+        TIMINGS.get(index.0)
     }
 
     #[inline(always)]
@@ -71,7 +81,7 @@ impl Tables for Maps {
     }
 }
 
-/// Counts a frame that is left to the stack.
+/// Counts a frame that is not forwarded.
 #[inline(always)]
 pub(crate) fn count(reason: Reason) {
     if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {

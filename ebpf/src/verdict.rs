@@ -1,6 +1,6 @@
 //! The XDP program: from a verdict to an action, and the count of what was not forwarded, in one place.
 
-use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use flow::forward::{forward, short};
@@ -14,8 +14,10 @@ use crate::maps::{Maps, count};
 fn relay(mut context: XdpContext) -> u32 {
     let ingress = context.ingress_ifindex() as u32;
     let verdict = match frame::headers(&mut context) {
-        (Frame::Whole(headers), len) => forward(headers, len, ingress, &Maps),
-        (Frame::Short(envelope), len) => Verdict::Pass(short(envelope, len, &Maps)),
+        (Frame::Whole4(headers), len) => forward(headers, len, ingress, &Maps),
+        (Frame::Whole6(headers), len) => forward(headers, len, ingress, &Maps),
+        (Frame::Short4(envelope), len) => Verdict::Pass(short(envelope, len, &Maps)),
+        (Frame::Short6(envelope), len) => Verdict::Pass(short(envelope, len, &Maps)),
         (Frame::Runt, _) => Verdict::Pass(Reason::NotOurs),
     };
     match verdict {
@@ -23,6 +25,10 @@ fn relay(mut context: XdpContext) -> u32 {
         Verdict::Pass(reason) => {
             count(reason);
             XDP_PASS
+        }
+        Verdict::Drop(reason) => {
+            count(reason);
+            XDP_DROP
         }
         Verdict::Transmit => XDP_TX,
         Verdict::Redirect => XDP_REDIRECT,

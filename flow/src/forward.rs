@@ -3,16 +3,14 @@
 //! The order is the safety: everything that can fail comes before the first write, so that a frame which is passed on to the stack is
 //! untouched. Any doubt is a pass.
 
-use crate::checksum::Delta;
-use crate::headers::{
-    Addr4, ETHERNET_LEN, ETHERTYPE_IPV4, Envelope, FRAGMENT_BITS, Headers, IPV4_LEN, PROTOCOL_UDP, RTCP_LEN, RTP_LEN,
-    UDP_LEN, VERSION_IHL,
-};
+use crate::counters::Timing;
+use crate::datagram::{Datagram, Packet, Readdressing};
+use crate::headers::{RTCP_LEN, RTP_LEN};
 use crate::hop::{HopCell, HopId};
 use crate::local::{Locals, SlotIndex};
 use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
-use crate::slot::{Door, Flags, Rule, Slot};
+use crate::slot::{Flags, Slot, State};
 
 /// The time to live of everything that leaves the relay: it is the source of the packets, not a router (RFC 1700).
 pub const TTL: u8 = 64;
@@ -22,6 +20,8 @@ pub const TTL: u8 = 64;
 pub enum Verdict {
     /// To the stack, untouched.
     Pass(Reason),
+    /// Nowhere: it is for a media port, and its sender has no business there.
+    Drop(Reason),
     /// Rewritten, out of the device it came from.
     Transmit,
     /// Rewritten, out of another device.
@@ -34,6 +34,8 @@ pub trait Tables {
     fn locals(&self) -> &Locals;
     /// A slot of the flow table.
     fn slot(&self, index: SlotIndex) -> Option<&Slot>;
+    /// What is counted of a slot's packets now and then.
+    fn timing(&self, index: SlotIndex) -> Option<&Timing>;
     /// A next hop.
     fn hop(&self, id: HopId) -> Option<&HopCell>;
     /// Prepares the redirection to a device of the device map; false when it takes no frames.
@@ -44,126 +46,147 @@ pub trait Tables {
 
 /// Forwards a frame of `frame_len` bytes that came in by the device `ingress`, or leaves it to the stack.
 #[inline(always)]
-pub fn forward<T: Tables>(headers: &mut Headers, frame_len: usize, ingress: u32, tables: &T) -> Verdict {
-    match try_forward(headers, frame_len, ingress, tables) {
-        Ok(verdict) => verdict,
-        Err(reason) => Verdict::Pass(reason),
-    }
+pub fn forward<P: Packet, T: Tables>(packet: &mut P, frame_len: usize, ingress: u32, tables: &T) -> Verdict {
+    try_forward(packet, frame_len, ingress, tables).unwrap_or_else(|refusal| refusal)
 }
 
 /// Each piece of the tables is read as late as can be: BPF has five registers that outlive a call, and what does not fit goes over the stack.
 #[inline(always)]
-fn try_forward<T: Tables>(
-    headers: &mut Headers,
+fn try_forward<P: Packet, T: Tables>(
+    packet: &mut P,
     frame_len: usize,
     ingress: u32,
     tables: &T,
-) -> Result<Verdict, Reason> {
-    let (index, payload) = address(&headers.envelope, frame_len, tables)?;
-    let slot = tables.slot(index).ok_or(Reason::Inactive)?;
-    let door = slot.door();
-    admit(headers, payload, &door)?;
-    let cell = tables.hop(door.hop).ok_or(Reason::NextHop)?;
-    let egress = cell.egress().ok_or(Reason::NextHop)?;
+) -> Result<Verdict, Verdict> {
+    let (index, payload) = address(packet.envelope(), frame_len, tables).map_err(Verdict::Pass)?;
+    let Door { index, slot, state } = admit(packet, index, payload, tables)?;
+    let cell = tables.hop(slot.hop()).ok_or(Verdict::Pass(Reason::NextHop))?;
+    let egress = cell.egress().ok_or(Verdict::Pass(Reason::NextHop))?;
     let verdict = if egress.device == ingress {
         Verdict::Transmit
     } else if tables.redirect(egress.port) {
         Verdict::Redirect
     } else {
-        return Err(Reason::Redirect);
+        return Err(Verdict::Pass(Reason::Redirect));
     };
-    let (to, from) = cell.macs(egress).ok_or(Reason::NextHop)?;
-    let rule = slot.complete(door).ok_or(Reason::Reprogrammed)?;
-    let is_rtp = rule.flags.has(Flags::RTP);
-    if is_rtp && !rule.flags.has(Flags::ANY_SSRC) && rule.ssrc != headers.rtp.fields().ssrc {
-        return Err(Reason::NewSsrc);
+    let kind = cell.kind();
+    if !P::Envelope::suits(kind) {
+        return Err(Verdict::Pass(Reason::Family));
     }
-    headers.envelope.ethernet.to = to.0;
-    headers.envelope.ethernet.from = from.0;
-    rewrite(&mut headers.envelope, &rule);
+    let is_rtp = state.flags().has(Flags::RTP);
+    let is_noted = is_rtp && slot.ssrc() != packet.rtp().fields().ssrc;
+    if is_noted && !state.flags().has(Flags::ANY_SSRC) {
+        return Err(Verdict::Pass(Reason::NewSsrc));
+    }
+    let macs = cell.macs();
+    let way = Readdressing {
+        addresses: P::Envelope::addresses(cell),
+        ports: slot.ports(),
+        ip_delta: slot.ip_delta(),
+        udp_delta: slot.udp_delta(),
+        kind,
+    };
+    if !cell.still(egress) {
+        return Err(Verdict::Pass(Reason::NextHop));
+    }
+    if !slot.still(state) {
+        return Err(Verdict::Pass(Reason::Reprogrammed));
+    }
+    packet.envelope_mut().ethernet().macs = macs.words();
+    packet.envelope_mut().readdress(&way);
     if is_rtp {
-        slot.counters.count_rtp(payload, &headers.rtp.fields(), || tables.clock());
+        let fields = packet.rtp().fields();
+        if is_noted {
+            slot.note_ssrc(&fields, tables.timing(index));
+        }
+        slot.count_rtp(payload, &fields, || tables.timing(index), || tables.clock());
     } else {
-        slot.counters.count(payload);
+        slot.count(payload);
     }
     Ok(verdict)
 }
 
 /// Why a frame that has no room for RTP headers is left to the stack.
 #[inline(always)]
-pub fn short<T: Tables>(envelope: &Envelope, frame_len: usize, tables: &T) -> Reason {
+pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Reason {
     address(envelope, frame_len, tables).map_or_else(|reason| reason, |_| Reason::TooShort)
 }
 
 /// The slot that a frame is for, and the length of its UDP payload.
 #[inline(always)]
-fn address<T: Tables>(envelope: &Envelope, frame_len: usize, tables: &T) -> Result<(SlotIndex, u16), Reason> {
-    let (ip, udp) = (&envelope.ip, &envelope.udp);
-    if envelope.ethernet.kind != ETHERTYPE_IPV4 || ip.protocol != PROTOCOL_UDP {
-        return Err(Reason::NotOurs);
-    }
-    let local = tables.locals().find(Addr4::from_halves(ip.to)).ok_or(Reason::NotOurs)?;
-    if ip.version_ihl != VERSION_IHL {
-        return Err(Reason::IpOptions);
-    }
-    if ip.fragment.get() & FRAGMENT_BITS != 0 {
-        return Err(Reason::Fragment);
-    }
-    let index = local.slot(udp.to).ok_or(Reason::NotOurs)?;
-    let (ip_len, udp_len) = (ip.length.get(), udp.length.get());
-    // The frame may be longer than the datagram (padding), never shorter.
-    if ETHERNET_LEN + usize::from(ip_len) > frame_len {
-        return Err(Reason::Truncated);
-    }
-    if udp_len < UDP_LEN || ip_len != udp_len.wrapping_add(IPV4_LEN) {
-        return Err(Reason::UdpLength);
-    }
-    Ok((index, udp_len - UDP_LEN))
+fn address<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Result<(SlotIndex, u16), Reason> {
+    let local = envelope.local(tables.locals())?;
+    let index = local.slot(envelope.udp().ports[1]).ok_or(Reason::NotOurs)?;
+    Ok((index, envelope.payload(frame_len)?))
+}
+
+/// A slot that takes a packet.
+struct Door<'a> {
+    index: SlotIndex,
+    slot: &'a Slot,
+    state: State,
 }
 
 /// Holds a packet to the slot's peer, and to the kind of stream that the slot carries.
 #[inline(always)]
-fn admit(headers: &Headers, payload: u16, door: &Door) -> Result<(), Reason> {
-    if !door.flags.has(Flags::ACTIVE) {
-        return Err(Reason::Inactive);
+fn admit<'a, P: Packet, T: Tables>(
+    packet: &P,
+    index: SlotIndex,
+    payload: u16,
+    tables: &'a T,
+) -> Result<Door<'a>, Verdict> {
+    let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::Inactive))?;
+    let state = slot.state();
+    let flags = state.flags();
+    if !flags.has(Flags::ACTIVE) {
+        return Err(Verdict::Pass(Reason::Inactive));
     }
-    if door.peer_addr != Addr4::from_halves(headers.envelope.ip.from) || door.peer_port != headers.envelope.udp.from {
-        return Err(Reason::Stranger);
+    if !packet.envelope().is_from(slot, tables) {
+        return Err(stranger(slot, state));
     }
-    let is_rtp = door.flags.has(Flags::RTP);
-    if payload < if is_rtp { RTP_LEN } else { RTCP_LEN } {
-        return Err(Reason::TooShort);
+    if payload < RTCP_LEN {
+        return Err(Verdict::Pass(Reason::TooShort));
     }
-    match classify(headers.rtp.first, headers.rtp.second) {
-        Kind::Other => Err(Reason::NotMedia),
-        Kind::Rtcp if is_rtp => Err(Reason::RtcpOnRtp),
-        Kind::Rtp | Kind::Rtcp => Ok(()),
+    let kind = classify(packet.rtp().first, packet.rtp().second);
+    if kind == Kind::Other {
+        return Err(Verdict::Pass(Reason::NotMedia));
     }
+    if flags.has(Flags::RTP) {
+        if kind == Kind::Rtcp {
+            return sibling(packet, index, tables);
+        }
+        if payload < RTP_LEN {
+            return Err(Verdict::Pass(Reason::TooShort));
+        }
+    } else if flags.has(Flags::MUX) {
+        // This stream's packets come by the RTP port.
+        return Err(Verdict::Pass(Reason::RtcpOnRtp));
+    }
+    Ok(Door { index, slot, state })
 }
 
-/// Addresses the frame anew. What was not replaced keeps its checksum, right or wrong: a packet that was damaged on its way here is still
-/// recognisably damaged when it arrives.
+/// The slot of RTCP that came by the RTP port: its own, if the leg shares the port.
 #[inline(always)]
-fn rewrite(envelope: &mut Envelope, rule: &Rule) {
-    let Envelope { ip, udp, .. } = envelope;
-    let mut delta = rule.ip_delta;
-    delta = delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
-    ip.ttl = TTL;
-    if rule.flags.has(Flags::SET_TOS) {
-        delta = delta.replace(word(VERSION_IHL, ip.tos), word(VERSION_IHL, rule.tos));
-        ip.tos = rule.tos;
+fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) -> Result<Door<'a>, Verdict> {
+    let index = rtp.sibling();
+    let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::RtcpOnRtp))?;
+    let state = slot.state();
+    if !state.flags().has(Flags::ACTIVE.with(Flags::MUX)) || state.flags().has(Flags::RTP) {
+        return Err(Verdict::Pass(Reason::RtcpOnRtp));
     }
-    ip.checksum = Delta::apply(delta, ip.checksum);
-    ip.from = rule.from_addr.halves();
-    ip.to = rule.to_addr.halves();
-
-    udp.checksum = rule.udp_delta.apply_udp(udp.checksum);
-    udp.from = rule.from_port;
-    udp.to = rule.to_port;
+    if !packet.envelope().is_from(slot, tables) {
+        return Err(stranger(slot, state));
+    }
+    Ok(Door { index, slot, state })
 }
 
-/// Two neighbouring bytes of a header as the word that checksums see.
+/// What becomes of a packet that is not from the slot's peer.
 #[inline(always)]
-const fn word(first: u8, second: u8) -> u16 {
-    u16::from_ne_bytes([first, second])
+fn stranger(slot: &Slot, state: State) -> Verdict {
+    // Only a whole rule may condemn: a peer that was read while the slot was being programmed is none.
+    if state.flags().has(Flags::SETTLED) && slot.still(state) {
+        Verdict::Drop(Reason::Stranger)
+    } else {
+        Verdict::Pass(Reason::Stranger)
+    }
 }

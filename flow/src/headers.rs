@@ -4,7 +4,7 @@
 //! the IP header can be relied on to be aligned to 4, and a `packed` view would cost a byte-by-byte load of each field in the kernel.
 
 use core::fmt;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -45,6 +45,12 @@ impl fmt::Debug for Be16 {
 pub struct Addr4(u32);
 
 impl Addr4 {
+    /// The four bytes as they lie in memory.
+    #[inline(always)]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
     /// The two 16-bit halves as they lie in a header.
     #[inline(always)]
     pub(crate) fn halves(self) -> [u16; 2] {
@@ -81,24 +87,39 @@ impl fmt::Debug for Addr4 {
     }
 }
 
-/// An IPv4 address and a UDP port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Endpoint4 {
-    /// The address.
-    pub addr: Addr4,
-    /// The port.
-    pub port: Be16,
-}
+/// An IPv6 address, its bytes in network order, as two halves that lie in memory like the header's.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Addr6(pub(crate) [u64; 2]);
 
-impl From<SocketAddrV4> for Endpoint4 {
-    fn from(addr: SocketAddrV4) -> Self {
-        Self { addr: (*addr.ip()).into(), port: Be16::new(addr.port()) }
+impl Addr6 {
+    /// From the sixteen bytes as they lie in memory.
+    #[inline(always)]
+    pub const fn from_raw(raw: [u64; 2]) -> Self {
+        Self(raw)
+    }
+
+    pub(crate) fn words(self) -> [u16; 8] {
+        zerocopy::transmute!(self.0)
     }
 }
 
-impl From<Endpoint4> for SocketAddrV4 {
-    fn from(endpoint: Endpoint4) -> Self {
-        Self::new(endpoint.addr.into(), endpoint.port.get())
+impl From<Ipv6Addr> for Addr6 {
+    fn from(addr: Ipv6Addr) -> Self {
+        Self(zerocopy::transmute!(addr.octets()))
+    }
+}
+
+impl From<Addr6> for Ipv6Addr {
+    fn from(addr: Addr6) -> Self {
+        let octets: [u8; 16] = zerocopy::transmute!(addr.0);
+        Self::from(octets)
+    }
+}
+
+impl fmt::Debug for Addr6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Ipv6Addr::from(*self), f)
     }
 }
 
@@ -106,16 +127,16 @@ impl From<Endpoint4> for SocketAddrV4 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Ethernet {
-    /// Destination MAC.
-    pub to: [u16; 3],
-    /// Source MAC.
-    pub from: [u16; 3],
+    /// Destination MAC, then source MAC.
+    pub macs: [u16; 6],
     /// EtherType.
     pub kind: Be16,
 }
 
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: Be16 = Be16::new(0x0800);
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: Be16 = Be16::new(0x86dd);
 
 /// IPv4 header without options (RFC 791).
 #[repr(C)]
@@ -143,6 +164,26 @@ pub struct Ipv4 {
     pub to: [u16; 2],
 }
 
+/// IPv6 header (RFC 8200).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ipv6 {
+    /// Version (4 bits), traffic class (8 bits), and the first bits of the flow label.
+    pub version_class: Be16,
+    /// The rest of the flow label.
+    pub label: u16,
+    /// Length of what follows this header in bytes.
+    pub length: Be16,
+    /// Protocol number of what follows.
+    pub next: u8,
+    /// Hop limit.
+    pub ttl: u8,
+    /// Source address.
+    pub from: [u16; 8],
+    /// Destination address.
+    pub to: [u16; 8],
+}
+
 /// Version 4, five words: a header without options.
 pub const VERSION_IHL: u8 = 0x45;
 /// Protocol number of UDP.
@@ -154,10 +195,8 @@ pub const FRAGMENT_BITS: u16 = 0x3fff;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Udp {
-    /// Source port.
-    pub from: Be16,
-    /// Destination port.
-    pub to: Be16,
+    /// Source port, then destination port.
+    pub ports: [Be16; 2],
     /// Length of header and payload in bytes.
     pub length: Be16,
     /// Checksum; zero means that none was computed.
@@ -180,20 +219,10 @@ pub struct Rtp {
     pub ssrc: [u16; 2],
 }
 
-/// The headers of an RTP packet in an untagged Ethernet frame without IP options: what the fast path reads and writes.
+/// The headers of a UDP datagram over IPv4 in an untagged Ethernet frame, without IP options.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Headers {
-    /// Bytes 0 to 41.
-    pub envelope: Envelope,
-    /// Bytes 42 to 53.
-    pub rtp: Rtp,
-}
-
-/// The headers of any UDP datagram in an untagged Ethernet frame without IP options: all there is of one too short for [`Headers`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Envelope {
+pub struct Envelope4 {
     /// Bytes 0 to 13.
     pub ethernet: Ethernet,
     /// Bytes 14 to 33.
@@ -202,10 +231,44 @@ pub struct Envelope {
     pub udp: Udp,
 }
 
+/// The headers of an RTP packet over IPv4: what the fast path reads and writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Headers4 {
+    /// Those of the datagram.
+    pub envelope: Envelope4,
+    /// Bytes 42 to 53.
+    pub rtp: Rtp,
+}
+
+/// The headers of a UDP datagram over IPv6 in an untagged Ethernet frame, without IP options or extension headers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Envelope6 {
+    /// Bytes 0 to 13.
+    pub ethernet: Ethernet,
+    /// Bytes 14 to 53.
+    pub ip: Ipv6,
+    /// Bytes 54 to 61.
+    pub udp: Udp,
+}
+
+/// The headers of an RTP packet over IPv6: what the fast path reads and writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Headers6 {
+    /// Those of the datagram.
+    pub envelope: Envelope6,
+    /// Bytes 62 to 73.
+    pub rtp: Rtp,
+}
+
 /// Length of [`Ethernet`] in bytes.
 pub const ETHERNET_LEN: usize = size_of::<Ethernet>();
 /// Length of [`Ipv4`] in bytes.
 pub const IPV4_LEN: u16 = 20;
+/// Length of [`Ipv6`] in bytes.
+pub const IPV6_LEN: u16 = 40;
 /// Length of [`Udp`] in bytes.
 pub const UDP_LEN: u16 = 8;
 /// Length of a bare RTP header in bytes.
@@ -215,14 +278,11 @@ pub const RTCP_LEN: u16 = 8;
 
 const _: () = {
     assert!(
-        size_of::<Ethernet>() == 14 && size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Udp>() == UDP_LEN as usize
+        size_of::<Ethernet>() == 14 && size_of::<Udp>() == UDP_LEN as usize && size_of::<Rtp>() == RTP_LEN as usize
     );
-    assert!(
-        size_of::<Rtp>() == RTP_LEN as usize
-            && size_of::<Envelope>() == 42
-            && size_of::<Headers>() == 54
-            && align_of::<Headers>() == 2
-    );
+    assert!(size_of::<Ipv4>() == IPV4_LEN as usize && size_of::<Ipv6>() == IPV6_LEN as usize);
+    assert!(size_of::<Headers4>() == 54 && align_of::<Headers4>() == 2);
+    assert!(size_of::<Headers6>() == 74 && align_of::<Headers6>() == 2);
 };
 
 #[cfg(test)]
@@ -230,12 +290,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_survives_the_way_to_the_wire_and_back() {
-        let addr: SocketAddrV4 = "192.0.2.1:30000".parse().unwrap();
-        let endpoint = Endpoint4::from(addr);
-        assert_eq!(endpoint.addr.as_bytes(), [192, 0, 2, 1]);
-        assert_eq!(endpoint.port.as_bytes(), [0x75, 0x30]);
-        assert_eq!(SocketAddrV4::from(endpoint), addr);
-        assert_eq!(Addr4::from_halves(endpoint.addr.halves()), endpoint.addr);
+    fn an_address_survives_the_way_to_the_wire_and_back() {
+        let addr = Ipv4Addr::new(192, 0, 2, 1);
+        assert_eq!(Addr4::from(addr).as_bytes(), [192, 0, 2, 1]);
+        assert_eq!(Ipv4Addr::from(Addr4::from(addr)), addr);
+        assert_eq!(Addr4::from_halves(Addr4::from(addr).halves()), addr.into());
+        let addr: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(Addr6::from(addr).as_bytes(), addr.octets());
+        assert_eq!(Ipv6Addr::from(Addr6::from(addr)), addr);
+        assert_eq!(Be16::new(30000).as_bytes(), [0x75, 0x30]);
     }
 }

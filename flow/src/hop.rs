@@ -1,10 +1,12 @@
 //! Next hops: where a frame goes on its way to a destination.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::word::Word;
+use crate::headers::{Addr4, Addr6};
+use crate::word::{Word, fence_loads, fence_stores};
 
 /// The index of a next hop in its table.
 #[repr(transparent)]
@@ -47,16 +49,38 @@ pub struct Hop {
     pub port: u16,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Address {
-    mac: Mac,
-    generation: u16,
+/// What the packets of a way bear: the same for all flows between two hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Bearing {
+    /// Their source address, one of the relay's.
+    pub from: IpAddr,
+    /// Their destination address, of the same family.
+    pub to: IpAddr,
+    /// The type of service (IPv6: traffic class) to write; `None` leaves it as it came (slow path: 0).
+    pub tos: Option<u8>,
+}
+
+/// How frames of a way differ: the type of service to write, and the family.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Kind(u16);
+
+impl Kind {
+    const SET_TOS: u16 = 1 << 8;
+    const IPV6: u16 = 1 << 9;
+
+    #[inline(always)]
+    pub(crate) const fn is_ipv6(self) -> bool {
+        self.0 & Self::IPV6 != 0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn tos(self) -> Option<u8> {
+        if self.0 & Self::SET_TOS != 0 { Some(self.0 as u8) } else { None }
+    }
 }
 
 /// By which device frames leave.
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Egress {
     /// The device's index (`ifindex`).
     pub device: u32,
@@ -65,63 +89,157 @@ pub struct Egress {
     generation: u16,
 }
 
-/// The entry of one next hop: 32 bytes, so that two share a cache line.
-///
-/// Each word carries the generation it was written in; a reader that finds different ones has met a writer at work and treats the hop as
-/// not resolved. Generation zero is "not resolved", so an all-zero table is an empty one.
-#[repr(C, align(32))]
-#[derive(Default)]
-pub struct HopCell {
-    to: Word,
-    from: Word,
-    egress: Word,
-    spare: Word,
+/// Destination and source MAC as they lie in a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Macs {
+    first: u64,
+    rest: u32,
 }
 
-const _: () = assert!(size_of::<HopCell>() == 32);
+impl Macs {
+    #[inline(always)]
+    pub(crate) const fn words(self) -> [u16; 6] {
+        let (first, rest) = (self.first, self.rest);
+        [
+            first as u16,
+            (first >> 16) as u16,
+            (first >> 32) as u16,
+            (first >> 48) as u16,
+            rest as u16,
+            (rest >> 16) as u16,
+        ]
+    }
+}
+
+/// The entry of one next hop: everything that the flows on one way have in common, in one cache line.
+///
+/// The bearing is written before anyone refers to the entry. The rest is written again and again: the generation is zero meanwhile and
+/// another afterwards, so a reader that finds it unchanged has read a whole. Generation zero is "not resolved", so an all-zero table is an
+/// empty one.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub struct HopCell {
+    macs: Word<u64>,
+    macs_rest: Word<u32>,
+    device: Word<u32>,
+    generation: Word<u16>,
+    port: Word<u16>,
+    kind: Word<u16>,
+    /// The last generation there was.
+    last: Word<u16>,
+    spare: Word<u64>,
+    /// Source, then destination address: four bytes each in the first word, or sixteen each.
+    addresses: [Word<u64>; 4],
+}
+
+const _: () = assert!(size_of::<HopCell>() == 64);
 
 impl HopCell {
     /// The next hop, if it is resolved.
     pub fn read(&self) -> Option<Hop> {
         let egress = self.egress()?;
-        let (to, from) = self.macs(egress)?;
-        Some(Hop { to, from, device: egress.device, port: egress.port })
+        let [a, b, c, d, e, g] = self.macs().words();
+        let hop = Hop { to: Mac([a, b, c]), from: Mac([d, e, g]), device: egress.device, port: egress.port };
+        self.still(egress).then_some(hop)
     }
 
-    /// By which device frames leave, if the next hop is resolved. [`HopCell::macs`] tells the rest.
+    /// By which device frames leave, if the next hop is resolved. Whoever reads more asks [`HopCell::still`] afterwards.
     #[inline(always)]
-    pub fn egress(&self) -> Option<Egress> {
-        let egress: Egress = zerocopy::transmute!(self.egress.load());
-        (egress.generation != 0).then_some(egress)
-    }
-
-    /// The MACs, to and from, that belong to this egress.
-    #[inline(always)]
-    pub fn macs(&self, egress: Egress) -> Option<(Mac, Mac)> {
-        let to: Address = zerocopy::transmute!(self.to.load());
-        let from: Address = zerocopy::transmute!(self.from.load());
-        if to.generation != egress.generation || from.generation != egress.generation {
+    pub(crate) fn egress(&self) -> Option<Egress> {
+        let generation = self.generation.load();
+        if generation == 0 {
             return None;
         }
-        Some((to.mac, from.mac))
+        fence_loads();
+        Some(Egress { device: self.device.load(), port: self.port.load(), generation })
+    }
+
+    /// Whether all that was read since belongs to this egress.
+    #[inline(always)]
+    pub(crate) fn still(&self, egress: Egress) -> bool {
+        fence_loads();
+        self.generation.load() == egress.generation
+    }
+
+    #[inline(always)]
+    pub(crate) fn macs(&self) -> Macs {
+        Macs { first: self.macs.load(), rest: self.macs_rest.load() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        Kind(self.kind.load())
+    }
+
+    /// Source and destination address, of an IPv4 way, as they lie in a header.
+    #[inline(always)]
+    pub(crate) fn addresses4(&self) -> u64 {
+        self.addresses[0].load()
+    }
+
+    /// The same of an IPv6 way.
+    #[inline(always)]
+    pub(crate) fn addresses6(&self) -> [u64; 4] {
+        let [a, b, c, d] = &self.addresses;
+        [a.load(), b.load(), c.load(), d.load()]
+    }
+
+    /// The destination address of an IPv6 way.
+    #[inline(always)]
+    pub(crate) fn to6(&self) -> Addr6 {
+        Addr6::from_raw([self.addresses[2].load(), self.addresses[3].load()])
+    }
+
+    /// What the packets bear. Only a reader whose slot still refers to this entry afterwards has read a whole.
+    pub fn bearing(&self) -> Bearing {
+        let kind = self.kind();
+        let [a, b, c, d] = self.addresses6();
+        if kind.is_ipv6() {
+            let addr = |raw| IpAddr::V6(Addr6::from_raw(raw).into());
+            return Bearing { from: addr([a, b]), to: addr([c, d]), tos: kind.tos() };
+        }
+        let [from, to]: [Addr4; 2] = zerocopy::transmute!(a);
+        Bearing { from: IpAddr::V4(from.into()), to: IpAddr::V4(to.into()), tos: kind.tos() }
+    }
+
+    /// Says what the packets bear. Only while no slot refers to the entry.
+    pub fn bear(&self, bearing: &Bearing) {
+        let mut kind = bearing.tos.map_or(0, |tos| Kind::SET_TOS | u16::from(tos));
+        let addresses: [u64; 4] = match (bearing.from, bearing.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => [zerocopy::transmute!([Addr4::from(from), Addr4::from(to)]), 0, 0, 0],
+            (from, to) => {
+                kind |= Kind::IPV6;
+                let six = |addr| match addr {
+                    IpAddr::V4(addr) => Addr6::from(addr.to_ipv6_mapped()),
+                    IpAddr::V6(addr) => Addr6::from(addr),
+                };
+                zerocopy::transmute!([six(from), six(to)])
+            }
+        };
+        for (word, value) in self.addresses.iter().zip(addresses) {
+            word.store(value);
+        }
+        self.kind.store(kind);
+        fence_stores();
     }
 
     /// Writes the next hop, or that there is none. Only one thread writes a cell.
     pub fn write(&self, hop: Option<Hop>) {
-        let from: Address = zerocopy::transmute!(self.from.load());
-        let generation = match (hop, from.generation.wrapping_add(1)) {
-            (None, _) => 0,
-            (Some(_), 0) => 1,
-            (Some(_), next) => next,
+        self.generation.store(0);
+        fence_stores();
+        let Some(hop) = hop else { return };
+        let ([a, b, c], [d, e, g]) = (hop.to.0, hop.from.0);
+        self.macs.store(zerocopy::transmute!([a, b, c, d]));
+        self.macs_rest.store(zerocopy::transmute!([e, g]));
+        self.device.store(hop.device);
+        self.port.store(hop.port);
+        let generation = match self.last.load().wrapping_add(1) {
+            0 => 1,
+            next => next,
         };
-        let Some(hop) = hop else {
-            // The generation of `from` stays, so that the next hop written here gets a new one.
-            self.egress.store(0);
-            return;
-        };
-        self.to.store(zerocopy::transmute!(Address { mac: hop.to, generation }));
-        self.from.store(zerocopy::transmute!(Address { mac: hop.from, generation }));
-        self.egress.store(zerocopy::transmute!(Egress { device: hop.device, port: hop.port, generation }));
+        self.last.store(generation);
+        fence_stores();
+        self.generation.store(generation);
     }
 }
 
@@ -150,24 +268,28 @@ mod tests {
     }
 
     #[test]
-    fn a_half_written_hop_is_not_resolved() {
+    fn what_packets_bear_is_read_as_it_was_written_in_either_family() {
         let cell = HopCell::default();
-        cell.write(Some(hop(1)));
-        let old = cell.to.load();
-        cell.write(Some(hop(2)));
-        cell.to.store(old);
-        assert_eq!(cell.read(), None);
+        for (from, to) in [("192.0.2.1", "198.51.100.1"), ("2001:db8::1", "2001:db8:1::2")] {
+            for tos in [None, Some(0), Some(184)] {
+                let bearing = Bearing { from: from.parse().unwrap(), to: to.parse().unwrap(), tos };
+                cell.bear(&bearing);
+                assert_eq!(cell.bearing(), bearing);
+            }
+        }
+        assert_eq!(cell.read(), None, "known, but not resolved");
     }
 
     #[test]
-    fn a_hop_that_went_and_came_back_cannot_be_mixed_with_the_old_one() {
+    fn a_hop_that_was_written_meanwhile_is_not_the_same_hop() {
         let cell = HopCell::default();
         cell.write(Some(hop(1)));
-        let old = cell.to.load();
+        let egress = cell.egress().unwrap();
+        assert!(cell.still(egress));
         cell.write(None);
-        cell.write(Some(hop(2)));
-        cell.to.store(old);
-        assert_eq!(cell.read(), None);
+        assert!(!cell.still(egress));
+        cell.write(Some(hop(1)));
+        assert!(!cell.still(egress));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! same code, so that a packet is treated alike whichever path it takes.
 //!
 //! ```text
-//! headers (views) -> forward (parse, match, decide) -> rewrite      the fast path, on a whole frame
-//!                    rule (same slot)               -> compose      the slow path, around a received payload
+//! headers (views) -> forward (match, decide) -> datagram (readdress)    the fast path, on a whole frame
+//!                    rule (same slot)        -> compose                 the slow path, around a received payload
 //! ```
 #![no_std]
 
@@ -15,10 +15,13 @@ extern crate std;
 pub mod checksum;
 pub mod compose;
 pub mod counters;
+pub mod datagram;
 pub mod forward;
 pub mod headers;
 pub mod hop;
 pub mod local;
+#[cfg(feature = "vectors")]
+pub mod memory;
 pub mod reason;
 pub mod rtp;
 pub mod slot;
@@ -27,8 +30,8 @@ pub mod vectors;
 mod word;
 
 pub use forward::{Tables, Verdict};
-pub use headers::{Addr4, Be16, Endpoint4, Headers};
-pub use hop::{Hop, HopCell, HopId, Mac};
-pub use local::{Local, Locals, SlotIndex};
+pub use headers::{Addr4, Addr6, Be16};
+pub use hop::{Bearing, Hop, HopCell, HopId, Mac};
+pub use local::{Locals, SlotIndex};
 pub use reason::Reason;
 pub use slot::{Rule, Slot};

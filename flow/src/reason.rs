@@ -8,7 +8,7 @@ pub enum Reason {
     NotOurs = 0,
     /// The frame is shorter than its headers say; on the slow path, the datagram is too long for a buffer, and lost.
     Truncated = 1,
-    /// The IP header has options.
+    /// The IP header has options, or extension headers.
     IpOptions = 2,
     /// A fragment of a datagram. The slow path gets the whole one, and sends it if it fits the egress device's MTU.
     Fragment = 3,
@@ -18,7 +18,7 @@ pub enum Reason {
     NotMedia = 5,
     /// Too short for an RTP or RTCP header.
     TooShort = 6,
-    /// RTCP on the RTP port (RFC 5761).
+    /// RTCP on the RTP port of a stream that did not agree to it (RFC 5761), or on its own port although the RTP port was agreed.
     RtcpOnRtp = 7,
     /// No call has this port, or its stream is not complete yet: peer not learned, other side not known.
     Inactive = 8,
@@ -44,11 +44,15 @@ pub enum Reason {
     EngineUring = 18,
     /// No call has this port. Lost.
     NoCall = 19,
+    /// An IPv6 datagram without a UDP checksum, which the stack drops (RFC 8200 8.1).
+    NoChecksum = 20,
+    /// The legs are of different families, IPv4 and IPv6.
+    Family = 21,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 22;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -72,6 +76,8 @@ impl Reason {
         Self::NotLearned,
         Self::EngineUring,
         Self::NoCall,
+        Self::NoChecksum,
+        Self::Family,
     ];
 
     /// The name in replies, logs and metrics.
@@ -97,6 +103,8 @@ impl Reason {
             Self::NotLearned => "not-learned",
             Self::EngineUring => "engine-uring",
             Self::NoCall => "no-call",
+            Self::NoChecksum => "no-checksum",
+            Self::Family => "family",
         }
     }
 }

@@ -1,16 +1,16 @@
-//! The slot: everything needed to forward what arrives at one local port, in one cache line.
+//! The slot: everything of one flow that its packets need, in half a cache line.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use core::net::{IpAddr, SocketAddr};
 
 use crate::checksum::Delta;
-use crate::counters::CountersCell;
-use crate::headers::{Addr4, Be16, Endpoint4};
+use crate::counters::{self, Counters, Timing, Volume};
+use crate::headers::{Addr4, Be16};
 use crate::hop::HopId;
+use crate::rtp::{RtpFields, Sequence};
 use crate::word::{Word, fence_loads, fence_stores};
 
 /// What a slot does with packets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flags(u8);
 
 impl Flags {
@@ -20,20 +20,24 @@ impl Flags {
     pub const ACTIVE: Self = Self(1);
     /// The slot carries RTP: account it by its header, and hold it to the slot's SSRC. Without this flag it carries RTCP.
     pub const RTP: Self = Self(2);
-    /// The stream mixes synchronisation sources: do not hold it to one.
+    /// Do not hold the stream to one synchronisation source: it mixes several, or its first is not known. The last one seen is noted.
     pub const ANY_SSRC: Self = Self(4);
-    /// Write the rule's type of service into every packet.
-    pub const SET_TOS: Self = Self(8);
-
+    /// RTP and RTCP share the RTP slot's port (RFC 5761). RTCP that arrives there is the RTCP slot's, and nothing else is.
+    pub const MUX: Self = Self(8);
     /// A call has the slot, active or not: what the slot does not forward may teach its peer. Without this flag nobody need ask.
     pub const CALL: Self = Self(16);
-    /// Where the slot's peer is is beyond doubt: what others send need not be looked at.
+    /// Where the slot's peer is is beyond doubt: what others send is dropped.
     pub const SETTLED: Self = Self(32);
 
     /// Both sets of flags.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is left of the flags while the slot does not forward.
+    const fn waiting(self) -> Self {
+        Self(self.0 & (Self::CALL.0 | Self::MUX.0))
     }
 
     /// Whether all of the other's flags are set.
@@ -43,113 +47,81 @@ impl Flags {
     }
 }
 
-/// The programming half of a slot: written by the daemon, read by the XDP program and the workers.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// The addresses of a flow, each by its role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Where packets are accepted from: the remote party of this leg.
+    pub peer: SocketAddr,
+    /// Where they arrive: the local address and port that the leg's party sends to.
+    pub local: SocketAddr,
+    /// The source address they leave with: the local address and port that the other leg's party knows.
+    pub from: SocketAddr,
+    /// Where they go: the remote party of the other leg.
+    pub to: SocketAddr,
+}
+
+/// What a slot is programmed with. What all flows between two hosts have in common is with the next hop ([`crate::hop::Bearing`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// What to do.
     pub flags: Flags,
-    /// Type of service to write, with [`Flags::SET_TOS`].
-    pub tos: u8,
-    /// Counts how often the slot was programmed; a reader that sees it change has met the writer.
-    pub(crate) generation: u16,
-    pub(crate) peer_addr: Addr4,
-    pub(crate) peer_port: Be16,
-    pub(crate) to_port: Be16,
-    pub(crate) from_port: Be16,
+    /// The peer's port.
+    pub peer_port: Be16,
+    /// The peer's address: an IPv4 address as it lies in memory, or for IPv6 the number of the next hop towards the peer, whose destination
+    /// it is.
+    peer: u32,
+    /// Source and destination port of the packets that leave.
+    pub ports: [Be16; 2],
     /// The next hop on the way to the destination.
     pub hop: HopId,
-    pub(crate) to_addr: Addr4,
-    pub(crate) from_addr: Addr4,
     pub(crate) ip_delta: Delta,
     pub(crate) udp_delta: Delta,
     /// The synchronisation source that the stream is held to, bytes in network order.
     pub ssrc: u32,
 }
 
-/// The first half of a [`Rule`].
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Door {
-    /// What to do.
-    pub flags: Flags,
-    tos: u8,
-    generation: u16,
-    pub(crate) peer_addr: Addr4,
-    pub(crate) peer_port: Be16,
-    to_port: Be16,
-    from_port: Be16,
-    /// The next hop on the way to the destination.
-    pub hop: HopId,
-}
-
-/// The addresses of a rule, each by its role.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Path {
-    /// Where packets are accepted from: the remote party of this leg.
-    pub peer: Endpoint4,
-    /// Where they arrive: the local address and port that the slot stands for.
-    pub local: Endpoint4,
-    /// The source address they leave with: the local address and port that the other leg's party knows.
-    pub from: Endpoint4,
-    /// Where they go: the remote party of the other leg.
-    pub to: Endpoint4,
-}
-
 impl Rule {
     /// A rule that forwards nothing.
     pub const INACTIVE: Self = Self {
         flags: Flags::NONE,
-        tos: 0,
-        generation: 0,
-        peer_addr: Addr4::from_raw(0),
         peer_port: Be16::new(0),
-        to_port: Be16::new(0),
-        from_port: Be16::new(0),
+        peer: 0,
+        ports: [Be16::new(0); 2],
         hop: HopId::NONE,
-        to_addr: Addr4::from_raw(0),
-        from_addr: Addr4::from_raw(0),
         ip_delta: Delta::NONE,
         udp_delta: Delta::NONE,
         ssrc: 0,
     };
 
-    /// A rule that forwards nothing, of a slot that a call has.
-    pub const WAITING: Self = Self { flags: Flags::CALL, ..Self::INACTIVE };
-
-    /// A rule for packets on this path; flags, type of service, next hop and SSRC are for the caller to set.
-    pub fn new(path: &Path) -> Self {
-        let ip_delta = replace_addr(Delta::NONE, path.peer.addr, path.from.addr);
-        let ip_delta = replace_addr(ip_delta, path.local.addr, path.to.addr);
-        let udp_delta = ip_delta
-            .replace(path.peer.port.raw(), path.from.port.raw())
-            .replace(path.local.port.raw(), path.to.port.raw());
-        Self {
-            peer_addr: path.peer.addr,
-            peer_port: path.peer.port,
-            to_port: path.to.port,
-            from_port: path.from.port,
-            to_addr: path.to.addr,
-            from_addr: path.from.addr,
-            ip_delta,
-            udp_delta,
-            ..Self::INACTIVE
-        }
+    /// A rule that forwards nothing, of a slot that a call has, and that will have these flags when it forwards. The source that was noted
+    /// stays.
+    pub const fn waiting(flags: Flags, ssrc: u32) -> Self {
+        Self { flags: flags.waiting(), ssrc, ..Self::INACTIVE }
     }
 
-    /// Where the slot accepts packets from.
-    pub const fn peer(&self) -> Endpoint4 {
-        Endpoint4 { addr: self.peer_addr, port: self.peer_port }
+    /// A rule for packets on this path; flags, next hop and SSRC are for the caller to set. `towards_peer` is the next hop whose destination
+    /// is the peer: IPv6 peers are known by it.
+    pub fn new(path: &Path, towards_peer: HopId) -> Self {
+        let ip_delta = replace_addr(Delta::NONE, path.peer.ip(), path.from.ip());
+        let ip_delta = replace_addr(ip_delta, path.local.ip(), path.to.ip());
+        let [peer_port, local_port, from_port, to_port] =
+            [path.peer, path.local, path.from, path.to].map(|endpoint| Be16::new(endpoint.port()));
+        let udp_delta = ip_delta.replace(peer_port.raw(), from_port.raw()).replace(local_port.raw(), to_port.raw());
+        let peer = match path.peer.ip() {
+            IpAddr::V4(addr) => Addr4::from(addr).raw(),
+            IpAddr::V6(_) => u32::from(towards_peer.0),
+        };
+        Self { peer_port, peer, ports: [from_port, to_port], ip_delta, udp_delta, ..Self::INACTIVE }
     }
 
-    /// Where the slot sends packets to.
-    pub const fn to(&self) -> Endpoint4 {
-        Endpoint4 { addr: self.to_addr, port: self.to_port }
+    /// The peer's address, of an IPv4 flow.
+    pub const fn peer4(&self) -> Addr4 {
+        Addr4::from_raw(self.peer)
     }
 
-    /// The source address of the packets that the slot sends.
-    pub const fn from(&self) -> Endpoint4 {
-        Endpoint4 { addr: self.from_addr, port: self.from_port }
+    /// The next hop whose destination is the peer, of an IPv6 flow.
+    pub const fn peer6(&self) -> HopId {
+        HopId(self.peer as u16)
     }
 
     /// Whether the slot forwards what its peer sends.
@@ -158,75 +130,181 @@ impl Rule {
     }
 }
 
-fn replace_addr(delta: Delta, old: Addr4, new: Addr4) -> Delta {
-    let ([old_high, old_low], [new_high, new_low]) = (old.halves(), new.halves());
-    delta.replace(old_high, new_high).replace(old_low, new_low)
+fn replace_addr(delta: Delta, old: IpAddr, new: IpAddr) -> Delta {
+    let words = |addr| match addr {
+        IpAddr::V4(addr) => {
+            let [high, low] = Addr4::from(addr).halves();
+            [high, low, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(addr) => crate::headers::Addr6::from(addr).words(),
+    };
+    words(old).into_iter().zip(words(new)).fold(delta, |delta, (old, new)| delta.replace(old, new))
 }
 
-/// The entry of one local port: 64 bytes, one cache line, of which 32 are the rule and 32 the counters.
+/// Flags and generation of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State(u16);
+
+impl State {
+    const fn new(flags: Flags, generation: u8) -> Self {
+        Self(flags.0 as u16 | (generation as u16) << 8)
+    }
+
+    /// The flags.
+    #[inline(always)]
+    pub const fn flags(self) -> Flags {
+        Flags(self.0 as u8)
+    }
+
+    const fn generation(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+}
+
+/// The entry of one local port: 32 bytes, so that two share a cache line.
 ///
-/// The daemon alone writes the rule. The XDP program alone writes the counters while the slot is active; the daemon may reset them while it
-/// is not. An all-zero slot is inactive.
-#[repr(C, align(64))]
+/// The daemon alone writes the rule, and counts in the state's generation how often it did, so that a reader notices. The XDP program alone
+/// writes what it counts, and the SSRC of a slot that is not held to one. An all-zero slot is inactive.
+#[repr(C, align(32))]
 #[derive(Default)]
 pub struct Slot {
-    rule: [Word; 4],
-    /// What the fast path carried.
-    pub counters: CountersCell,
+    state: Word<u16>,
+    peer_port: Word<u16>,
+    peer: Word<u32>,
+    ports: Word<u32>,
+    hop: Word<u16>,
+    udp_delta: Word<u16>,
+    ssrc: Word<u32>,
+    ip_delta: Word<u16>,
+    highest: Word<u16>,
+    volume: Word<u64>,
 }
 
-const _: () = assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64 && size_of::<Rule>() == 32);
+const _: () = assert!(size_of::<Slot>() == 32);
 
 impl Slot {
-    /// The first half of the rule: enough to tell whether a packet is the slot's. [`Slot::complete`] tells the rest.
+    /// Flags and generation. Whoever reads more of the rule asks [`Slot::still`] before the first irrevocable step.
     #[inline(always)]
-    pub fn door(&self) -> Door {
-        let first = self.rule[0].load();
+    pub fn state(&self) -> State {
+        let state = State(self.state.load());
         fence_loads();
-        zerocopy::transmute!([first, self.rule[1].load()])
+        state
     }
 
-    /// The whole rule, unless it is not the one that the door belonged to any more.
+    /// Whether all that was read since belongs to this state.
     #[inline(always)]
-    pub fn complete(&self, door: Door) -> Option<Rule> {
-        let [first, second]: [u64; 2] = zerocopy::transmute!(door);
-        let rule = zerocopy::transmute!([first, second, self.rule[2].load(), self.rule[3].load()]);
+    pub fn still(&self, state: State) -> bool {
         fence_loads();
-        (self.rule[0].load() == first).then_some(rule)
+        self.state.load() == state.0
     }
 
-    /// The rule. Whoever acts on it asks [`Slot::still`] before the first irrevocable step.
-    #[inline(always)]
-    pub fn read(&self) -> Rule {
-        let first = self.rule[0].load();
-        fence_loads();
-        zerocopy::transmute!([first, self.rule[1].load(), self.rule[2].load(), self.rule[3].load()])
+    /// The rule, if it is whole.
+    pub fn read(&self) -> Option<Rule> {
+        let state = self.state();
+        let rule = Rule {
+            flags: state.flags(),
+            peer_port: self.peer_port(),
+            peer: self.peer(),
+            ports: self.ports(),
+            hop: self.hop(),
+            ip_delta: self.ip_delta(),
+            udp_delta: self.udp_delta(),
+            ssrc: self.ssrc(),
+        };
+        self.still(state).then_some(rule)
     }
 
-    /// Whether the rule that was read is whole and still in force.
     #[inline(always)]
-    pub fn still(&self, rule: &Rule) -> bool {
-        let words: [u64; 4] = zerocopy::transmute!(*rule);
-        fence_loads();
-        self.rule[0].load() == words[0]
+    pub(crate) fn peer_port(&self) -> Be16 {
+        zerocopy::transmute!(self.peer_port.load())
+    }
+
+    #[inline(always)]
+    pub(crate) fn peer(&self) -> u32 {
+        self.peer.load()
+    }
+
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> [Be16; 2] {
+        zerocopy::transmute!(self.ports.load())
+    }
+
+    #[inline(always)]
+    pub(crate) fn hop(&self) -> HopId {
+        HopId(self.hop.load())
+    }
+
+    #[inline(always)]
+    pub(crate) fn ip_delta(&self) -> Delta {
+        zerocopy::transmute!(self.ip_delta.load())
+    }
+
+    #[inline(always)]
+    pub(crate) fn udp_delta(&self) -> Delta {
+        zerocopy::transmute!(self.udp_delta.load())
+    }
+
+    /// The synchronisation source that the stream is held to, or the last one seen; bytes in network order.
+    #[inline(always)]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc.load()
     }
 
     /// Programs the slot. Only the daemon does, and one thread of it at a time. A packet that is looked at meanwhile takes the slow path.
     pub fn program(&self, rule: Rule) {
-        let generation = self.read().generation;
-        let words = |rule: Rule| -> [u64; 4] { zerocopy::transmute!(rule) };
+        let generation = State(self.state.load()).generation();
         // The two generations: one for the time of writing, one for the result, so that no reader can take a mixture for whole.
         // Meanwhile a worker asks the table, whose lock the writer holds, if there is a call before or after.
-        let waiting = if rule.flags.has(Flags::CALL) { Rule::WAITING } else { Rule::INACTIVE };
-        let closed = words(Rule { generation: generation.wrapping_add(1), ..waiting });
-        let [first, rest @ ..] = words(Rule { generation: generation.wrapping_add(2), ..rule });
-        self.rule[0].store(closed[0]);
+        self.state.store(State::new(rule.flags.waiting(), generation.wrapping_add(1)).0);
         fence_stores();
-        for (word, value) in self.rule.iter().skip(1).zip(rest) {
-            word.store(value);
+        self.peer_port.store(rule.peer_port.raw());
+        self.peer.store(rule.peer);
+        self.ports.store(zerocopy::transmute!(rule.ports));
+        self.hop.store(rule.hop.0);
+        self.ip_delta.store(zerocopy::transmute!(rule.ip_delta));
+        self.udp_delta.store(zerocopy::transmute!(rule.udp_delta));
+        self.ssrc.store(rule.ssrc);
+        fence_stores();
+        self.state.store(State::new(rule.flags, generation.wrapping_add(2)).0);
+    }
+
+    /// Starts a new stream at a sequence number. The volume goes on: only its differences mean anything. Called while nobody counts.
+    pub fn restart(&self, timing: &Timing, highest: Sequence, clock_khz: u16) {
+        self.highest.store(highest.0);
+        timing.restart(clock_khz);
+    }
+
+    /// What the fast path has counted here.
+    pub fn counters(&self, timing: &Timing) -> Counters {
+        timing.read(Volume(self.volume.load()), Sequence(self.highest.load()))
+    }
+
+    /// Counts a packet of a stream that is not RTP.
+    #[inline(always)]
+    pub(crate) fn count(&self, bytes: u16) {
+        counters::count(&self.volume, bytes);
+    }
+
+    /// Counts an RTP packet. Only whoever forwards by this slot does.
+    #[inline(always)]
+    pub fn count_rtp<'a>(
+        &self,
+        bytes: u16,
+        rtp: &RtpFields,
+        timing: impl Fn() -> Option<&'a Timing>,
+        clock: impl FnOnce() -> u64,
+    ) {
+        counters::count_rtp(&self.volume, &self.highest, bytes, rtp, timing, clock);
+    }
+
+    /// Notes another synchronisation source, of a stream that is not held to one, which begins with this number.
+    pub fn note_ssrc(&self, rtp: &RtpFields, timing: Option<&Timing>) {
+        let is_first = self.ssrc.load() == 0;
+        self.ssrc.store(rtp.ssrc);
+        self.highest.store(rtp.sequence.0.wrapping_sub(1));
+        if let Some(timing) = timing.filter(|_| !is_first) {
+            timing.count_change();
         }
-        fence_stores();
-        self.rule[0].store(first);
     }
 }
 
@@ -234,11 +312,8 @@ impl Slot {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn endpoint(text: &str) -> Endpoint4 {
-        text.parse::<std::net::SocketAddrV4>().unwrap().into()
-    }
-
     pub(crate) fn path() -> Path {
+        let endpoint = |text: &str| text.parse().unwrap();
         Path {
             peer: endpoint("192.0.2.10:4000"),
             local: endpoint("192.0.2.1:30000"),
@@ -247,45 +322,57 @@ pub(crate) mod tests {
         }
     }
 
+    fn rule() -> Rule {
+        Rule { flags: Flags::ACTIVE.with(Flags::RTP), hop: HopId(9), ssrc: 77, ..Rule::new(&path(), HopId::NONE) }
+    }
+
     #[test]
     fn an_all_zero_slot_is_inactive() {
-        assert!(!Slot::default().read().is_active());
+        assert_eq!(Slot::default().read(), Some(Rule::INACTIVE));
     }
 
     #[test]
     fn a_rule_is_read_as_it_was_programmed() {
         let slot = Slot::default();
-        let rule = Rule { flags: Flags::ACTIVE.with(Flags::RTP), hop: HopId(9), ssrc: 77, ..Rule::new(&path()) };
-        slot.program(rule);
-        let read = slot.read();
-        assert_eq!(Rule { generation: 0, ..read }, rule);
-        assert_eq!((read.peer(), read.from(), read.to()), (path().peer, path().from, path().to));
-        assert!(slot.still(&read));
-        let door = slot.door();
-        assert_eq!(
-            (door.flags, door.hop, door.peer_addr, door.peer_port),
-            (read.flags, read.hop, read.peer_addr, read.peer_port)
-        );
-        assert_eq!(slot.complete(door), Some(read));
-        slot.program(rule);
-        assert_eq!(slot.complete(door), None, "programmed meanwhile");
+        slot.program(rule());
+        let read = slot.read().unwrap();
+        assert_eq!(read, rule());
+        assert_eq!(read.peer4(), std::net::Ipv4Addr::new(192, 0, 2, 10).into());
+        assert_eq!((read.peer_port.get(), read.ports.map(Be16::get)), (4000, [30002, 6000]));
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_known_by_the_next_hop_towards_it() {
+        let mut path = path();
+        path.peer.set_ip("2001:db8::10".parse().unwrap());
+        assert_eq!(Rule::new(&path, HopId(5)).peer6(), HopId(5));
     }
 
     #[test]
     fn a_rule_that_was_replaced_by_an_equal_one_is_not_the_same_rule() {
         let slot = Slot::default();
-        let rule = Rule { flags: Flags::ACTIVE, ..Rule::new(&path()) };
-        slot.program(rule);
-        let read = slot.read();
-        slot.program(rule);
-        assert!(!slot.still(&read));
+        slot.program(rule());
+        let state = slot.state();
+        assert!(slot.still(state));
+        slot.program(rule());
+        assert!(!slot.still(state));
     }
 
     #[test]
     fn programming_does_not_touch_the_counters() {
-        let slot = Slot::default();
-        slot.counters.count(100);
-        slot.program(Rule::new(&path()));
-        assert_eq!(slot.counters.read().packets, 1);
+        let (slot, timing) = (Slot::default(), Timing::default());
+        slot.count(100);
+        slot.program(rule());
+        assert_eq!(slot.counters(&timing).volume.since(Volume(0)), (1, 100));
+    }
+
+    #[test]
+    fn the_first_source_is_noted_and_every_other_counted() {
+        let (slot, timing) = (Slot::default(), Timing::default());
+        for (ssrc, changes) in [(5, 0), (6, 1), (5, 2)] {
+            slot.note_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, Some(&timing));
+            assert_eq!((slot.ssrc(), slot.counters(&timing).changes), (ssrc, changes));
+        }
+        assert_eq!(slot.counters(&timing).highest, Sequence(99));
     }
 }

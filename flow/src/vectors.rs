@@ -1,26 +1,28 @@
 //! The test vectors of `vectors/`, read as data: tables, and frames with what becomes of them. For tests, fuzzers and benches.
 
 use std::format;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
-use crate::local::pairs;
+use crate::local::SLOTS_PER_LOCAL;
 use crate::slot::{Flags, Path};
-use crate::{Addr4, Be16, Hop, HopId, Locals, Mac, Reason, Rule, SlotIndex};
+use crate::{Be16, Bearing, Hop, HopCell, HopId, Locals, Mac, Reason, Rule, Slot, SlotIndex};
 
-/// The vectors for IPv4.
-pub const IPV4: &str = include_str!("../vectors/ipv4.txt");
+/// The files of vectors: one for each family.
+pub const FILES: [&str; 2] = [include_str!("../vectors/ipv4.txt"), include_str!("../vectors/ipv6.txt")];
 
 /// A file of vectors.
 pub struct Vectors {
-    /// The relay's addresses and ports.
-    pub locals: Locals,
+    addrs: Vec<IpAddr>,
+    range: (u16, u16),
     /// How many slots that makes.
     pub slots: usize,
     /// The next hops that are resolved.
     pub hops: Vec<(HopId, Hop)>,
+    /// What the packets of each next hop bear, resolved or not.
+    pub bearings: Vec<(HopId, Bearing)>,
     /// The indices of the device map that hold a device.
     pub ports: Vec<u16>,
     /// The slots that are programmed.
@@ -44,6 +46,8 @@ pub struct Vector {
 pub enum Outcome {
     /// Passed to the stack, untouched.
     Pass(Reason),
+    /// Dropped.
+    Drop(Reason),
     /// Transmitted as this frame.
     Transmit(Vec<u8>),
     /// Redirected as this frame.
@@ -67,11 +71,12 @@ impl FromStr for Vectors {
 
 #[derive(Default)]
 struct Reader {
-    addrs: Vec<Addr4>,
+    addrs: Vec<IpAddr>,
     range: Option<(u16, u16)>,
     hops: Vec<(HopId, Hop)>,
+    bearings: Vec<(HopId, Bearing)>,
     ports: Vec<u16>,
-    rules: Vec<(SocketAddrV4, Rule)>,
+    rules: Vec<(SocketAddr, Rule)>,
     vectors: Vec<Vector>,
     open: Option<(String, Vec<u8>)>,
 }
@@ -80,25 +85,24 @@ impl Reader {
     fn line(&mut self, line: &str) -> Option<()> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "local" => self.addrs.push(rest.parse::<Ipv4Addr>().ok()?.into()),
+            "local" => self.addrs.push(rest.parse().ok()?),
             "ports" => {
                 let (first, last) = rest.split_once('-')?;
                 self.range = Some((first.parse().ok()?, last.parse().ok()?));
             }
             "port" => self.ports.push(rest.parse().ok()?),
             "hop" => self.hops.push(hop(rest)?),
+            "bears" => self.bearings.push(bearing(rest)?),
             "slot" => self.rules.push(slot(rest)?),
             "vector" => self.open = Some((rest.to_string(), Vec::new())),
             "in" => self.open.as_mut()?.1 = hex(rest)?,
-            "pass" => {
-                let reason = Reason::ALL.into_iter().find(|reason| reason.name() == rest)?;
-                self.close(Outcome::Pass(reason))?;
-            }
+            "pass" => self.close(Outcome::Pass(reason(rest)?))?,
+            "drop" => self.close(Outcome::Drop(reason(rest)?))?,
             "transmit" => self.close(Outcome::Transmit(Vec::new()))?,
             "redirect" => self.close(Outcome::Redirect(Vec::new()))?,
             "out" => match &mut self.vectors.last_mut()?.outcome {
                 Outcome::Transmit(frame) | Outcome::Redirect(frame) => *frame = hex(rest)?,
-                Outcome::Pass(_) => return None,
+                Outcome::Pass(_) | Outcome::Drop(_) => return None,
             },
             _ => return None,
         }
@@ -114,11 +118,38 @@ impl Reader {
     fn finish(self) -> Option<Vectors> {
         let (first, last) = self.range?;
         let locals = Locals::new(&self.addrs, first, last, 1).ok()?;
-        let index = |local: SocketAddrV4| locals.find((*local.ip()).into())?.slot(Be16::new(local.port()));
+        let index = |local: SocketAddr| locals.find(local.ip())?.slot(Be16::new(local.port()));
         let rules = self.rules.iter().map(|(local, rule)| Some((index(*local)?, *rule))).collect::<Option<_>>()?;
-        let slots = self.addrs.len() * 2 * pairs(first, last) as usize;
-        Some(Vectors { locals, slots, hops: self.hops, ports: self.ports, rules, vectors: self.vectors })
+        let slots = self.addrs.len() * SLOTS_PER_LOCAL as usize;
+        let Self { addrs, hops, bearings, ports, vectors, .. } = self;
+        Some(Vectors { addrs, range: (first, last), slots, hops, bearings, ports, rules, vectors })
     }
+}
+
+impl Vectors {
+    /// The relay's addresses and ports.
+    pub fn locals(&self) -> Locals {
+        let (first, last) = self.range;
+        Locals::new(&self.addrs, first, last, 1).unwrap_or_else(|_| Locals::none())
+    }
+
+    /// Writes the slots and the next hops into tables, as far as they have room.
+    pub fn program(&self, slots: &[Slot], hops: &[HopCell]) {
+        let cell = |id: HopId| hops.get(usize::from(id.0));
+        for (id, bearing) in &self.bearings {
+            cell(*id).into_iter().for_each(|cell| cell.bear(bearing));
+        }
+        for (id, hop) in &self.hops {
+            cell(*id).into_iter().for_each(|cell| cell.write(Some(*hop)));
+        }
+        for (index, rule) in &self.rules {
+            slots.get(index.0 as usize).into_iter().for_each(|slot| slot.program(*rule));
+        }
+    }
+}
+
+fn reason(name: &str) -> Option<Reason> {
+    Reason::ALL.into_iter().find(|reason| reason.name() == name)
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
@@ -147,25 +178,32 @@ fn hop(text: &str) -> Option<(HopId, Hop)> {
     Some((HopId(words.first()?.parse().ok()?), hop))
 }
 
-fn slot(text: &str) -> Option<(SocketAddrV4, Rule)> {
+fn bearing(text: &str) -> Option<(HopId, Bearing)> {
     let words: Vec<&str> = text.split(' ').collect();
-    let endpoint = |keyword| after(&words, keyword)?.parse::<SocketAddrV4>().ok();
-    let local: SocketAddrV4 = words.first()?.parse().ok()?;
-    let mut rule = Rule::new(&Path {
-        peer: endpoint("peer")?.into(),
-        local: local.into(),
-        from: endpoint("from")?.into(),
-        to: endpoint("to")?.into(),
-    });
-    rule.hop = HopId(after(&words, "hop")?.parse().ok()?);
-    rule.flags = Flags::ACTIVE;
-    for (word, flag) in [("rtp", Flags::RTP), ("any-ssrc", Flags::ANY_SSRC), ("tos", Flags::SET_TOS)] {
+    let tos = match after(&words, "tos") {
+        Some(tos) => Some(tos.parse().ok()?),
+        None => None,
+    };
+    let bearing = Bearing { from: after(&words, "from")?.parse().ok()?, to: after(&words, "to")?.parse().ok()?, tos };
+    Some((HopId(words.first()?.parse().ok()?), bearing))
+}
+
+fn slot(text: &str) -> Option<(SocketAddr, Rule)> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let endpoint = |keyword| after(&words, keyword)?.parse().ok();
+    let id = |keyword| Some(HopId(after(&words, keyword)?.parse().ok()?));
+    let local: SocketAddr = words.first()?.parse().ok()?;
+    // RTCP that shares RTP's port arrives there, not at the port of its slot.
+    let arrives = after(&words, "arrives").map_or(Some(local), |arrives| arrives.parse().ok())?;
+    let path = Path { peer: endpoint("peer")?, local: arrives, from: endpoint("from")?, to: endpoint("to")? };
+    let mut rule = Rule::new(&path, id("towards").unwrap_or(HopId::NONE));
+    rule.hop = id("hop")?;
+    rule.flags = Flags::ACTIVE.with(Flags::CALL);
+    let flags = [("rtp", Flags::RTP), ("any-ssrc", Flags::ANY_SSRC), ("mux", Flags::MUX), ("settled", Flags::SETTLED)];
+    for (word, flag) in flags {
         if words.contains(&word) {
             rule.flags = rule.flags.with(flag);
         }
-    }
-    if let Some(tos) = after(&words, "tos") {
-        rule.tos = tos.parse().ok()?;
     }
     if let Some(ssrc) = after(&words, "ssrc") {
         rule.ssrc = u32::from_str_radix(ssrc, 16).ok()?.to_be();

@@ -1,14 +1,15 @@
 //! The slow path's packet work, apart from how packets come and go.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use flow::compose::Outgoing;
 use flow::slot::Flags;
-use flow::{Endpoint4, Locals, Reason, Rule, Slot, SlotIndex, rtp};
+use flow::{Be16, Locals, Reason, Rule, SlotIndex, rtp};
 
-use crate::table::FlowTable;
+use crate::table::{Departing, FlowTable};
 
 /// Counts of packets by reason, shared by the workers.
 #[derive(Debug)]
@@ -47,7 +48,6 @@ pub(crate) struct Carrier {
 /// A packet to send: its headers, and the slot that it is counted at.
 pub(crate) struct Departure {
     pub(crate) headers: Outgoing,
-    pub(crate) to: Endpoint4,
     pub(crate) slot: SlotIndex,
 }
 
@@ -55,8 +55,8 @@ impl Carrier {
     /// Decides on a payload that came from `source` to `local`: how it leaves, or `None` when it cannot. `clock_ns` is a steady clock.
     pub(crate) fn carry(
         &self,
-        source: Endpoint4,
-        local: Endpoint4,
+        source: SocketAddr,
+        local: SocketAddr,
         payload: &[u8],
         clock_ns: u64,
     ) -> Option<Departure> {
@@ -69,22 +69,28 @@ impl Carrier {
         }
     }
 
-    fn decide(&self, source: Endpoint4, local: Endpoint4, payload: &[u8], clock_ns: u64) -> Result<Departure, Reason> {
-        let index = self.locals.find(local.addr).and_then(|ports| ports.slot(local.port)).ok_or(Reason::NoCall)?;
-        let slot = self.table.slot(index).ok_or(Reason::NoCall)?;
+    fn decide(
+        &self,
+        source: SocketAddr,
+        local: SocketAddr,
+        payload: &[u8],
+        clock_ns: u64,
+    ) -> Result<Departure, Reason> {
+        let ports = self.locals.find(local.ip()).ok_or(Reason::NoCall)?;
+        let index = ports.slot(Be16::new(local.port())).ok_or(Reason::NoCall)?;
         let fields = rtp::parse(payload);
-        let rule = match known(slot, source, fields.as_ref()) {
-            Known::Forward(rule) => rule,
+        let departing = match self.known(index, source, fields.as_ref()) {
+            Known::Forward(departing) => departing,
             Known::Lose(reason) => return Err(reason),
             Known::Ask => self.table.learn(index, source, payload, Instant::now())?,
         };
-        let headers = Outgoing::new(&rule, payload).ok_or(Reason::Truncated)?;
+        let headers = Outgoing::new(&departing.bearing, departing.ports, payload).ok_or(Reason::Truncated)?;
         let bytes = payload.len() as u16;
         // The kind of stream is the slot's, and an inactive slot has none: an RTP slot is even (RFC 3550 11).
-        let is_rtp = local.port.get().is_multiple_of(2);
+        let is_rtp = !index.is_odd();
         if let Some(carried) = self.table.carried(index) {
             match fields {
-                Some(fields) if is_rtp && is_of_source(&rule, &fields) => {
+                Some(fields) if is_rtp && departing.source.is_none_or(|source| source == fields.ssrc) => {
                     carried.count_rtp(bytes, &fields, || clock_ns);
                 }
                 // What is no RTP, and what comes from a guest, has no place in the order of the peer's packets.
@@ -92,7 +98,46 @@ impl Carrier {
                 Some(_) | None => carried.count(bytes),
             }
         }
-        Ok(Departure { headers, to: rule.to(), slot: index })
+        Ok(Departure { headers, slot: index })
+    }
+
+    /// What a slot alone says about a packet.
+    fn known(&self, index: SlotIndex, source: SocketAddr, fields: Option<&rtp::RtpFields>) -> Known {
+        // A rule that changes while it is read is one to ask the table about.
+        let Some(slot) = self.table.slot(index) else { return Known::Lose(Reason::NoCall) };
+        let state = slot.state();
+        let Some(rule) = slot.read() else { return Known::Ask };
+        if !rule.flags.has(Flags::CALL) {
+            return Known::Lose(Reason::NoCall);
+        }
+        if !rule.is_active() {
+            return Known::Ask;
+        }
+        if !self.is_peer(&rule, source) {
+            let is_lost = rule.flags.has(Flags::SETTLED) && slot.still(state);
+            return if is_lost { Known::Lose(Reason::Stranger) } else { Known::Ask };
+        }
+        let is_accounted = !rule.flags.has(Flags::RTP)
+            || rule.flags.has(Flags::ANY_SSRC)
+            || fields.is_none_or(|fields| fields.ssrc == rule.ssrc);
+        if !is_accounted {
+            return Known::Ask;
+        }
+        match self.table.departing(&rule) {
+            Some(departing) if slot.still(state) => Known::Forward(departing),
+            Some(_) | None => Known::Ask,
+        }
+    }
+
+    fn is_peer(&self, rule: &Rule, source: SocketAddr) -> bool {
+        let addr = match source.ip() {
+            IpAddr::V4(addr) => rule.peer4() == addr.into(),
+            IpAddr::V6(addr) => {
+                let towards = self.table.hops().cell(rule.peer6());
+                towards.is_some_and(|cell| cell.bearing().to == IpAddr::V6(addr))
+            }
+        };
+        addr && rule.peer_port.get() == source.port()
     }
 
     /// A departure that the kernel refused.
@@ -102,34 +147,12 @@ impl Carrier {
     }
 }
 
-/// What a slot's rule alone says about a packet.
+/// What a slot alone says about a packet.
 enum Known {
-    /// It is sent on by this rule.
-    Forward(Rule),
+    /// It is sent on like this.
+    Forward(Departing),
     /// It is lost, and nobody need be asked.
     Lose(Reason),
     /// It may teach the table something.
     Ask,
-}
-
-fn known(slot: &Slot, source: Endpoint4, fields: Option<&rtp::RtpFields>) -> Known {
-    let rule = slot.read();
-    if !slot.still(&rule) {
-        // A rule that changes while it is read is one to ask the table about.
-        return Known::Ask;
-    }
-    if !rule.flags.has(Flags::CALL) {
-        return Known::Lose(Reason::NoCall);
-    }
-    let is_peer = rule.is_active() && rule.peer() == source;
-    if !is_peer && rule.is_active() && rule.flags.has(Flags::SETTLED) {
-        return Known::Lose(Reason::Stranger);
-    }
-    let is_accounted = fields.is_none_or(|fields| !rule.flags.has(Flags::RTP) || is_of_source(&rule, fields));
-    if is_peer && is_accounted { Known::Forward(rule) } else { Known::Ask }
-}
-
-/// Whether an RTP packet is of the synchronisation source that the stream is held to.
-fn is_of_source(rule: &Rule, fields: &rtp::RtpFields) -> bool {
-    rule.flags.has(Flags::ANY_SSRC) || fields.ssrc == rule.ssrc
 }

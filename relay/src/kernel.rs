@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use flow::counters::Timing;
 use flow::{HopCell, Locals, Reason, Slot};
 
 use crate::memory::Mapped;
@@ -86,6 +87,7 @@ impl Kernel {
         let ebpf = loader
             .override_global("LOCALS", words.as_slice(), true)
             .map_max_entries("SLOTS", slots as u32)
+            .map_max_entries("TIMINGS", slots as u32)
             .map_max_entries("HOPS", hops as u32)
             .map_max_entries("WORKERS", workers as u32)
             .load(OBJECT)?;
@@ -95,6 +97,11 @@ impl Kernel {
     /// The flow table's memory.
     pub(crate) fn map_slots(&self) -> Result<Mapped<Slot>, KernelError> {
         Ok(Mapped::of_map(self.array("SLOTS")?.fd().as_fd(), self.slots)?)
+    }
+
+    /// The memory of what is counted now and then.
+    pub(crate) fn map_timings(&self) -> Result<Mapped<Timing>, KernelError> {
+        Ok(Mapped::of_map(self.array("TIMINGS")?.fd().as_fd(), self.slots)?)
     }
 
     /// The next-hop table's memory.
@@ -164,7 +171,7 @@ impl Kernel {
         program.attach(namespace).map(drop).map_err(KernelError::Steer)
     }
 
-    /// Frames that the XDP program left to the stack, by reason.
+    /// Frames that the XDP program did not forward, by reason.
     pub(crate) fn reasons(&self) -> Result<[u64; Reason::COUNT], KernelError> {
         let map = self.ebpf.map("REASONS").ok_or(KernelError::Missing("REASONS"))?;
         let reasons: PerCpuArray<_, u64> =

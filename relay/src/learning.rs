@@ -119,6 +119,10 @@ impl Peer {
             self.moved_from = None;
         }
         (self.learning, self.successor) = (learning, successor);
+        // Who is only provisional is waited for from now on, off the fast path.
+        if let (Learning::Delayed, Taught::Provisional(candidate)) = (learning, &mut self.taught) {
+            candidate.watched.get_or_insert(now);
+        }
         if signalled != self.signalled {
             self.signalled = signalled;
             self.relearn(now);

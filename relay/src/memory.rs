@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-use flow::counters::CountersCell;
+use flow::counters::{Carried, Timing};
 use flow::{HopCell, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
@@ -16,12 +16,14 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 /// The type consists of words with interior mutability whose every bit pattern is valid.
 pub(crate) unsafe trait Shareable: Sync {}
 
-// SAFETY: eight words of `flow::word`, accessed whole, any value valid.
+// SAFETY: words of `flow::word`, accessed whole, any value valid.
 unsafe impl Shareable for Slot {}
-// SAFETY: four such words.
+// SAFETY: such words.
+unsafe impl Shareable for Timing {}
+// SAFETY: such words.
 unsafe impl Shareable for HopCell {}
-// SAFETY: four such words.
-unsafe impl Shareable for CountersCell {}
+// SAFETY: such words.
+unsafe impl Shareable for Carried {}
 
 /// A mapped array, unmapped when dropped.
 pub(crate) struct Mapped<T> {
@@ -92,7 +94,7 @@ mod tests {
     fn anonymous_memory_is_zeroed_and_aligned() {
         let slots: Mapped<Slot> = Mapped::anonymous(1000).unwrap();
         assert_eq!(slots.len(), 1000);
-        assert!(slots.iter().all(|slot| !slot.read().is_active()));
+        assert!(slots.iter().all(|slot| slot.read() == Some(flow::Rule::INACTIVE)));
         assert_eq!(slots.as_ptr() as usize % 64, 0);
     }
 

@@ -1,6 +1,6 @@
 //! What control asks the relay: how the streams are doing.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use flow::{Reason, SlotIndex};
@@ -29,12 +29,14 @@ pub struct StreamTotals {
     pub lost: i64,
     /// RTP packets that came out of order or twice.
     pub late: u64,
+    /// How often the RTP synchronisation source changed.
+    pub ssrc_changes: u64,
     /// Interarrival jitter (RFC 3550 A.8) in milliseconds; `None` when the payload's clock is not known.
     pub jitter_ms: Option<f64>,
     /// The synchronisation source of the last packet the daemon looked at.
     pub ssrc: Option<u32>,
     /// Where the party really sends from: learned, or else signalled.
-    pub peer: Option<SocketAddrV4>,
+    pub peer: Option<SocketAddr>,
     /// Whether a packet confirmed the peer.
     pub confirmed: bool,
     /// When the last packet was seen, to the second.

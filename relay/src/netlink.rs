@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
         let RouteNetlinkMessage::NewAddress(address) = message else { return };
         // On a point-to-point link `Address` is the far end; `Local`, where there is one, is ours.
         let local = address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(std::net::IpAddr::V4(addr)) => Some(*addr),
+            AddressAttribute::Local(IpAddr::V4(addr)) => Some(*addr),
             _ => None,
         });
         if let (Some(local), Some(device)) = (local, devices.get(&address.header.index)) {
@@ -296,14 +296,15 @@ impl Netlink {
     /// # Errors
     /// When the kernel does not answer.
     pub(crate) fn lookup(&mut self, way: Way) -> io::Result<Option<Route>> {
+        let (IpAddr::V4(from), IpAddr::V4(to)) = (way.from, way.to) else { return Ok(None) };
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
         message.header.source_prefix_length = 32;
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(way.to)));
-        message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(way.from)));
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(to)));
+        message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(from)));
         self.answer(&RouteNetlinkMessage::GetRoute(message), 0, |_, payload| match payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Some(Ok(usable(way.to, &route))),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Some(Ok(usable(to, &route))),
             // "Network is unreachable" and its like are answers, too.
             NetlinkPayload::Error(_) => Some(Ok(None)),
             _ => None,

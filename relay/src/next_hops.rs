@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
 
-use flow::{Hop, HopCell, HopId};
+use flow::{Bearing, Hop, HopCell, HopId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::memory::Mapped;
-use crate::resolver::{Event, Way};
+use crate::resolver::Event;
 
-/// How many destinations there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
+/// How many ways there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
 pub(crate) const HOPS: usize = 1 << 16;
 
 /// The index in the device map of a device that is not in it: frames can leave by it only if they came by it.
@@ -20,13 +20,15 @@ pub(crate) const NO_PORT: u16 = u16::MAX;
 /// The next hops of all destinations in use. Numbers are shared by the slots that go the same way.
 pub(crate) struct NextHops {
     cells: Mapped<HopCell>,
+    /// Whether there is a resolver that takes requests.
+    has_resolver: bool,
     state: Mutex<State>,
     wake: OwnedFd,
 }
 
 #[derive(Default)]
 struct State {
-    ids: HashMap<Way, Entry>,
+    ids: HashMap<Bearing, Entry>,
     free: Vec<HopId>,
     used: usize,
     requests: Vec<Event>,
@@ -38,14 +40,14 @@ struct Entry {
 }
 
 impl NextHops {
-    /// An empty table on this memory.
-    pub(crate) fn new(cells: Mapped<HopCell>) -> io::Result<Self> {
+    /// An empty table on this memory. Without a resolver, ways have numbers and are never resolved: the slow path needs no more.
+    pub(crate) fn new(cells: Mapped<HopCell>, has_resolver: bool) -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { cells, state: Mutex::default(), wake })
+        Ok(Self { cells, has_resolver, state: Mutex::default(), wake })
     }
 
     /// The number of a way, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
-    pub(crate) fn acquire(&self, way: Way) -> HopId {
+    pub(crate) fn acquire(&self, way: Bearing) -> HopId {
         let mut state = self.lock();
         if let Some(entry) = state.ids.get_mut(&way) {
             entry.slots += 1;
@@ -61,14 +63,19 @@ impl NextHops {
             None => return HopId::NONE,
         };
         state.ids.insert(way, Entry { id, slots: 1 });
-        state.requests.push(Event::Want { way, id });
-        drop(state);
-        self.wake();
+        if let Some(cell) = self.cell(id) {
+            cell.bear(&way);
+        }
+        if self.has_resolver {
+            state.requests.push(Event::Want { way, id });
+            drop(state);
+            self.wake();
+        }
         id
     }
 
     /// One slot less for a way, of those that got this number for it.
-    pub(crate) fn release(&self, way: Way, id: HopId) {
+    pub(crate) fn release(&self, way: Bearing, id: HopId) {
         let mut state = self.lock();
         let Some(entry) = state.ids.get_mut(&way).filter(|entry| entry.id == id) else { return };
         entry.slots -= 1;
@@ -76,9 +83,13 @@ impl NextHops {
             return;
         }
         state.ids.remove(&way);
-        state.requests.push(Event::Forget { way });
-        drop(state);
-        self.wake();
+        if self.has_resolver {
+            state.requests.push(Event::Forget { way });
+            drop(state);
+            self.wake();
+        } else {
+            state.free.push(id);
+        }
     }
 
     /// The resolver has written a number off: only now may another destination have it, or its slots would send to the old one's MAC.
@@ -123,16 +134,16 @@ impl NextHops {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
-    const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-    const ONE: Way = Way { from: FROM, to: Ipv4Addr::new(198, 51, 100, 1) };
-    const TWO: Way = Way { from: FROM, to: Ipv4Addr::new(198, 51, 100, 2) };
+    const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const ONE: Bearing = Bearing { from: FROM, to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), tos: None };
+    const TWO: Bearing = Bearing { from: FROM, to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), tos: None };
 
     fn next_hops(len: usize) -> NextHops {
-        NextHops::new(Mapped::anonymous(len).unwrap()).unwrap()
+        NextHops::new(Mapped::anonymous(len).unwrap(), true).unwrap()
     }
 
     #[test]
@@ -173,5 +184,15 @@ mod tests {
         hops.take_requests();
         hops.release(TWO, id);
         assert_eq!(hops.take_requests(), [Event::Forget { way: TWO }]);
+    }
+
+    #[test]
+    fn without_a_resolver_a_number_is_free_at_once_and_nobody_is_asked() {
+        let hops = NextHops::new(Mapped::anonymous(2).unwrap(), false).unwrap();
+        let id = hops.acquire(ONE);
+        assert_eq!(hops.cell(id).unwrap().bearing(), ONE);
+        hops.release(ONE, id);
+        assert_eq!(hops.acquire(TWO), id);
+        assert_eq!(hops.take_requests(), []);
     }
 }

@@ -1,6 +1,6 @@
 //! What control tells the relay: which streams there shall be.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use flow::SlotIndex;
 
@@ -45,9 +45,9 @@ pub struct StreamSpec {
     /// RTP or RTCP.
     pub component: Component,
     /// The local address and port that the leg's party sends to.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The party's own address as signalled; packets are expected from there, and packets for the party go there until one was learned.
-    pub peer: Option<SocketAddrV4>,
+    pub peer: Option<SocketAddr>,
     /// Whether and how the peer is learned from packets.
     pub learning: Learning,
     /// Who may take the place of the peer once it has been learned.

@@ -5,7 +5,6 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use flow::SlotIndex;
-use flow::local::pairs as pairs_of;
 
 use crate::interface::InterfaceId;
 
@@ -50,9 +49,6 @@ pub struct NoPair {
 /// The ports of all interfaces.
 #[derive(Debug)]
 pub struct Ports {
-    first: u16,
-    /// Pairs of ports per interface.
-    pairs: u32,
     pools: Vec<Pool>,
 }
 
@@ -75,7 +71,7 @@ impl Ports {
             return Err(NoPair { first, last });
         }
         let pool = |_| Pool { free: pairs.clone(), resting: VecDeque::new(), used: 0 };
-        Ok(Self { first, pairs: pairs_of(first, last), pools: (0..interfaces).map(pool).collect() })
+        Ok(Self { pools: (0..interfaces).map(pool).collect() })
     }
 
     /// Takes a pair of an interface's ports.
@@ -93,9 +89,8 @@ impl Ports {
             None => pool.resting.pop_front_if(rested(QUARANTINE)).ok_or(Exhausted)?.1,
         };
         pool.used += 1;
-        // As `flow::local` lays them out.
-        let slot = interface.0 as u32 * 2 * self.pairs + u32::from((port >> 1) - (self.first >> 1));
-        Ok(PortPair { interface, rtp_port: port, rtp_slot: SlotIndex(slot), rtcp_slot: SlotIndex(slot + self.pairs) })
+        let slot = SlotIndex::new(interface.0 as u32, port);
+        Ok(PortPair { interface, rtp_port: port, rtp_slot: slot, rtcp_slot: slot.sibling() })
     }
 
     /// Gives a pair back.
@@ -131,8 +126,9 @@ mod tests {
         let mut ports = Ports::new(1, 30001, 30010).unwrap();
         let pair = ports.allocate(ONLY, Instant::now()).unwrap();
         assert_eq!((pair.rtp_port, pair.rtcp_port()), (30002, 30003));
-        let locals = flow::Locals::new(&[flow::Addr4::default()], 30001, 30010, 1).unwrap();
-        let slot = |port| locals.find(flow::Addr4::default()).unwrap().slot(flow::Be16::new(port)).unwrap();
+        let addr = std::net::IpAddr::from([192, 0, 2, 1]);
+        let locals = flow::Locals::new(&[addr], 30001, 30010, 1).unwrap();
+        let slot = |port| locals.find(addr).unwrap().slot(flow::Be16::new(port)).unwrap();
         assert_eq!((pair.rtp_slot, pair.rtcp_slot), (slot(30002), slot(30003)), "as the fast path finds them");
     }
 

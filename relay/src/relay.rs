@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use flow::local::LocalsError;
-use flow::{Addr4, Locals, Reason, SlotIndex};
+use flow::local::{LocalsError, SLOTS_PER_LOCAL};
+use flow::{Locals, Reason, SlotIndex};
 
 use crate::carry::{Carrier, Reasons};
 use crate::engine::Engine;
 use crate::features;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
-use crate::memory::Mapped;
 use crate::meter::{Meter, StreamTotals};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
@@ -109,23 +108,17 @@ impl Relay {
         for conflict in reserve::conflicts(&ours, config.port_min, config.port_max) {
             tracing::warn!("{conflict}");
         }
-        let addrs: Vec<Addr4> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
+        let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
-        let pairs = flow::local::pairs(config.port_min, config.port_max);
-        let slots = addrs.len() * 2 * pairs as usize;
+        let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
         let mut kernel = Kernel::load(&locals, slots, HOPS, workers)?;
         let (engine, why) = attach(&mut kernel, config, &devices)?;
-        let table = Arc::new(FlowTable::new(
-            kernel.map_slots()?,
-            Mapped::anonymous(slots).map_err(KernelError::Memory)?,
-            NextHops::new(kernel.map_hops()?).map_err(KernelError::Memory)?,
-            TableShape {
-                has_fast_path: engine == Engine::Xdp,
-                pairs,
-                devices: devices.iter().map(|device| device.index).collect(),
-            },
-        ));
+        let has_fast_path = engine == Engine::Xdp;
+        let shape = TableShape { has_fast_path, devices: devices.iter().map(|device| device.index).collect() };
+        let hops = NextHops::new(kernel.map_hops()?, has_fast_path).map_err(KernelError::Memory)?;
+        let table = FlowTable::new(kernel.map_slots()?, kernel.map_timings()?, hops, shape);
+        let table = Arc::new(table.map_err(KernelError::Memory)?);
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
         let workers = (0..workers)
@@ -183,7 +176,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Packets that the XDP program left to the stack, by reason.
+    /// Packets that the XDP program did not forward, by reason.
     ///
     /// # Errors
     /// When the map cannot be read.

@@ -37,12 +37,8 @@ pub(crate) enum Entry {
     Gone,
 }
 
-/// From where to where packets go. The source counts: policy routing chooses a carrier by it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Way {
-    pub(crate) from: Ipv4Addr,
-    pub(crate) to: Ipv4Addr,
-}
+/// From where to where packets go. The source and the type of service count: policy routing chooses a carrier by them.
+pub(crate) use flow::Bearing as Way;
 
 /// What the resolver wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -236,10 +232,12 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const DEST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-    const WAY: Way = Way { from: Ipv4Addr::new(192, 0, 2, 1), to: DEST };
+    const WAY: Way = Way { from: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), to: IpAddr::V4(DEST), tos: None };
     const GATEWAY: Neighbour = Neighbour { device: 3, addr: Ipv4Addr::new(192, 0, 2, 254) };
     const ID: HopId = HopId(5);
 
@@ -311,7 +309,7 @@ mod tests {
     #[test]
     fn a_gateway_is_released_with_the_last_destination_behind_it() {
         let mut resolver = resolved();
-        let second = Way { to: Ipv4Addr::new(198, 51, 100, 11), ..WAY };
+        let second = Way { to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 11)), ..WAY };
         resolver.handle(Event::Want { way: second, id: HopId(6) });
         resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: GATEWAY }) });
         assert_eq!(resolver.handle(Event::Forget { way: WAY }), [Action::Write(ID, None), Action::Free(ID)]);

@@ -7,43 +7,48 @@
 
 use std::io;
 use std::mem::{offset_of, size_of};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use flow::compose::OUTGOING_LEN;
-use flow::{Addr4, Be16, Endpoint4, SlotIndex};
+use flow::SlotIndex;
+use flow::compose::Outgoing;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use zerocopy::IntoBytes as _;
 
 use crate::carry::Departure;
+use crate::socket::Senders;
 
 /// Datagrams that can be on their way through one worker at once. A power of two; 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;
 /// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
 const BUFFER_LEN: usize = 2048;
 /// The sender's address, as the kernel writes it.
-const NAME_LEN: usize = size_of::<libc::sockaddr_in>();
+const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
 /// One control message with the address that the datagram was for.
-const CONTROL_LEN: usize = 32;
+const CONTROL_LEN: usize = 48;
 /// Where the payload begins. The headers of a departure fit before it, over what was read already.
 const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
 
-const _: () = assert!(PAYLOAD >= OUTGOING_LEN && BUFFERS.is_power_of_two());
-const _: () = assert!(CONTROL_LEN == size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in>());
+/// The longest headers of a departure.
+const HEADERS_MAX: usize = size_of::<flow::compose::Outgoing6>();
+
+const _: () = assert!(PAYLOAD >= HEADERS_MAX && BUFFERS.is_power_of_two());
+const _: () = assert!(CONTROL_LEN >= size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in6>());
 
 const RECEIVE: u64 = u64::MAX;
 const GROUP: u16 = 0;
 const RECEIVER: Fixed = Fixed(0);
-const SENDER: Fixed = Fixed(1);
+const SENDER4: Fixed = Fixed(1);
+const SENDER6: Fixed = Fixed(2);
 
 /// Where what happens on the ring is decided.
 pub(crate) trait Handler {
     /// A datagram; returns how it leaves, if it does.
-    fn arrived(&mut self, source: Endpoint4, local: Endpoint4, payload: &[u8]) -> Option<Departure>;
+    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure>;
     /// A datagram that was longer than a buffer.
     fn oversized(&mut self);
     /// The kernel refused to send a departure.
@@ -61,18 +66,20 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring that receives from one socket and sends by the other. It belongs to the thread that makes it.
+    /// A ring that receives from one socket and sends by the others. It belongs to the thread that makes it.
     ///
     /// # Errors
     /// When the kernel has no io_uring, forbids it, or is older than 6.1.
-    pub(crate) fn new(receiver: &OwnedFd, sender: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(receiver: &OwnedFd, senders: &Senders) -> io::Result<Self> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             // A departure and an arrival for every buffer, and some to spare: an overflow would end the receive.
             .setup_cqsize(u32::from(BUFFERS) * 4)
             .build(u32::from(BUFFERS))?;
-        uring.submitter().register_files(&[receiver.as_raw_fd(), sender.as_raw_fd()])?;
+        // -1 is a place without a file: a kernel without IPv6 has no departures for it.
+        let sender6 = senders.v6.as_ref().map_or(-1, OwnedFd::as_raw_fd);
+        uring.submitter().register_files(&[receiver.as_raw_fd(), senders.v4.as_raw_fd(), sender6])?;
         let mut memory = Memory::new()?;
         // SAFETY: the entries are a page-aligned mapping of BUFFERS entries that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries.as_ptr() as u64, BUFFERS, GROUP, 0) }?;
@@ -187,12 +194,16 @@ impl Ring {
             let payload = message.payload_data();
             (handler.arrived(source, local, payload)?, payload.len())
         };
-        let start = PAYLOAD - OUTGOING_LEN;
-        bytes.get_mut(start..PAYLOAD)?.copy_from_slice(departure.headers.as_bytes());
+        let headers = departure.headers.as_bytes();
+        bytes.get_mut(PAYLOAD - headers.len()..PAYLOAD)?.copy_from_slice(headers);
+        let sender = match departure.headers {
+            Outgoing::V4(_) => SENDER4,
+            Outgoing::V6(_) => SENDER6,
+        };
         let message = self.departures.get_mut(usize::from(buffer))?;
-        message.address(departure.to, OUTGOING_LEN + payload_len);
+        message.address(departure.headers.to(), headers.len(), payload_len);
         // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
-        let send = opcode::SendMsg::new(SENDER, &raw const message.header).flags(libc::MSG_DONTWAIT as u32).build();
+        let send = opcode::SendMsg::new(sender, &raw const message.header).flags(libc::MSG_DONTWAIT as u32).build();
         Some(send.user_data(departure_data(buffer, departure.slot)))
     }
 }
@@ -221,18 +232,36 @@ fn departure_of(data: u64) -> (u16, SlotIndex) {
     (data as u16, SlotIndex((data >> 16) as u32))
 }
 
-/// The endpoint in a `sockaddr_in`.
-fn endpoint(bytes: &[u8]) -> Option<Endpoint4> {
-    let port = bytes.get(offset_of!(libc::sockaddr_in, sin_port)..)?.first_chunk()?;
-    let addr = bytes.get(offset_of!(libc::sockaddr_in, sin_addr)..)?.first_chunk()?;
-    Some(Endpoint4 { addr: Addr4::from_raw(u32::from_ne_bytes(*addr)), port: Be16::new(u16::from_be_bytes(*port)) })
+/// The endpoint in a socket address, IPv4 ones in their own form.
+fn endpoint(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(*bytes.first_chunk()?);
+    let (port, addr): (_, IpAddr) = match libc::c_int::from(family) {
+        libc::AF_INET => {
+            let addr: [u8; 4] = *bytes.get(offset_of!(libc::sockaddr_in, sin_addr)..)?.first_chunk()?;
+            (bytes.get(offset_of!(libc::sockaddr_in, sin_port)..)?, addr.into())
+        }
+        libc::AF_INET6 => {
+            let addr: [u8; 16] = *bytes.get(offset_of!(libc::sockaddr_in6, sin6_addr)..)?.first_chunk()?;
+            (bytes.get(offset_of!(libc::sockaddr_in6, sin6_port)..)?, addr.into())
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(addr.to_canonical(), u16::from_be_bytes(*port.first_chunk()?)))
 }
 
 /// The message of a departure: one for each buffer, for the pointers in it must stay.
 struct Message {
     header: libc::msghdr,
-    name: Box<libc::sockaddr_in>,
+    name: Box<Name>,
     vector: Box<libc::iovec>,
+    /// Where the payload begins.
+    payload: NonNull<u8>,
+}
+
+/// Where a departure goes, of one family or the other.
+union Name {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
 }
 
 // SAFETY: the pointers are to the message's own boxes and to the ring's buffers, both of which move with the ring.
@@ -241,23 +270,38 @@ unsafe impl Send for Message {}
 impl Message {
     fn new(buffer: NonNull<u8>) -> Self {
         // SAFETY: zeros are a valid address and an empty message header.
-        let (name, mut header): (Box<libc::sockaddr_in>, libc::msghdr) =
+        let (mut name, mut header): (Box<Name>, libc::msghdr) =
             unsafe { (Box::new(std::mem::zeroed()), std::mem::zeroed()) };
-        let mut name = name;
-        name.sin_family = libc::AF_INET as u16;
         // SAFETY: the offset is within the buffer.
-        let start = unsafe { buffer.add(PAYLOAD - OUTGOING_LEN) };
-        let mut vector = Box::new(libc::iovec { iov_base: start.as_ptr().cast(), iov_len: 0 });
+        let payload = unsafe { buffer.add(PAYLOAD) };
+        let mut vector = Box::new(libc::iovec { iov_base: payload.as_ptr().cast(), iov_len: 0 });
         header.msg_name = (&raw mut *name).cast();
-        header.msg_namelen = NAME_LEN as u32;
         header.msg_iov = &raw mut *vector;
         header.msg_iovlen = 1;
-        Self { header, name, vector }
+        Self { header, name, vector, payload }
     }
 
-    fn address(&mut self, to: Endpoint4, len: usize) {
-        self.name.sin_addr.s_addr = u32::from_ne_bytes(std::net::Ipv4Addr::from(to.addr).octets());
-        self.vector.iov_len = len;
+    /// Addresses the message; its headers of so many bytes, at most HEADERS_MAX, stand before the payload.
+    fn address(&mut self, to: SocketAddr, headers: usize, payload: usize) {
+        // SAFETY: zeros are a valid address of either family.
+        *self.name = unsafe { std::mem::zeroed() };
+        match to {
+            SocketAddr::V4(to) => {
+                self.name.v4.sin_family = libc::AF_INET as u16;
+                self.name.v4.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+                self.header.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
+            }
+            SocketAddr::V6(to) => {
+                // The port stays zero: to a raw socket it would be a protocol.
+                self.name.v6.sin6_family = libc::AF_INET6 as u16;
+                self.name.v6.sin6_addr.s6_addr = to.ip().octets();
+                self.header.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
+            }
+        }
+        let headers = headers.min(HEADERS_MAX);
+        // SAFETY: the buffer has at least HEADERS_MAX bytes before the payload.
+        self.vector.iov_base = unsafe { self.payload.sub(headers) }.as_ptr().cast();
+        self.vector.iov_len = headers + payload;
     }
 }
 

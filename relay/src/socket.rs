@@ -1,12 +1,12 @@
-//! The workers' sockets: one that receives for all media ports, one that sends with headers of its own.
+//! The workers' sockets: one that receives for all media ports, and those that send with headers of our own.
 #![expect(unsafe_code, reason = "socket options that no wrapper has")]
 
 use std::io;
 use std::mem::size_of_val;
-use std::net::Ipv4Addr;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
 
 /// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
@@ -14,25 +14,55 @@ const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 /// Departures of a whole turn of the ring at once.
 const SEND_BUFFER: libc::c_int = 8 << 20;
 
-/// The socket that the steering program assigns datagrams to.
+/// The socket that the steering program assigns datagrams to, of both families where the kernel has IPv6.
 ///
 /// It is bound to loopback, where nobody outside can reach it directly: its own port is not a media port.
 pub(crate) fn receiver() -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    let (socket, is_dual) = match socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
+        Ok(socket) => (socket, true),
+        Err(Errno::AFNOSUPPORT) => {
+            (socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?, false)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if is_dual {
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+        // Loopback of IPv4, which is there even where IPv6 has no addresses.
+        bind(&socket, &SocketAddrV6::new(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 0, 0, 0))?;
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR, 1)?;
+    } else {
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    }
     // Which of all media ports a datagram was for (Linux 2.6.29).
     set(&socket, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, 1)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
     Ok(socket)
 }
 
-/// The socket that sends whole IP packets (raw(7), `IP_HDRINCL`).
-pub(crate) fn sender() -> io::Result<OwnedFd> {
-    // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
-    let raw: Option<Protocol> = Some(ipproto::RAW);
-    let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, raw)?;
-    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
-    Ok(socket)
+/// The sockets that send whole IP packets (raw(7), `IP_HDRINCL`).
+pub(crate) struct Senders {
+    pub(crate) v4: OwnedFd,
+    /// None where the kernel has no IPv6.
+    pub(crate) v6: Option<OwnedFd>,
+}
+
+/// One sending socket for each family.
+pub(crate) fn senders() -> io::Result<Senders> {
+    let sender = |family| -> Result<OwnedFd, Errno> {
+        // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
+        let raw: Option<Protocol> = Some(ipproto::RAW);
+        socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, raw)
+    };
+    let v6 = match sender(AddressFamily::INET6) {
+        Ok(socket) => Some(socket),
+        Err(Errno::AFNOSUPPORT) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let senders = Senders { v4: sender(AddressFamily::INET)?, v6 };
+    for socket in std::iter::once(&senders.v4).chain(&senders.v6) {
+        set_buffer(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
+    }
+    Ok(senders)
 }
 
 /// How many datagrams the socket has lost because its buffer was full.

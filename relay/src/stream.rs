@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use flow::slot::Flags;
-use flow::{Endpoint4, HopId, rtp};
+use flow::{Bearing, HopId, rtp};
 
 use crate::learning::Peer;
 use crate::op::{Component, StreamSpec};
-use crate::resolver::Way;
 use crate::tally::Tally;
 
 /// A stream and what packets taught about it.
@@ -17,21 +16,23 @@ pub(crate) struct Stream {
     pub(crate) ssrc: Option<u32>,
     pub(crate) ssrc_changes: u8,
     pub(crate) any_ssrc: bool,
-    /// Where the slot's packets go now, as acquired from the next hops.
-    pub(crate) way: Option<(Way, HopId)>,
+    /// The way to the stream's own peer, by which an IPv6 peer is known; as acquired from the next hops.
+    pub(crate) towards: Option<(Bearing, HopId)>,
+    /// The way that the slot's packets take now.
+    pub(crate) way: Option<(Bearing, HopId)>,
     pub(crate) tally: Tally,
     pub(crate) errors: u64,
 }
 
 impl Stream {
     /// Where packets for the stream's party go: to where it was heard from, or else to where it said it would be.
-    pub(crate) fn remote(&self) -> Option<Endpoint4> {
-        self.peer.standing().remote.and_then(endpoint)
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.peer.standing().remote
     }
 
     /// Where packets are accepted from, once that is certain.
-    pub(crate) fn confirmed(&self) -> Option<Endpoint4> {
-        self.peer.standing().confirmed.and_then(endpoint)
+    pub(crate) fn confirmed(&self) -> Option<SocketAddr> {
+        self.peer.standing().confirmed
     }
 
     pub(crate) fn flags(&self) -> Flags {
@@ -44,9 +45,6 @@ impl Stream {
         }
         if self.any_ssrc || self.ssrc.is_none() {
             flags = flags.with(Flags::ANY_SSRC);
-        }
-        if self.spec.tos.is_some() {
-            flags = flags.with(Flags::SET_TOS);
         }
         flags
     }
@@ -62,12 +60,5 @@ impl Stream {
             }
             _ => false,
         }
-    }
-}
-
-fn endpoint(addr: SocketAddr) -> Option<Endpoint4> {
-    match addr {
-        SocketAddr::V4(addr) => Some(addr.into()),
-        SocketAddr::V6(_) => None,
     }
 }

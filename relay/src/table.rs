@@ -3,27 +3,30 @@
 //! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is
 //! set up, changed or ended and for packets that may teach something new; not to forward a packet.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use flow::counters::CountersCell;
+use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::{self, RtpFields, Sequence};
-use flow::slot::Path as Addresses;
-use flow::{Endpoint4, HopId, Reason, Rule, Slot, SlotIndex};
+use flow::slot::{Flags, Path as Addresses};
+use flow::{Be16, Bearing, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::learning::{Admission, Peer};
 use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, StreamSpec};
-use crate::resolver::Way;
 use crate::stream::Stream;
 use crate::tally::Tally;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
 const SSRC_CHANGES: u8 = 3;
+
+/// Nobody's address.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// How many slots a sweep looks at before it lets others have the lock.
 const SWEEP: usize = 1024;
@@ -33,8 +36,6 @@ const SWEEP: usize = 1024;
 pub(crate) struct TableShape {
     /// Whether the XDP program runs: without it, no stream is on the fast path.
     pub(crate) has_fast_path: bool,
-    /// Pairs of ports of one local address ([`flow::local::pairs`]).
-    pub(crate) pairs: u32,
     /// The device of each local address.
     pub(crate) devices: Vec<u32>,
 }
@@ -42,8 +43,10 @@ pub(crate) struct TableShape {
 /// The flow table.
 pub(crate) struct FlowTable {
     slots: Mapped<Slot>,
+    /// What the XDP program counts of the slots' packets now and then.
+    timings: Mapped<Timing>,
     /// What the workers carried, by slot; each slot has one worker, its only writer.
-    carried: Mapped<CountersCell>,
+    carried: Mapped<Carried>,
     hops: NextHops,
     shape: TableShape,
     streams: Mutex<Vec<Option<Box<Stream>>>>,
@@ -51,9 +54,18 @@ pub(crate) struct FlowTable {
 
 impl FlowTable {
     /// An empty table on this memory.
-    pub(crate) fn new(slots: Mapped<Slot>, carried: Mapped<CountersCell>, hops: NextHops, shape: TableShape) -> Self {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn new(
+        slots: Mapped<Slot>,
+        timings: Mapped<Timing>,
+        hops: NextHops,
+        shape: TableShape,
+    ) -> io::Result<Self> {
+        let carried = Mapped::anonymous(slots.len())?;
         let streams = Mutex::new(slots.iter().map(|_| None).collect());
-        Self { slots, carried, hops, shape, streams }
+        Ok(Self { slots, timings, carried, hops, shape, streams })
     }
 
     /// The next hops of the table's slots.
@@ -67,7 +79,7 @@ impl FlowTable {
     }
 
     /// The counters of a slot's worker.
-    pub(crate) fn carried(&self, index: SlotIndex) -> Option<&CountersCell> {
+    pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
         self.carried.get(index.0 as usize)
     }
 
@@ -94,30 +106,31 @@ impl FlowTable {
     }
 
     fn install(&self, streams: &mut Streams, index: SlotIndex, spec: &StreamSpec, now: Instant) {
-        let (Some(slot), Some(carried)) = (self.slot(index), self.carried(index)) else { return };
+        let Some(cells) = self.cells(index) else { return };
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
         match place {
             Some(stream) => {
-                stream.tally.fold(slot.counters.read(), carried.read(), now);
-                stream.peer.signal(spec.learning, spec.successor, spec.peer.map(SocketAddr::from), now);
+                stream.tally.fold(cells.fast(), cells.carried.read(), now);
+                stream.peer.signal(spec.learning, spec.successor, spec.peer, now);
                 if stream.spec.clock_khz != spec.clock_khz {
-                    slot.counters.set_clock(spec.clock_khz);
-                    carried.set_clock(spec.clock_khz);
+                    cells.timing.set_clock(spec.clock_khz);
+                    cells.carried.set_clock(spec.clock_khz);
                 }
                 stream.spec = spec.clone();
             }
             None => {
                 // Nobody counts here: the slot is inactive until it is programmed.
-                slot.counters.restart(Sequence::default(), spec.clock_khz);
-                carried.restart(Sequence::default(), spec.clock_khz);
+                cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
+                cells.carried.restart(Sequence::default(), spec.clock_khz);
                 *place = Some(Box::new(Stream {
                     spec: spec.clone(),
-                    peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer.map(SocketAddr::from)),
+                    peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer),
                     ssrc: None,
                     ssrc_changes: 0,
                     any_ssrc: false,
+                    towards: None,
                     way: None,
-                    tally: Tally::new(slot.counters.read(), carried.read()),
+                    tally: Tally::new(cells.fast(), cells.carried.read()),
                     errors: 0,
                 }));
             }
@@ -127,8 +140,19 @@ impl FlowTable {
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
         let Some(stream) = place.take() else { return };
-        if let Some((way, id)) = stream.way {
-            self.hops.release(way, id);
+        for (bearing, id) in stream.way.into_iter().chain(stream.towards) {
+            self.hops.release(bearing, id);
+        }
+    }
+
+    /// Has a place hold the number of the way that is needed now, and no other.
+    fn follow_way(&self, held: &mut Option<(Bearing, HopId)>, needed: Option<Bearing>) {
+        if held.map(|(bearing, _)| bearing) == needed {
+            return;
+        }
+        let acquired = needed.map(|bearing| (bearing, self.hops.acquire(bearing)));
+        if let Some((old, id)) = std::mem::replace(held, acquired) {
+            self.hops.release(old, id);
         }
     }
 
@@ -143,30 +167,46 @@ impl FlowTable {
         if addresses.is_ok() {
             stream.peer.open(now);
         }
-        // Without a fast path nobody would resolve a next hop, or use one.
-        let way = addresses
-            .as_ref()
-            .ok()
-            .filter(|_| self.shape.has_fast_path)
-            .map(|addresses| Way { from: Ipv4Addr::from(addresses.from.addr), to: Ipv4Addr::from(addresses.to.addr) });
-        if stream.way.map(|(way, _)| way) != way {
-            let acquired = way.map(|way| (way, self.hops.acquire(way)));
-            if let Some((old, id)) = std::mem::replace(&mut stream.way, acquired) {
-                self.hops.release(old, id);
-            }
+        let way = addresses.as_ref().ok().map(|addresses| Bearing {
+            from: addresses.from.ip(),
+            to: addresses.to.ip(),
+            tos: stream.spec.tos,
+        });
+        // The way back is the other leg's slot's too, if the type of service is the same.
+        let towards = addresses.as_ref().ok().filter(|addresses| addresses.peer.is_ipv6()).map(|addresses| Bearing {
+            from: addresses.local.ip(),
+            to: addresses.peer.ip(),
+            tos: stream.spec.tos,
+        });
+        // The slot refers to the old numbers until it is programmed, and a number may be another way's as soon as it is released.
+        let has_moved = stream.way.map(|(way, _)| way) != way || stream.towards.map(|(way, _)| way) != towards;
+        let waiting = Rule::waiting(stream.flags(), slot.ssrc());
+        if has_moved {
+            slot.program(waiting);
+            self.follow_way(&mut stream.way, way);
+            self.follow_way(&mut stream.towards, towards);
         }
         let rule = match addresses {
-            Ok(addresses) if stream.confirmed().is_some() => {
-                let mut rule = Rule::new(&addresses);
-                rule.flags = stream.flags();
-                rule.tos = stream.spec.tos.unwrap_or(0);
-                rule.hop = stream.way.map_or(HopId::NONE, |(_, id)| id);
-                rule.ssrc = stream.ssrc.unwrap_or(0);
-                rule
-            }
-            Ok(_) | Err(_) => Rule::WAITING,
+            Ok(addresses) if stream.confirmed().is_some() => self.rule(stream, slot, &addresses),
+            Ok(_) | Err(_) => None,
         };
-        slot.program(rule);
+        slot.program(rule.unwrap_or(waiting));
+    }
+
+    /// The rule of a stream whose peer is certain; `None` when the next-hop table has no room for it.
+    fn rule(&self, stream: &Stream, slot: &Slot, addresses: &Addresses) -> Option<Rule> {
+        let (_, hop) = stream.way.filter(|(_, id)| *id != HopId::NONE)?;
+        let towards = match stream.towards {
+            None => HopId::NONE,
+            Some((_, HopId::NONE)) => return None,
+            Some((_, id)) => id,
+        };
+        let flags = stream.flags();
+        // Of a stream that is not held to a source, the XDP program notes the last one.
+        let ssrc = if flags.has(Flags::ANY_SSRC) { slot.ssrc() } else { stream.ssrc.unwrap_or(0) };
+        let mut rule = Rule::new(addresses, towards);
+        (rule.flags, rule.hop, rule.ssrc) = (flags, hop, ssrc);
+        Some(rule)
     }
 
     /// Programs the slot whose packets go to this stream's party.
@@ -184,17 +224,17 @@ impl FlowTable {
     pub(crate) fn learn(
         &self,
         index: SlotIndex,
-        source: Endpoint4,
+        source: SocketAddr,
         payload: &[u8],
         now: Instant,
-    ) -> Result<Rule, Reason> {
+    ) -> Result<Departing, Reason> {
         let mut streams = self.lock();
-        let rtp_host = self.rtp_slot(index).and_then(|index| remote(&streams, index)).map(|remote| remote.ip());
+        let rtp_host = rtp_slot(index).and_then(|index| remote(&streams, index)).map(|remote| remote.ip());
         let has_way = addresses(&streams, index).is_ok();
         let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
         let is_media = stream.is_media(payload);
         let before = stream.peer.standing();
-        let admission = stream.peer.admit(SocketAddr::V4(source.into()), is_media, rtp_host, now);
+        let admission = stream.peer.admit(source, is_media, rtp_host, now);
         let is_peer = admission == Ok(Admission::Peer);
         if is_peer
             && has_way
@@ -221,7 +261,10 @@ impl FlowTable {
 
     /// RTCP is accepted only from the host that the RTP of its media comes from, and that is another one now.
     fn follow_rtp(&self, streams: &mut Streams, rtp: SlotIndex, now: Instant) {
-        let Some(index) = self.rtcp_slot(rtp) else { return };
+        let index = rtp.sibling();
+        if rtp.is_odd() {
+            return;
+        }
         let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
         let before = stream.peer.standing();
         stream.peer.follow_rtp(remote.ip());
@@ -231,14 +274,22 @@ impl FlowTable {
         }
     }
 
-    /// The rule by which a packet of a slot is sent on, whether or not the slot is active.
-    fn send_only(&self, streams: &mut Streams, index: SlotIndex) -> Result<Rule, Reason> {
-        let mut rule = Rule::new(&addresses(streams, index)?);
+    /// How a packet of a slot is sent on, whether or not the slot is active.
+    fn send_only(&self, streams: &mut Streams, index: SlotIndex) -> Result<Departing, Reason> {
+        let addresses = addresses(streams, index)?;
         let stream = stream_mut(streams, index).ok_or(Reason::NoCall)?;
-        rule.flags = stream.flags();
-        rule.tos = stream.spec.tos.unwrap_or(0);
-        rule.ssrc = stream.ssrc.unwrap_or(0);
-        Ok(rule)
+        Ok(Departing {
+            bearing: Bearing { from: addresses.from.ip(), to: addresses.to.ip(), tos: stream.spec.tos },
+            ports: [addresses.from, addresses.to].map(|endpoint| Be16::new(endpoint.port())),
+            source: if stream.flags().has(Flags::ANY_SSRC) { None } else { stream.ssrc },
+        })
+    }
+
+    /// How a packet leaves by a rule that forwards. The answer holds if the rule still stands afterwards: a number is its way's for so long.
+    pub(crate) fn departing(&self, rule: &Rule) -> Option<Departing> {
+        let bearing = self.hops.cell(rule.hop)?.bearing();
+        let source = if rule.flags.has(Flags::ANY_SSRC) { None } else { Some(rule.ssrc) };
+        Some(Departing { bearing, ports: rule.ports, source })
     }
 
     /// Begins to account a synchronisation source that was not seen before.
@@ -246,13 +297,13 @@ impl FlowTable {
         if stream.ssrc == Some(fields.ssrc) || stream.any_ssrc {
             return;
         }
-        let (Some(slot), Some(carried)) = (self.slot(index), self.carried(index)) else { return };
+        let Some(cells) = self.cells(index) else { return };
         // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
-        slot.program(Rule::WAITING);
-        stream.tally.fold(slot.counters.read(), carried.read(), now);
+        cells.slot.program(Rule::waiting(stream.flags(), 0));
+        stream.tally.fold(cells.fast(), cells.carried.read(), now);
         let before = Sequence(fields.sequence.0.wrapping_sub(1));
-        slot.counters.restart(fields.sequence, stream.spec.clock_khz);
-        carried.restart(before, stream.spec.clock_khz);
+        cells.slot.restart(cells.timing, fields.sequence, stream.spec.clock_khz);
+        cells.carried.restart(before, stream.spec.clock_khz);
         stream.tally.restart(fields.sequence);
         stream.ssrc_changes = stream.ssrc_changes.saturating_add(1);
         stream.any_ssrc = stream.ssrc_changes > SSRC_CHANGES;
@@ -273,15 +324,14 @@ impl FlowTable {
             // The lock is given back in between: packets that teach, and commands, wait for no more than one chunk.
             let mut streams = self.lock();
             let mut changed = Vec::new();
-            let chunk = streams.iter_mut().zip(self.slots.iter()).zip(self.carried.iter()).skip(start).take(SWEEP);
-            for (index, ((place, slot), carried)) in (start as u32..).zip(chunk) {
-                if let Some(stream) = place {
-                    stream.tally.fold(slot.counters.read(), carried.read(), now);
+            for (index, place) in (0..).map(SlotIndex).zip(streams.iter_mut()).skip(start).take(SWEEP) {
+                if let (Some(stream), Some(cells)) = (place, self.cells(index)) {
+                    stream.tally.fold(cells.fast(), cells.carried.read(), now);
                     stream.ssrc_changes = 0;
                     let before = stream.peer.standing();
                     stream.peer.advance(now);
                     if stream.peer.standing() != before {
-                        changed.push(SlotIndex(index));
+                        changed.push(index);
                     }
                 }
             }
@@ -291,20 +341,15 @@ impl FlowTable {
         }
     }
 
-    /// The slot of the RTP stream that an RTCP stream belongs to.
-    fn rtp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
-        let is_odd = index.0 % (2 * self.shape.pairs) >= self.shape.pairs;
-        if is_odd { Some(SlotIndex(index.0 - self.shape.pairs)) } else { None }
-    }
-
-    /// The slot of the RTCP stream that belongs to an RTP stream.
-    fn rtcp_slot(&self, index: SlotIndex) -> Option<SlotIndex> {
-        if self.rtp_slot(index).is_none() { Some(SlotIndex(index.0 + self.shape.pairs)) } else { None }
-    }
-
     /// The device that a slot's packets come in by.
     fn device(&self, index: SlotIndex) -> Option<u32> {
-        self.shape.devices.get((index.0 / (2 * self.shape.pairs)) as usize).copied()
+        self.shape.devices.get(index.local() as usize).copied()
+    }
+
+    /// Everything that is kept of a slot outside the lock.
+    fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
+        let timing = self.timings.get(index.0 as usize)?;
+        Some(Cells { slot: self.slot(index)?, timing, carried: self.carried(index)? })
     }
 
     fn path(&self, index: SlotIndex, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
@@ -312,6 +357,7 @@ impl FlowTable {
             (Err(reason), _) => Path::Slow(reason),
             (Ok(_), _) if !self.shape.has_fast_path => Path::Slow(Reason::EngineUring),
             (Ok(_), _) if stream.confirmed().is_none() => Path::Slow(Reason::NotLearned),
+            (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
             (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
                 None => Path::Slow(Reason::NextHop),
                 Some(hop) if hop.port == NO_PORT && Some(hop.device) != self.device(index) => {
@@ -329,6 +375,35 @@ impl FlowTable {
 }
 
 type Streams = Vec<Option<Box<Stream>>>;
+
+/// Everything that is kept of a slot outside the lock.
+struct Cells<'a> {
+    slot: &'a Slot,
+    timing: &'a Timing,
+    carried: &'a Carried,
+}
+
+impl Cells<'_> {
+    /// What the fast path has counted.
+    fn fast(&self) -> Counters {
+        self.slot.counters(self.timing)
+    }
+}
+
+/// How a packet leaves, and how it is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Departing {
+    pub(crate) bearing: Bearing,
+    /// Source and destination port.
+    pub(crate) ports: [Be16; 2],
+    /// The synchronisation source that the stream is held to; bytes in network order.
+    pub(crate) source: Option<u32>,
+}
+
+/// The slot of the RTP stream that an RTCP stream belongs to.
+fn rtp_slot(index: SlotIndex) -> Option<SlotIndex> {
+    index.is_odd().then(|| index.sibling())
+}
 
 fn stream(streams: &Streams, index: SlotIndex) -> Option<&Stream> {
     streams.get(index.0 as usize)?.as_deref()
@@ -349,9 +424,10 @@ fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
     let other = stream_here.spec.other.and_then(|other| stream(streams, other)).ok_or(Reason::NoDestination)?;
     let to = other.remote().ok_or(Reason::NoDestination)?;
     Ok(Addresses {
-        peer: stream_here.remote().unwrap_or_default(),
-        local: stream_here.spec.local.into(),
-        from: other.spec.local.into(),
+        // Where nothing was signalled, nobody is the peer yet.
+        peer: stream_here.remote().unwrap_or(UNSPECIFIED),
+        local: stream_here.spec.local,
+        from: other.spec.local,
         to,
     })
 }
@@ -359,11 +435,11 @@ fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
 impl Meter for FlowTable {
     fn totals(&self, index: SlotIndex) -> Option<StreamTotals> {
         let mut streams = self.lock();
-        let (slot, carried) = (self.slot(index)?, self.carried(index)?);
+        let cells = self.cells(index)?;
         let addresses = addresses(&streams, index);
         let stream = stream_mut(&mut streams, index)?;
         // Up to the moment, not to the last sweep: the last packets of a call are in its bill.
-        stream.tally.fold(slot.counters.read(), carried.read(), Instant::now());
+        stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now());
         Some(StreamTotals {
             fast_packets: stream.tally.fast_packets(),
             slow_packets: stream.tally.slow_packets(),
@@ -371,9 +447,10 @@ impl Meter for FlowTable {
             errors: stream.errors,
             lost: stream.tally.lost(),
             late: stream.tally.late(),
+            ssrc_changes: stream.tally.changes(),
             jitter_ms: stream.tally.jitter_ms(stream.spec.clock_khz),
-            ssrc: stream.ssrc.map(u32::from_be),
-            peer: stream.remote().map(SocketAddrV4::from),
+            ssrc: stream.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
+            peer: stream.remote(),
             confirmed: stream.confirmed().is_some(),
             last_packet: stream.tally.last_packet(),
             path: self.path(index, stream, addresses),

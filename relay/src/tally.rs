@@ -22,6 +22,7 @@ pub(crate) struct Tally {
     received: i64,
     highest: Option<Sequence>,
     jitter: u32,
+    changes: u64,
     last_packet: Option<Instant>,
 }
 
@@ -35,15 +36,16 @@ impl Side {
     /// What was counted since the last reading.
     fn advance(&mut self, now: Counters) -> Progress {
         // The kernel's counters are written without locks; a flow that changes its CPU may lose an update, and so seem to go back.
-        let packets = match now.packets.wrapping_sub(self.last.packets) {
-            packets if packets > u32::MAX / 2 => 0,
-            packets => packets,
+        let (packets, bytes) = match now.volume.since(self.last.volume) {
+            (packets, _) if packets > u32::MAX / 2 => (0, 0),
+            volume => volume,
         };
         let progress = Progress {
             packets,
             rtp: packets.saturating_sub(now.others.wrapping_sub(self.last.others)),
-            bytes: now.bytes.wrapping_sub(self.last.bytes),
+            bytes,
             late: now.late.wrapping_sub(self.last.late),
+            changes: now.changes.wrapping_sub(self.last.changes),
         };
         self.packets += u64::from(packets);
         self.last = now;
@@ -56,6 +58,7 @@ struct Progress {
     rtp: u32,
     bytes: u32,
     late: u16,
+    changes: u16,
 }
 
 impl Tally {
@@ -71,6 +74,7 @@ impl Tally {
             received: 0,
             highest: None,
             jitter: 0,
+            changes: 0,
             last_packet: None,
         }
     }
@@ -85,6 +89,11 @@ impl Tally {
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
         self.late += u64::from(by_fast.late) + u64::from(by_slow.late);
         self.jitter = if by_fast.packets >= by_slow.packets { fast.jitter } else { slow.jitter };
+        self.changes += u64::from(by_fast.changes);
+        if by_fast.changes > 0 {
+            // The numbers of the source before say nothing about this one's.
+            self.highest = None;
+        }
         self.expect(&by_fast, fast.highest, &by_slow, slow.highest);
     }
 
@@ -115,7 +124,10 @@ impl Tally {
 
     /// A new synchronisation source begins with this number, and the counters' orders have been restarted. Their volumes go on: a packet may
     /// be counted at any moment.
-    pub(crate) const fn restart(&mut self, first: Sequence) {
+    pub(crate) fn restart(&mut self, first: Sequence) {
+        if self.highest.is_some() {
+            self.changes += 1;
+        }
         self.fast.last.late = 0;
         self.slow.last.late = 0;
         self.highest = Some(Sequence(first.0.wrapping_sub(1)));
@@ -137,6 +149,11 @@ impl Tally {
         self.late
     }
 
+    /// How often the synchronisation source changed.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Packets that never arrived; late ones that arrived after all are not among them.
     pub(crate) const fn lost(&self) -> i64 {
         self.expected - self.received
@@ -156,10 +173,13 @@ impl Tally {
 mod tests {
     use proptest::prelude::*;
 
+    use flow::counters::Volume;
+
     use super::*;
 
     fn reading(packets: u32, highest: u16) -> Counters {
-        Counters { packets, bytes: packets.wrapping_mul(172), highest: Sequence(highest), ..Counters::default() }
+        let volume = Volume(u64::from(packets) | u64::from(packets.wrapping_mul(172)) << 32);
+        Counters { volume, highest: Sequence(highest), ..Counters::default() }
     }
 
     fn tally(first: u16) -> Tally {
@@ -247,7 +267,7 @@ mod tests {
             for (number, (by_fast, arrives, read)) in packets.iter().enumerate() {
                 if *arrives {
                     let side = if *by_fast { &mut fast } else { &mut slow };
-                    *side = Counters { bytes: 0, ..reading(side.packets + 1, first.wrapping_add(number as u16)) };
+                    *side = reading(side.volume.since(Volume(0)).0 + 1, first.wrapping_add(number as u16));
                     arrived += 1;
                     last_arrived = number as i64 + 1;
                 }

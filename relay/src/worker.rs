@@ -1,6 +1,7 @@
 //! The slow path's threads: each its own ring and sockets, run to completion, no queue between receiving and sending.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use flow::{Endpoint4, Reason, SlotIndex};
+use flow::{Reason, SlotIndex};
 
 use crate::carry::{Carrier, Departure};
 use crate::permit;
@@ -34,13 +35,13 @@ impl Worker {
     /// When the kernel gives no socket, ring or thread; in a sentence.
     pub(crate) fn start(number: usize, carrier: Carrier) -> Result<Self, String> {
         let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
-        let sender = socket::sender().map_err(|error| permit::explain_raw(&error))?;
+        let senders = socket::senders().map_err(|error| permit::explain_raw(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            match Ring::new(&socket, &sender) {
+            match Ring::new(&socket, &senders) {
                 Ok(ring) => {
                     let told = ready.send(Ok(()));
                     if told.is_ok() {
@@ -104,7 +105,7 @@ struct Work {
 }
 
 impl Handler for Work {
-    fn arrived(&mut self, source: Endpoint4, local: Endpoint4, payload: &[u8]) -> Option<Departure> {
+    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure> {
         if self.clock_ns == 0 {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
             self.clock_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;

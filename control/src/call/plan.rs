@@ -1,7 +1,7 @@
 //! The streams that a call shall have, and what is to be done for that.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use relay::{Component, FlowOp, Interfaces, Learning, PortPair, SlotIndex, StreamSpec};
 
@@ -20,7 +20,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
         for (mine, pair, theirs, their_pair) in relayed(leg, other) {
             let spec = |component, port, peer, other, clock_khz| StreamSpec {
                 component,
-                local: SocketAddrV4::new(interface.addr, port),
+                local: SocketAddr::new(interface.addr.into(), port),
                 peer,
                 learning,
                 successor: leg.successor(),
@@ -30,16 +30,28 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
             };
             let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
             let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-            let rtp = spec(Component::Rtp, pair.rtp_port, mine.in_force().rtp, their_pair.rtp_slot, clock_khz);
+            let rtp = spec(
+                Component::Rtp,
+                pair.rtp_port,
+                mine.in_force().rtp.map(Into::into),
+                their_pair.rtp_slot,
+                clock_khz,
+            );
             streams.insert(pair.rtp_slot, rtp);
             if has_rtcp {
-                let rtcp = spec(Component::Rtcp, pair.rtcp_port(), mine.in_force().rtcp, their_pair.rtcp_slot, 0);
+                let rtcp = spec(
+                    Component::Rtcp,
+                    pair.rtcp_port(),
+                    mine.in_force().rtcp.map(Into::into),
+                    their_pair.rtcp_slot,
+                    0,
+                );
                 streams.insert(pair.rtcp_slot, rtcp);
             }
         }
     }
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
-    let ours: Vec<SocketAddrV4> = streams.values().map(|spec| spec.local).collect();
+    let ours: Vec<SocketAddr> = streams.values().map(|spec| spec.local).collect();
     for spec in streams.values_mut() {
         spec.peer = spec.peer.filter(|peer| !ours.contains(peer));
     }
@@ -69,7 +81,7 @@ mod tests {
     fn stream(port: u16) -> StreamSpec {
         StreamSpec {
             component: Component::Rtp,
-            local: SocketAddrV4::new([192, 0, 2, 1].into(), port),
+            local: SocketAddr::from(([192, 0, 2, 1], port)),
             peer: None,
             learning: Learning::default(),
             successor: Successor::default(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use relay::{Component, Interfaces, Meter, Path, SlotIndex, StreamTotals};
@@ -96,7 +96,8 @@ impl Query<'_> {
                         Component::Rtp => media.said.rtp,
                         Component::Rtcp => media.said.rtcp,
                     };
-                    streams.push(self.stream(slot, component, spec.local, peer, leg, sums).into());
+                    streams
+                        .push(self.stream(slot, component, spec.local, peer.map(SocketAddr::from), leg, sums).into());
                 }
             }
         }
@@ -131,8 +132,8 @@ impl Query<'_> {
         &self,
         slot: SlotIndex,
         component: Component,
-        local: SocketAddrV4,
-        signalled: Option<SocketAddrV4>,
+        local: SocketAddr,
+        signalled: Option<SocketAddr>,
         leg: &Leg,
         sums: &mut Sums,
     ) -> Dict<'static> {
@@ -141,7 +142,7 @@ impl Query<'_> {
         let mut dict = Dict::new()
             .with("local port", i64::from(local.port()))
             .with("local address", local.ip().to_string())
-            .with("family", "IPv4");
+            .with("family", family(local));
         if let Some(interface) = self.interfaces.get(leg.interface) {
             dict.push(&b"interface"[..], interface.name.clone());
         }
@@ -202,6 +203,7 @@ fn path(dict: &mut Dict<'_>, totals: &StreamTotals) {
     dict.push(&b"slow packets"[..], Value::count(totals.slow_packets));
     dict.push(&b"lost"[..], totals.lost);
     dict.push(&b"out of order"[..], Value::count(totals.late));
+    dict.push(&b"SSRC changes"[..], Value::count(totals.ssrc_changes));
     if let Some(jitter) = totals.jitter_ms {
         dict.push(&b"jitter us"[..], microseconds(jitter));
     }
@@ -220,11 +222,15 @@ fn microseconds(milliseconds: f64) -> i64 {
     (milliseconds * 1000.0).round() as i64
 }
 
-fn endpoint(endpoint: SocketAddrV4) -> Dict<'static> {
+fn endpoint(endpoint: SocketAddr) -> Dict<'static> {
     Dict::new()
-        .with("family", "IPv4")
+        .with("family", family(endpoint))
         .with("address", endpoint.ip().to_string())
         .with("port", i64::from(endpoint.port()))
+}
+
+const fn family(endpoint: SocketAddr) -> &'static str {
+    if endpoint.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 /// Whole seconds since 1970.

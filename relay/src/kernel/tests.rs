@@ -1,11 +1,13 @@
 //! The loaded programs. These tests need root; `cargo xtask test` runs them.
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use flow::vectors::{IPV4, Outcome, Vectors};
-use flow::{Reason, SlotIndex};
+use flow::Reason;
+use flow::counters::Volume;
+use flow::vectors::{FILES, Outcome, Vectors};
 
 use super::*;
 
+const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
@@ -15,24 +17,25 @@ const INGRESS: u32 = 1;
 struct Loaded {
     kernel: Kernel,
     slots: Mapped<Slot>,
+    timings: Mapped<Timing>,
     // Unmapped at the end of the test, as the table is in the daemon.
     _hops: Mapped<HopCell>,
 }
 
 fn loaded(vectors: &Vectors) -> Loaded {
-    let mut kernel = Kernel::load(&vectors.locals, vectors.slots, 16, 1).unwrap();
-    let (slots, hops) = (kernel.map_slots().unwrap(), kernel.map_hops().unwrap());
-    for (SlotIndex(index), rule) in &vectors.rules {
-        slots[*index as usize].program(*rule);
-    }
-    for (id, hop) in &vectors.hops {
-        hops[usize::from(id.0)].write(Some(*hop));
-    }
+    let mut kernel = Kernel::load(&vectors.locals(), vectors.slots, 16, 1).unwrap();
+    let (slots, timings, hops) =
+        (kernel.map_slots().unwrap(), kernel.map_timings().unwrap(), kernel.map_hops().unwrap());
+    vectors.program(&slots, &hops);
     for port in &vectors.ports {
         kernel.set_device(*port, INGRESS).unwrap();
     }
     kernel.load_xdp().unwrap();
-    Loaded { kernel, slots, _hops: hops }
+    Loaded { kernel, slots, timings, _hops: hops }
+}
+
+fn files() -> impl Iterator<Item = Vectors> {
+    FILES.into_iter().map(|file| file.parse().unwrap())
 }
 
 fn run(kernel: &mut Kernel, frame: &[u8]) -> (u32, Vec<u8>) {
@@ -46,42 +49,49 @@ fn run(kernel: &mut Kernel, frame: &[u8]) -> (u32, Vec<u8>) {
 #[test]
 #[ignore = "privileged: loads BPF programs"]
 fn every_vector_comes_out_of_the_kernel_as_written() {
-    let vectors: Vectors = IPV4.parse().unwrap();
-    let mut loaded = loaded(&vectors);
-    for vector in &vectors.vectors {
-        let (action, frame) = run(&mut loaded.kernel, &vector.input);
-        let (expected_action, expected_frame) = match &vector.outcome {
-            Outcome::Pass(_) => (XDP_PASS, &vector.input),
-            Outcome::Transmit(frame) => (XDP_TX, frame),
-            Outcome::Redirect(frame) => (XDP_REDIRECT, frame),
-        };
-        assert_eq!((action, &frame), (expected_action, expected_frame), "{}", vector.name);
+    for vectors in files() {
+        let mut loaded = loaded(&vectors);
+        for vector in &vectors.vectors {
+            let (action, frame) = run(&mut loaded.kernel, &vector.input);
+            let (expected_action, expected_frame) = match &vector.outcome {
+                Outcome::Pass(_) => (XDP_PASS, &vector.input),
+                Outcome::Drop(_) => (XDP_DROP, &vector.input),
+                Outcome::Transmit(frame) => (XDP_TX, frame),
+                Outcome::Redirect(frame) => (XDP_REDIRECT, frame),
+            };
+            assert_eq!((action, &frame), (expected_action, expected_frame), "{}", vector.name);
+        }
     }
 }
 
 #[test]
 #[ignore = "privileged: loads BPF programs"]
 fn the_kernel_counts_what_it_passes_by_reason_and_what_it_forwards_in_the_slot() {
-    let vectors: Vectors = IPV4.parse().unwrap();
-    let mut loaded = loaded(&vectors);
-    for vector in &vectors.vectors {
-        run(&mut loaded.kernel, &vector.input);
+    for vectors in files() {
+        let mut loaded = loaded(&vectors);
+        for vector in &vectors.vectors {
+            run(&mut loaded.kernel, &vector.input);
+        }
+        let outcomes = |holds: &dyn Fn(&Outcome) -> bool| {
+            vectors.vectors.iter().filter(|vector| holds(&vector.outcome)).count() as u64
+        };
+        let counted = loaded.kernel.reasons().unwrap();
+        for reason in Reason::ALL {
+            let refused = outcomes(&|outcome| [Outcome::Pass(reason), Outcome::Drop(reason)].contains(outcome));
+            let expected = if reason == Reason::NotOurs { 0 } else { refused };
+            assert_eq!(counted[reason as usize], expected, "{}", reason.name());
+        }
+        let forwarded = outcomes(&|outcome| matches!(outcome, Outcome::Transmit(_) | Outcome::Redirect(_)));
+        let cells = loaded.slots.iter().zip(loaded.timings.iter());
+        let in_slots: u32 = cells.map(|(slot, timing)| slot.counters(timing).volume.since(Volume(0)).0).sum();
+        assert_eq!(u64::from(in_slots), forwarded);
     }
-    let counted = loaded.kernel.reasons().unwrap();
-    for reason in Reason::ALL {
-        let passed = vectors.vectors.iter().filter(|vector| vector.outcome == Outcome::Pass(reason)).count() as u64;
-        let expected = if reason == Reason::NotOurs { 0 } else { passed };
-        assert_eq!(counted[reason as usize], expected, "{}", reason.name());
-    }
-    let forwarded = vectors.vectors.iter().filter(|vector| !matches!(vector.outcome, Outcome::Pass(_))).count();
-    let in_slots: u32 = loaded.slots.iter().map(|slot| slot.counters.read().packets).sum();
-    assert_eq!(in_slots as usize, forwarded);
 }
 
 #[test]
 #[ignore = "privileged: loads BPF programs"]
 fn a_slot_that_is_programmed_after_loading_is_obeyed_at_once() {
-    let vectors: Vectors = IPV4.parse().unwrap();
+    let vectors = files().next().unwrap();
     let mut loaded = loaded(&vectors);
     let vector = vectors.vectors.iter().find(|vector| matches!(vector.outcome, Outcome::Redirect(_))).unwrap();
     assert_eq!(run(&mut loaded.kernel, &vector.input).0, XDP_REDIRECT);
@@ -94,8 +104,8 @@ fn a_slot_that_is_programmed_after_loading_is_obeyed_at_once() {
 #[test]
 #[ignore = "privileged: loads BPF programs"]
 fn the_program_stays_small_enough_for_any_verifier() {
-    let vectors: Vectors = IPV4.parse().unwrap();
-    let mut kernel = Kernel::load(&vectors.locals, vectors.slots, 16, 1).unwrap();
+    let vectors = files().next().unwrap();
+    let mut kernel = Kernel::load(&vectors.locals(), vectors.slots, 16, 1).unwrap();
     let verified = kernel.load_xdp().unwrap().info().unwrap().verified_instruction_count().unwrap();
     // The verifier's limit is a million; most of these are the search through the local addresses.
     assert!(verified < 20_000, "{verified}");

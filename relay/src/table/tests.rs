@@ -5,23 +5,49 @@ use flow::slot::Flags;
 use super::*;
 use crate::op::{Learning, Successor};
 
-const A: SlotIndex = SlotIndex(0);
-const B: SlotIndex = SlotIndex(1);
-const PAIRS: u32 = 4;
+const A: SlotIndex = SlotIndex::new(0, 30000);
+const B: SlotIndex = SlotIndex::new(0, 30002);
 /// The RTCP of both.
-const A_RTCP: SlotIndex = SlotIndex(PAIRS);
-const B_RTCP: SlotIndex = SlotIndex(PAIRS + 1);
+const A_RTCP: SlotIndex = A.sibling();
+const B_RTCP: SlotIndex = B.sibling();
 
-fn shape(has_fast_path: bool) -> TableShape {
-    TableShape { has_fast_path, pairs: PAIRS, devices: vec![1] }
+fn table_with(has_fast_path: bool) -> FlowTable {
+    let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
+    let slots = flow::local::SLOTS_PER_LOCAL as usize;
+    let shape = TableShape { has_fast_path, devices: vec![1] };
+    FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
 }
 
 fn table() -> FlowTable {
-    let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, shape(true))
+    table_with(true)
 }
 
-fn addr(text: &str) -> SocketAddrV4 {
+fn programmed(table: &FlowTable, index: SlotIndex) -> Rule {
+    table.slot(index).unwrap().read().unwrap()
+}
+
+/// Whom an IPv4 slot takes for its peer.
+fn peer_of(table: &FlowTable, index: SlotIndex) -> SocketAddr {
+    let rule = programmed(table, index);
+    SocketAddr::new(std::net::IpAddr::V4(rule.peer4().into()), rule.peer_port.get())
+}
+
+/// Where a slot sends what it gets.
+fn target_of(table: &FlowTable, index: SlotIndex) -> SocketAddr {
+    table.departing(&programmed(table, index)).unwrap().to()
+}
+
+impl Departing {
+    fn to(&self) -> SocketAddr {
+        SocketAddr::new(self.bearing.to, self.ports[1].get())
+    }
+
+    fn from(&self) -> SocketAddr {
+        SocketAddr::new(self.bearing.from, self.ports[0].get())
+    }
+}
+
+fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
@@ -79,14 +105,14 @@ fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
     packet
 }
 
-fn learn(table: &FlowTable, index: SlotIndex, source: &str, payload: &[u8]) -> Result<Rule, Reason> {
-    table.learn(index, addr(source).into(), payload, Instant::now())
+fn learn(table: &FlowTable, index: SlotIndex, source: &str, payload: &[u8]) -> Result<Departing, Reason> {
+    table.learn(index, addr(source), payload, Instant::now())
 }
 
 #[test]
 fn no_slot_is_active_before_its_first_packet() {
     let table = call();
-    assert!(!table.slot(A).unwrap().read().is_active());
+    assert!(!programmed(&table, A).is_active());
     assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::NotLearned));
 }
 
@@ -94,12 +120,11 @@ fn no_slot_is_active_before_its_first_packet() {
 fn the_first_packet_is_sent_on_and_makes_its_slot_active() {
     let table = call();
     let rule = learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
-    assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
-    assert_eq!(rule.from(), addr("198.51.100.1:30002").into());
-    let programmed = table.slot(A).unwrap().read();
-    assert!(programmed.is_active());
-    assert_eq!(programmed.peer(), addr("192.0.2.10:4000").into());
-    assert!(!table.slot(B).unwrap().read().is_active(), "the other side has not been heard");
+    assert_eq!(rule.to(), addr("198.51.100.10:6000"));
+    assert_eq!(rule.from(), addr("198.51.100.1:30002"));
+    assert!(programmed(&table, A).is_active());
+    assert_eq!(peer_of(&table, A), addr("192.0.2.10:4000"));
+    assert!(!programmed(&table, B).is_active(), "the other side has not been heard");
 }
 
 #[test]
@@ -107,8 +132,8 @@ fn a_peer_behind_a_nat_is_learned_and_gets_what_the_other_side_sends() {
     let table = call();
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
     let rule = learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert_eq!(rule.to(), addr("203.0.113.7:1024").into());
-    assert_eq!(table.slot(B).unwrap().read().to(), addr("203.0.113.7:1024").into());
+    assert_eq!(rule.to(), addr("203.0.113.7:1024"));
+    assert_eq!(target_of(&table, B), addr("203.0.113.7:1024"));
 }
 
 #[test]
@@ -116,7 +141,7 @@ fn once_the_peer_is_learned_others_are_strangers() {
     let table = call();
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
     assert_eq!(learn(&table, A, "192.0.2.66:4000", &rtp(2, 7)), Err(Reason::Stranger));
-    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.10:4000").into());
+    assert_eq!(peer_of(&table, A), addr("192.0.2.10:4000"));
 }
 
 #[test]
@@ -133,7 +158,7 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
     let table = call();
     learn(&table, A, "203.0.113.66:9", &rtp(1, 66)).unwrap();
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
-    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.10:4000").into());
+    assert_eq!(peer_of(&table, A), addr("192.0.2.10:4000"));
     assert_eq!(learn(&table, A, "203.0.113.66:9", &rtp(2, 66)), Err(Reason::Stranger));
 }
 
@@ -142,7 +167,7 @@ fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
     let table = call_with_rtcp();
     assert_eq!(learn(&table, A_RTCP, "203.0.113.66:9", &REPORT), Err(Reason::Stranger));
     learn(&table, A_RTCP, "192.0.2.10:4005", &REPORT).unwrap();
-    assert_eq!(table.slot(A_RTCP).unwrap().read().peer(), addr("192.0.2.10:4005").into());
+    assert_eq!(peer_of(&table, A_RTCP), addr("192.0.2.10:4005"));
 }
 
 #[test]
@@ -150,9 +175,9 @@ fn rtcp_that_was_learned_from_another_host_than_the_rtp_comes_from_now_is_forgot
     let table = call_with_rtcp();
     learn(&table, A, "203.0.113.66:9", &rtp(1, 66)).unwrap();
     learn(&table, A_RTCP, "203.0.113.66:10", &REPORT).unwrap();
-    assert!(table.slot(A_RTCP).unwrap().read().is_active());
+    assert!(programmed(&table, A_RTCP).is_active());
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
-    assert!(!table.slot(A_RTCP).unwrap().read().is_active());
+    assert!(!programmed(&table, A_RTCP).is_active());
     assert_eq!(learn(&table, A_RTCP, "203.0.113.66:10", &REPORT), Err(Reason::Stranger));
 }
 
@@ -164,16 +189,15 @@ fn a_party_that_is_moved_is_heard_from_its_old_address_and_learned_at_its_new_on
     table.apply(&[FlowOp::Install(A, moved)], Instant::now());
     // It has not got the answer yet.
     assert!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)).is_ok());
-    assert!(!table.slot(A).unwrap().read().is_active());
+    assert!(!programmed(&table, A).is_active());
     learn(&table, A, "192.0.2.11:5000", &rtp(3, 7)).unwrap();
-    assert_eq!(table.slot(A).unwrap().read().peer(), addr("192.0.2.11:5000").into());
+    assert_eq!(peer_of(&table, A), addr("192.0.2.11:5000"));
     assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(4, 7)), Err(Reason::Stranger));
 }
 
 #[test]
 fn without_a_fast_path_no_next_hop_is_asked_for() {
-    let hops = NextHops::new(Mapped::anonymous(16).unwrap()).unwrap();
-    let table = FlowTable::new(Mapped::anonymous(8).unwrap(), Mapped::anonymous(8).unwrap(), hops, shape(false));
+    let table = table_with(false);
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
@@ -184,7 +208,7 @@ fn without_a_fast_path_no_next_hop_is_asked_for() {
 fn a_stream_whose_way_out_takes_no_redirected_frames_says_so() {
     let table = call();
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
-    let hop = table.slot(A).unwrap().read().hop;
+    let hop = programmed(&table, A).hop;
     let leaving_by = |device, port| {
         let mac = [2, 0, 0, 0, 0, 1].into();
         table.hops.cell(hop).unwrap().write(Some(flow::Hop { to: mac, from: mac, device, port }));
@@ -198,24 +222,24 @@ fn a_stream_whose_way_out_takes_no_redirected_frames_says_so() {
 #[test]
 fn a_slot_without_a_call_is_told_from_one_that_waits() {
     let table = call();
-    assert!(table.slot(A).unwrap().read().flags.has(Flags::CALL));
+    assert!(programmed(&table, A).flags.has(Flags::CALL));
     table.apply(&[FlowOp::Remove(A)], Instant::now());
-    assert!(!table.slot(A).unwrap().read().flags.has(Flags::CALL));
+    assert!(!programmed(&table, A).flags.has(Flags::CALL));
 }
 
 #[test]
 fn removing_one_side_stops_the_other_from_sending_there() {
     let table = call();
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert!(table.slot(B).unwrap().read().is_active());
+    assert!(programmed(&table, B).is_active());
     table.apply(&[FlowOp::Remove(A)], Instant::now());
-    assert!(!table.slot(B).unwrap().read().is_active());
+    assert!(!programmed(&table, B).is_active());
 }
 
 #[test]
 fn trusted_signalling_is_active_before_the_first_packet_and_strangers_stay_strangers() {
     let table = call_with(Learning::Off, Successor::default());
-    assert!(table.slot(A).unwrap().read().is_active());
+    assert!(programmed(&table, A).is_active());
     assert_eq!(learn(&table, A, "192.0.2.66:4000", &rtp(2, 7)), Err(Reason::Stranger));
 }
 
@@ -224,17 +248,17 @@ fn delayed_learning_keeps_a_stream_off_the_fast_path_until_it_is_over_and_loses_
     let table = call_with(Learning::Delayed, Successor::default());
     let start = Instant::now();
     let at = |milliseconds| start + Duration::from_millis(milliseconds);
-    let source = addr("203.0.113.7:1024").into();
+    let source = addr("203.0.113.7:1024");
     for sequence in 0..150 {
         let rule = table.learn(A, source, &rtp(sequence, 7), at(20 * u64::from(sequence))).unwrap();
-        assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
-        assert!(!table.slot(A).unwrap().read().is_active());
+        assert_eq!(rule.to(), addr("198.51.100.10:6000"));
+        assert!(!programmed(&table, A).is_active());
     }
     assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::NotLearned));
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert_eq!(table.slot(B).unwrap().read().to(), source, "the party hears the other one all the time");
+    assert_eq!(target_of(&table, B), source, "the party hears the other one all the time");
     table.learn(A, source, &rtp(150, 7), at(3000)).unwrap();
-    assert_eq!(table.slot(A).unwrap().read().peer(), source);
+    assert_eq!(peer_of(&table, A), source);
 }
 
 #[test]
@@ -243,8 +267,8 @@ fn a_source_that_is_nearer_to_the_signalled_address_reprograms_both_slots() {
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
     for source in ["203.0.113.66:9", "203.0.113.7:4000", "192.0.2.10:1024"] {
         learn(&table, A, source, &rtp(1, 7)).unwrap();
-        assert_eq!(table.slot(A).unwrap().read().peer(), addr(source).into());
-        assert_eq!(table.slot(B).unwrap().read().to(), addr(source).into());
+        assert_eq!(peer_of(&table, A), addr(source));
+        assert_eq!(target_of(&table, B), addr(source));
     }
 }
 
@@ -252,17 +276,17 @@ fn a_source_that_is_nearer_to_the_signalled_address_reprograms_both_slots() {
 fn a_guest_is_sent_on_but_is_not_accounted_as_the_peer() {
     let table = call();
     learn(&table, A, "192.0.2.10:1024", &rtp(1, 7)).unwrap();
-    let before = table.slot(A).unwrap().read();
+    let before = programmed(&table, A);
     let rule = learn(&table, A, "203.0.113.66:9", &rtp(999, 66)).unwrap();
-    assert_eq!(rule.to(), addr("198.51.100.10:6000").into());
-    assert_eq!((rule.ssrc, rule.flags.has(Flags::ANY_SSRC)), (7_u32.to_be(), false));
-    assert_eq!(table.slot(A).unwrap().read(), before);
+    assert_eq!(rule.to(), addr("198.51.100.10:6000"));
+    assert_eq!(rule.source, Some(7_u32.to_be()));
+    assert_eq!(programmed(&table, A), before);
 }
 
 #[test]
 fn the_sweep_ends_the_learning_and_settles_a_strict_stream() {
     let table = call_with(Learning::Heuristic, Successor::Nobody);
-    let flags = || table.slot(A).unwrap().read().flags;
+    let flags = || programmed(&table, A).flags;
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
     assert!(flags().has(Flags::ACTIVE) && !flags().has(Flags::SETTLED));
     table.sweep(Instant::now() + Duration::from_secs(3));
@@ -275,8 +299,8 @@ fn a_stranger_who_comes_after_the_window_settles_a_strict_stream_before_the_swee
     let table = call_with(Learning::Heuristic, Successor::Nobody);
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
     let later = Instant::now() + Duration::from_secs(3);
-    assert_eq!(table.learn(A, addr("203.0.113.66:9").into(), &rtp(1, 66), later), Err(Reason::Stranger));
-    assert!(table.slot(A).unwrap().read().flags.has(Flags::SETTLED));
+    assert_eq!(table.learn(A, addr("203.0.113.66:9"), &rtp(1, 66), later), Err(Reason::Stranger));
+    assert!(programmed(&table, A).flags.has(Flags::SETTLED));
 }
 
 #[test]
@@ -284,11 +308,11 @@ fn media_handover_moves_both_directions_to_the_new_source() {
     let table = call_with(Learning::Heuristic, Successor::Anyone);
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert!(!table.slot(A).unwrap().read().flags.has(Flags::SETTLED));
+    assert!(!programmed(&table, A).flags.has(Flags::SETTLED));
     learn(&table, A, "203.0.113.7:1024", &rtp(500, 9)).unwrap();
-    let rule = table.slot(A).unwrap().read();
-    assert_eq!((rule.peer(), rule.ssrc), (addr("203.0.113.7:1024").into(), 9_u32.to_be()));
-    assert_eq!(table.slot(B).unwrap().read().to(), addr("203.0.113.7:1024").into());
+    assert_eq!(peer_of(&table, A), addr("203.0.113.7:1024"));
+    assert_eq!(programmed(&table, A).ssrc, 9_u32.to_be());
+    assert_eq!(target_of(&table, B), addr("203.0.113.7:1024"));
 }
 
 #[test]
@@ -299,9 +323,9 @@ fn a_packet_before_the_other_side_is_known_has_nowhere_to_go_but_teaches() {
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b.clone())], Instant::now());
     assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::NoDestination));
     assert_eq!(table.totals(A).unwrap().errors, 1);
-    assert!(!table.slot(A).unwrap().read().is_active());
+    assert!(!programmed(&table, A).is_active());
     table.apply(&[FlowOp::Install(B, StreamSpec { peer: Some(addr("198.51.100.10:6000")), ..b })], Instant::now());
-    assert!(table.slot(A).unwrap().read().is_active(), "the answer completes the stream");
+    assert!(programmed(&table, A).is_active(), "the answer completes the stream");
 }
 
 #[test]
@@ -310,7 +334,7 @@ fn the_same_signalling_again_keeps_what_was_learned() {
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
     let again = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     table.apply(&[FlowOp::Install(A, again)], Instant::now());
-    assert_eq!(table.slot(A).unwrap().read().peer(), addr("203.0.113.7:1024").into());
+    assert_eq!(peer_of(&table, A), addr("203.0.113.7:1024"));
 }
 
 #[test]
@@ -319,9 +343,9 @@ fn a_new_signalled_address_is_learned_anew() {
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
     let moved = spec("192.0.2.1:30000", Some("192.0.2.11:5000"), B);
     table.apply(&[FlowOp::Install(A, moved)], Instant::now());
-    assert!(!table.slot(A).unwrap().read().is_active());
+    assert!(!programmed(&table, A).is_active());
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert_eq!(table.slot(B).unwrap().read().to(), addr("192.0.2.11:5000").into());
+    assert_eq!(target_of(&table, B), addr("192.0.2.11:5000"));
 }
 
 #[test]
@@ -330,7 +354,7 @@ fn a_removed_stream_forwards_nothing_and_neither_does_its_other_side() {
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
     table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
-    assert!(!table.slot(A).unwrap().read().is_active() && !table.slot(B).unwrap().read().is_active());
+    assert!(!programmed(&table, A).is_active() && !programmed(&table, B).is_active());
     assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)), Err(Reason::NoCall));
     assert!(table.totals(A).is_none());
 }
@@ -340,11 +364,11 @@ fn a_new_source_is_programmed_and_too_many_lift_the_bond() {
     let table = call();
     for ssrc in 1..=3 {
         learn(&table, A, "192.0.2.10:4000", &rtp(1, ssrc)).unwrap();
-        let rule = table.slot(A).unwrap().read();
+        let rule = programmed(&table, A);
         assert_eq!((rule.ssrc, rule.flags.has(Flags::ANY_SSRC)), (ssrc.to_be(), false));
     }
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 4)).unwrap();
-    assert!(table.slot(A).unwrap().read().flags.has(Flags::ANY_SSRC));
+    assert!(programmed(&table, A).flags.has(Flags::ANY_SSRC));
 }
 
 #[test]
@@ -354,7 +378,7 @@ fn loss_is_exact_from_the_first_packet_on() {
     let fields = |sequence| rtp::parse(&rtp(sequence, 7)).unwrap();
     table.carried(A).unwrap().count_rtp(172, &fields(500), || 0);
     for sequence in [501, 502, 504] {
-        table.slot(A).unwrap().counters.count_rtp(172, &fields(sequence), || 0);
+        table.slot(A).unwrap().count_rtp(172, &fields(sequence), || None, || 0);
     }
     let totals = table.totals(A).unwrap();
     assert_eq!((totals.slow_packets, totals.fast_packets, totals.lost, totals.late), (1, 3, 1, 0));
@@ -367,4 +391,46 @@ fn next_hops_are_given_back() {
     assert_eq!(table.hops.take_requests().len(), 2);
     table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
     assert_eq!(table.hops.take_requests().len(), 2);
+}
+
+#[test]
+fn an_ipv6_peer_is_known_by_the_way_towards_it() {
+    let table = table();
+    let (a_peer, b_peer) = ("[2001:db8:1::a]:4000", "[2001:db8:2::a]:6000");
+    let a = spec("[2001:db8:1::1]:30000", Some(a_peer), B);
+    let b = spec("[2001:db8:2::1]:30002", Some(b_peer), A);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    learn(&table, A, a_peer, &rtp(1, 7)).unwrap();
+    learn(&table, B, b_peer, &rtp(1, 8)).unwrap();
+    let (a, b) = (programmed(&table, A), programmed(&table, B));
+    assert_eq!(target_of(&table, A), addr(b_peer));
+    assert_eq!((a.peer6(), b.peer6()), (b.hop, a.hop), "the way towards a party is the other's way out");
+    table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
+    let requests = table.hops.take_requests();
+    let forgotten = requests.iter().filter(|event| matches!(event, crate::resolver::Event::Forget { .. })).count();
+    assert_eq!((requests.len(), forgotten), (4, 2), "each way is wanted once and given back once");
+}
+
+#[test]
+fn a_stream_to_the_other_family_is_carried_by_the_slow_path_and_says_so() {
+    let table = table();
+    let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    let b = spec("[2001:db8:2::1]:30002", Some("[2001:db8:2::a]:6000"), A);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    let departing = learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    assert_eq!((departing.from(), departing.to()), (addr("[2001:db8:2::1]:30002"), addr("[2001:db8:2::a]:6000")));
+    assert_eq!(target_of(&table, A), departing.to(), "the workers need not ask");
+    assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::Family));
+}
+
+#[test]
+fn the_source_of_a_trusted_stream_is_told_although_the_daemon_saw_no_packet() {
+    let table = call_with(Learning::Off, Successor::default());
+    let slot = table.slot(A).unwrap();
+    assert_eq!(table.totals(A).unwrap().ssrc, None);
+    slot.note_ssrc(&rtp::parse(&rtp(1, 7)).unwrap(), table.timings.first());
+    assert_eq!(table.totals(A).unwrap().ssrc, Some(7));
+    let spec = stream(&table.lock(), A).unwrap().spec.clone();
+    table.apply(&[FlowOp::Install(A, StreamSpec { tos: Some(184), ..spec })], Instant::now());
+    assert_eq!(table.totals(A).unwrap().ssrc, Some(7), "and is not forgotten when the slot is programmed anew");
 }

@@ -9,7 +9,7 @@ mod random;
 mod timeouts;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use relay::{Component, FlowOp, Interfaces, Meter, Ports, SlotIndex, StreamSpec, StreamTotals};
@@ -104,13 +104,13 @@ impl Rig {
 
     /// The stream at a local endpoint.
     fn at(&self, local: &str) -> &StreamSpec {
-        let local: SocketAddrV4 = local.parse().unwrap();
+        let local: SocketAddr = local.parse().unwrap();
         self.installed.values().find(|spec| spec.local == local).unwrap()
     }
 
     /// The slot of the stream at a local endpoint.
     fn slot_of(&self, local: &str) -> Option<SlotIndex> {
-        let local: SocketAddrV4 = local.parse().unwrap();
+        let local: SocketAddr = local.parse().unwrap();
         self.installed.iter().find(|(_, spec)| spec.local == local).map(|(slot, _)| *slot)
     }
 

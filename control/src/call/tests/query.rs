@@ -11,6 +11,7 @@ pub(super) fn totals() -> StreamTotals {
         errors: 1,
         lost: -1,
         late: 2,
+        ssrc_changes: 0,
         jitter_ms: Some(1.25),
         ssrc: Some(0xdee0_ee8f),
         peer: Some("192.0.2.66:4066".parse().unwrap()),

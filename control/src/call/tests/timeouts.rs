@@ -11,7 +11,7 @@ impl Rig {
 
     /// A packet arrives at a local endpoint.
     fn packet(&mut self, local: &str) {
-        let local: SocketAddrV4 = local.parse().unwrap();
+        let local: SocketAddr = local.parse().unwrap();
         let (slot, _) = self.installed.iter().find(|(_, spec)| spec.local == local).unwrap();
         self.meter.0.insert(*slot, StreamTotals { last_packet: Some(self.now), ..totals() });
     }

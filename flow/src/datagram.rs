@@ -1,0 +1,252 @@
+//! A UDP datagram in a frame: what the families have in common for forwarding, and where they differ.
+
+use crate::checksum::Delta;
+use crate::forward::{TTL, Tables};
+use crate::headers::{
+    Addr4, Addr6, Be16, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, FRAGMENT_BITS,
+    Headers4, Headers6, IPV4_LEN, PROTOCOL_UDP, Rtp, UDP_LEN, Udp, VERSION_IHL,
+};
+use crate::hop::{HopCell, HopId, Kind};
+use crate::local::{LocalPorts, Locals};
+use crate::reason::Reason;
+use crate::slot::Slot;
+
+/// The headers of an RTP packet in a frame.
+pub trait Packet {
+    /// Those of its datagram.
+    type Envelope: Datagram;
+
+    /// The datagram's headers.
+    fn envelope(&self) -> &Self::Envelope;
+    /// The datagram's headers, to be rewritten.
+    fn envelope_mut(&mut self) -> &mut Self::Envelope;
+    /// The RTP header.
+    fn rtp(&self) -> &Rtp;
+}
+
+macro_rules! packet {
+    ($headers:ty, $envelope:ty) => {
+        impl Packet for $headers {
+            type Envelope = $envelope;
+
+            #[inline(always)]
+            fn envelope(&self) -> &$envelope {
+                &self.envelope
+            }
+
+            #[inline(always)]
+            fn envelope_mut(&mut self) -> &mut $envelope {
+                &mut self.envelope
+            }
+
+            #[inline(always)]
+            fn rtp(&self) -> &Rtp {
+                &self.rtp
+            }
+        }
+    };
+}
+
+packet!(Headers4, Envelope4);
+packet!(Headers6, Envelope6);
+
+/// The headers of a UDP datagram in a frame.
+pub trait Datagram {
+    /// Source and destination address, as they lie in the header.
+    type Addresses: Copy;
+
+    /// Which of the relay's addresses the datagram is for; the reason when it is for none, or is no plain UDP datagram.
+    ///
+    /// # Errors
+    /// Why it is left to the stack.
+    fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason>;
+    /// Length of the UDP payload, if the lengths fit one another and the frame.
+    ///
+    /// # Errors
+    /// Why the datagram is left to the stack.
+    fn payload(&self, frame_len: usize) -> Result<u16, Reason>;
+    /// Whether the datagram comes from the slot's peer.
+    fn is_from<T: Tables>(&self, slot: &Slot, tables: &T) -> bool;
+    /// Whether a way is of the datagram's family.
+    fn suits(kind: Kind) -> bool;
+    /// The addresses that the packets of a next hop bear.
+    fn addresses(cell: &HopCell) -> Self::Addresses;
+    /// The Ethernet header.
+    fn ethernet(&mut self) -> &mut Ethernet;
+    /// The UDP header.
+    fn udp(&self) -> &Udp;
+    /// Addresses the datagram anew. What was not replaced keeps its checksum, right or wrong: a packet that was damaged on its way here is
+    /// still recognisably damaged when it arrives.
+    fn readdress(&mut self, way: &Readdressing<Self::Addresses>);
+}
+
+/// What becomes of a datagram's headers.
+#[derive(Clone, Copy)]
+pub struct Readdressing<A> {
+    pub(crate) addresses: A,
+    pub(crate) ports: [Be16; 2],
+    pub(crate) ip_delta: Delta,
+    pub(crate) udp_delta: Delta,
+    pub(crate) kind: Kind,
+}
+
+impl Datagram for Envelope4 {
+    type Addresses = u64;
+
+    #[inline(always)]
+    fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
+        if self.ethernet.kind != ETHERTYPE_IPV4 || self.ip.protocol != PROTOCOL_UDP {
+            return Err(Reason::NotOurs);
+        }
+        let local = locals.find4(Addr4::from_halves(self.ip.to)).ok_or(Reason::NotOurs)?;
+        if self.ip.version_ihl != VERSION_IHL {
+            return Err(Reason::IpOptions);
+        }
+        if self.ip.fragment.raw() & Be16::new(FRAGMENT_BITS).raw() != 0 {
+            return Err(Reason::Fragment);
+        }
+        Ok(local)
+    }
+
+    #[inline(always)]
+    fn payload(&self, frame_len: usize) -> Result<u16, Reason> {
+        let (ip_len, udp_len) = (self.ip.length.get(), self.udp.length.get());
+        // The frame may be longer than the datagram (padding), never shorter.
+        if ETHERNET_LEN + usize::from(ip_len) > frame_len {
+            return Err(Reason::Truncated);
+        }
+        if udp_len < UDP_LEN || u32::from(ip_len) != u32::from(udp_len) + u32::from(IPV4_LEN) {
+            return Err(Reason::UdpLength);
+        }
+        Ok(udp_len - UDP_LEN)
+    }
+
+    #[inline(always)]
+    fn is_from<T: Tables>(&self, slot: &Slot, _: &T) -> bool {
+        slot.peer() == Addr4::from_halves(self.ip.from).raw() && slot.peer_port() == self.udp.ports[0]
+    }
+
+    #[inline(always)]
+    fn suits(kind: Kind) -> bool {
+        !kind.is_ipv6()
+    }
+
+    #[inline(always)]
+    fn addresses(cell: &HopCell) -> u64 {
+        cell.addresses4()
+    }
+
+    #[inline(always)]
+    fn ethernet(&mut self) -> &mut Ethernet {
+        &mut self.ethernet
+    }
+
+    #[inline(always)]
+    fn udp(&self) -> &Udp {
+        &self.udp
+    }
+
+    #[inline(always)]
+    fn readdress(&mut self, way: &Readdressing<u64>) {
+        let Self { ip, udp, .. } = self;
+        let mut delta = way.ip_delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
+        ip.ttl = TTL;
+        if let Some(tos) = way.kind.tos() {
+            delta = delta.replace(word(VERSION_IHL, ip.tos), word(VERSION_IHL, tos));
+            ip.tos = tos;
+        }
+        ip.checksum = delta.apply(ip.checksum);
+        let [a, b, c, d]: [u16; 4] = zerocopy::transmute!(way.addresses);
+        (ip.from, ip.to) = ([a, b], [c, d]);
+        udp.checksum = way.udp_delta.apply_udp(udp.checksum);
+        udp.ports = way.ports;
+    }
+}
+
+impl Datagram for Envelope6 {
+    type Addresses = [u64; 4];
+
+    #[inline(always)]
+    fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
+        /// Extension headers that a UDP datagram may have (RFC 8200 4): hop-by-hop, routing, destination options.
+        const OPTIONS: [u8; 3] = [0, 43, 60];
+        const FRAGMENT: u8 = 44;
+
+        if self.ethernet.kind != ETHERTYPE_IPV6 {
+            return Err(Reason::NotOurs);
+        }
+        let local = locals.find6(Addr6::from_raw(zerocopy::transmute!(self.ip.to))).ok_or(Reason::NotOurs)?;
+        match self.ip.next {
+            PROTOCOL_UDP => {}
+            FRAGMENT => return Err(Reason::Fragment),
+            next if OPTIONS.contains(&next) => return Err(Reason::IpOptions),
+            _ => return Err(Reason::NotOurs),
+        }
+        if self.ip.version_class.get() >> 12 != 6 {
+            return Err(Reason::NotOurs);
+        }
+        Ok(local)
+    }
+
+    #[inline(always)]
+    fn payload(&self, frame_len: usize) -> Result<u16, Reason> {
+        let (ip_len, udp_len) = (self.ip.length.get(), self.udp.length.get());
+        if ETHERNET_LEN + size_of_val(&self.ip) + usize::from(ip_len) > frame_len {
+            return Err(Reason::Truncated);
+        }
+        if udp_len < UDP_LEN || ip_len != udp_len {
+            return Err(Reason::UdpLength);
+        }
+        // Not allowed over IPv6 (RFC 8200 8.1): the stack drops it, and shall.
+        if self.udp.checksum == 0 {
+            return Err(Reason::NoChecksum);
+        }
+        Ok(udp_len - UDP_LEN)
+    }
+
+    #[inline(always)]
+    fn is_from<T: Tables>(&self, slot: &Slot, tables: &T) -> bool {
+        let Some(towards) = tables.hop(HopId(slot.peer() as u16)) else { return false };
+        towards.to6() == Addr6::from_raw(zerocopy::transmute!(self.ip.from)) && slot.peer_port() == self.udp.ports[0]
+    }
+
+    #[inline(always)]
+    fn suits(kind: Kind) -> bool {
+        kind.is_ipv6()
+    }
+
+    #[inline(always)]
+    fn addresses(cell: &HopCell) -> [u64; 4] {
+        cell.addresses6()
+    }
+
+    #[inline(always)]
+    fn ethernet(&mut self) -> &mut Ethernet {
+        &mut self.ethernet
+    }
+
+    #[inline(always)]
+    fn udp(&self) -> &Udp {
+        &self.udp
+    }
+
+    #[inline(always)]
+    fn readdress(&mut self, way: &Readdressing<[u64; 4]>) {
+        let Self { ip, udp, .. } = self;
+        ip.ttl = TTL;
+        if let Some(tos) = way.kind.tos() {
+            ip.version_class = Be16::new(ip.version_class.get() & 0xf00f | u16::from(tos) << 4);
+        }
+        let [a, b, c, d] = way.addresses;
+        ip.from = zerocopy::transmute!([a, b]);
+        ip.to = zerocopy::transmute!([c, d]);
+        udp.checksum = way.udp_delta.apply_udp(udp.checksum);
+        udp.ports = way.ports;
+    }
+}
+
+/// Two neighbouring bytes of a header as the word that checksums see.
+#[inline(always)]
+const fn word(first: u8, second: u8) -> u16 {
+    u16::from_ne_bytes([first, second])
+}

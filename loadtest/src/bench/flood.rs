@@ -14,7 +14,7 @@ use crate::rig::program::Program;
 /// The core that makes the frames, forwards them and counts them: veth devices hand frames on within one core.
 const CORE: usize = 0;
 /// Frames of one run of the generator. Setting a run up costs milliseconds, so runs are long.
-const RUN: u32 = 1_000_000;
+const RUN: u32 = 500_000;
 /// Frames handed over at once, as a network card's driver would.
 const BATCH: u32 = 64;
 /// Payload of G.711 with 20 ms: RTP header and 160 samples.

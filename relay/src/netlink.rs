@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -27,8 +27,9 @@ use netlink_sys::{Socket, SocketAddr};
 
 use crate::resolver::{Entry, Event, Neighbour, Route, Way};
 
-/// The groups of news that next hops depend on: links, neighbours, addresses, routes (`RTNLGRP_*` of linux/rtnetlink.h).
-pub(crate) const NEWS: [u32; 4] = [1, 3, 5, 7];
+/// The groups of news that next hops depend on: links, neighbours, and the addresses and routes of both families (`RTNLGRP_*` of
+/// linux/rtnetlink.h).
+pub(crate) const NEWS: [u32; 6] = [1, 3, 5, 7, 9, 11];
 
 /// A burst of route changes must not overflow the socket; if it does all the same, everything is read anew.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -36,6 +37,8 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Length of a netlink message's header.
 const HEADER_LEN: usize = 16;
+/// The bits of a type of service that routing looks at (RFC 2474 3).
+const DSCP: u8 = 0xfc;
 /// An interrupted dump is not consistent and is repeated, so often.
 const DUMPS: usize = 5;
 
@@ -47,8 +50,8 @@ pub(crate) struct Device {
     pub(crate) is_loopback: bool,
 }
 
-/// The devices that hold IPv4 addresses, by address.
-pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
+/// The devices that hold addresses, by address.
+pub(crate) fn addresses() -> io::Result<HashMap<IpAddr, Device>> {
     let mut netlink = Netlink::open(&[])?;
     let mut devices = HashMap::new();
     netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
@@ -65,10 +68,17 @@ pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
     let mut found = HashMap::new();
     netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
         let RouteNetlinkMessage::NewAddress(address) = message else { return };
-        // On a point-to-point link `Address` is the far end; `Local`, where there is one, is ours.
-        let local = address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(addr)) => Some(*addr),
+        // On a point-to-point link `Address` is the far end; `Local`, where there is one, is ours. IPv6 has no `Local` on other links.
+        let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| address.attributes.iter().find_map(wanted);
+        let local = find(|attribute| match attribute {
+            AddressAttribute::Local(addr) => Some(*addr),
             _ => None,
+        });
+        let local = local.or_else(|| {
+            find(|attribute| match attribute {
+                AddressAttribute::Address(addr @ IpAddr::V6(_)) => Some(*addr),
+                _ => None,
+            })
         });
         if let (Some(local), Some(device)) = (local, devices.get(&address.header.index)) {
             found.insert(local, device.clone());
@@ -77,7 +87,7 @@ pub(crate) fn addresses() -> io::Result<HashMap<Ipv4Addr, Device>> {
     Ok(found)
 }
 
-/// All devices that are up and all IPv4 neighbours.
+/// All devices that are up and all neighbours.
 pub(crate) fn everything() -> io::Result<Event> {
     let mut netlink = Netlink::open(&[])?;
     let (mut devices, mut neighbours) = (HashMap::new(), HashMap::new());
@@ -88,13 +98,15 @@ pub(crate) fn everything() -> io::Result<Event> {
             devices.insert(index, mac);
         }
     })?;
-    let mut request = NeighbourMessage::default();
-    request.header = neighbour_header(0, NeighbourFlags::empty());
-    netlink.dump(&RouteNetlinkMessage::GetNeighbour(request), |message| {
-        if let RouteNetlinkMessage::NewNeighbour(message) = message {
-            neighbours.extend(entry(&message));
-        }
-    })?;
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = NeighbourMessage::default();
+        request.header = neighbour_header(family, 0, NeighbourFlags::empty());
+        netlink.dump(&RouteNetlinkMessage::GetNeighbour(request), |message| {
+            if let RouteNetlinkMessage::NewNeighbour(message) = message {
+                neighbours.extend(entry(&message));
+            }
+        })?;
+    }
     Ok(Event::Everything { devices, neighbours })
 }
 
@@ -129,7 +141,8 @@ fn neighbour(message: &NeighbourMessage, exists: bool) -> Option<Event> {
 
 fn entry(message: &NeighbourMessage) -> Option<(Neighbour, Entry)> {
     let addr = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some(*addr),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
         _ => None,
     })?;
     let mac = message.attributes.iter().find_map(|attribute| match attribute {
@@ -149,7 +162,7 @@ fn entry(message: &NeighbourMessage) -> Option<(Neighbour, Entry)> {
 }
 
 /// The next hop of a route that leaves this host by a single device, its packets being sent as they are.
-fn usable(to: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
+fn usable(to: IpAddr, route: &RouteMessage) -> Option<Route> {
     if route.header.kind != RouteType::Unicast {
         return None;
     }
@@ -158,7 +171,8 @@ fn usable(to: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
         _ => None,
     })?;
     let gateway = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(addr)) => Some(*addr),
+        RouteAttribute::Gateway(RouteAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
         _ => None,
     });
     // A gateway of the other family is none that the neighbour table of this family knows; a tunnel wants more than a MAC.
@@ -169,13 +183,24 @@ fn usable(to: Ipv4Addr, route: &RouteMessage) -> Option<Route> {
     is_plain.then_some(Route { neighbour: Neighbour { device, addr: gateway.unwrap_or(to) } })
 }
 
-fn neighbour_header(device: u32, flags: NeighbourFlags) -> netlink_packet_route::neighbour::NeighbourHeader {
+fn neighbour_header(
+    family: AddressFamily,
+    device: u32,
+    flags: NeighbourFlags,
+) -> netlink_packet_route::neighbour::NeighbourHeader {
     netlink_packet_route::neighbour::NeighbourHeader {
-        family: AddressFamily::Inet,
+        family,
         ifindex: device,
         state: NeighbourState::None,
         flags,
         kind: RouteType::Unspec,
+    }
+}
+
+const fn family_of(addr: IpAddr) -> AddressFamily {
+    match addr {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
     }
 }
 
@@ -296,15 +321,20 @@ impl Netlink {
     /// # Errors
     /// When the kernel does not answer.
     pub(crate) fn lookup(&mut self, way: Way) -> io::Result<Option<Route>> {
-        let (IpAddr::V4(from), IpAddr::V4(to)) = (way.from, way.to) else { return Ok(None) };
         let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        message.header.destination_prefix_length = 32;
-        message.header.source_prefix_length = 32;
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(to)));
-        message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(from)));
+        let (from, to, bits) = match (way.from, way.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => (RouteAddress::Inet(from), RouteAddress::Inet(to), 32),
+            (IpAddr::V6(from), IpAddr::V6(to)) => (RouteAddress::Inet6(from), RouteAddress::Inet6(to), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return Ok(None),
+        };
+        message.header.address_family = family_of(way.to);
+        message.header.destination_prefix_length = bits;
+        message.header.source_prefix_length = bits;
+        message.header.tos = way.tos.unwrap_or(0) & DSCP;
+        message.attributes.push(RouteAttribute::Destination(to));
+        message.attributes.push(RouteAttribute::Source(from));
         self.answer(&RouteNetlinkMessage::GetRoute(message), 0, |_, payload| match payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Some(Ok(usable(to, &route))),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Some(Ok(usable(way.to, &route))),
             // "Network is unreachable" and its like are answers, too.
             NetlinkPayload::Error(_) => Some(Ok(None)),
             _ => None,
@@ -317,8 +347,12 @@ impl Netlink {
     /// What the kernel says.
     pub(crate) fn manage(&mut self, neighbour: Neighbour, managed: bool) -> io::Result<()> {
         let mut message = NeighbourMessage::default();
-        message.header = neighbour_header(neighbour.device, NeighbourFlags::Use);
-        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(neighbour.addr)));
+        message.header = neighbour_header(family_of(neighbour.addr), neighbour.device, NeighbourFlags::Use);
+        let addr = match neighbour.addr {
+            IpAddr::V4(addr) => NeighbourAddress::Inet(addr),
+            IpAddr::V6(addr) => NeighbourAddress::Inet6(addr),
+        };
+        message.attributes.push(NeighbourAttribute::Destination(addr));
         let (ext, create) =
             if managed { (NeighbourExtFlags::Managed, NLM_F_CREATE) } else { (NeighbourExtFlags::empty(), 0) };
         message.attributes.push(NeighbourAttribute::ExtFlags(ext));

@@ -206,7 +206,7 @@ fn devices(interfaces: &Interfaces) -> Result<Vec<Device>, StartError> {
             return Err(StartError::SharedAddress(interface.addr));
         }
         let device = addresses
-            .get(&interface.addr)
+            .get(&IpAddr::V4(interface.addr))
             .ok_or_else(|| StartError::NoSuchAddress { name: interface.name.clone(), addr: interface.addr })?;
         devices.push(device.clone());
     }

@@ -1,7 +1,7 @@
 //! Which way to a destination: routes, neighbours and devices in, next hops out. Pure; `netlink` is its edge.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use flow::{Hop, HopId, Mac};
 
@@ -66,7 +66,7 @@ pub(crate) struct Route {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Neighbour {
     pub(crate) device: u32,
-    pub(crate) addr: Ipv4Addr,
+    pub(crate) addr: IpAddr,
 }
 
 struct Wanted {
@@ -232,13 +232,13 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::net::Ipv4Addr;
 
     use super::*;
 
-    const DEST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-    const WAY: Way = Way { from: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), to: IpAddr::V4(DEST), tos: None };
-    const GATEWAY: Neighbour = Neighbour { device: 3, addr: Ipv4Addr::new(192, 0, 2, 254) };
+    const DEST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
+    const WAY: Way = Way { from: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), to: DEST, tos: None };
+    const GATEWAY: Neighbour = Neighbour { device: 3, addr: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254)) };
     const ID: HopId = HopId(5);
 
     fn mac(last: u8) -> Mac {

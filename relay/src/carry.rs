@@ -77,7 +77,7 @@ impl Carrier {
         clock_ns: u64,
     ) -> Result<Departure, Reason> {
         let ports = self.locals.find(local.ip()).ok_or(Reason::NoCall)?;
-        let index = ports.slot(Be16::new(local.port())).ok_or(Reason::NoCall)?;
+        let index = self.stream(ports.slot(Be16::new(local.port())).ok_or(Reason::NoCall)?, payload)?;
         let fields = rtp::parse(payload);
         let departing = match self.known(index, source, fields.as_ref()) {
             Known::Forward(departing) => departing,
@@ -99,6 +99,22 @@ impl Carrier {
             }
         }
         Ok(Departure { headers, slot: index })
+    }
+
+    /// The slot of the stream that a payload at a port belongs to: RTCP may share the port of its RTP (RFC 5761).
+    fn stream(&self, port: SlotIndex, payload: &[u8]) -> Result<SlotIndex, Reason> {
+        let rtcp = if port.is_odd() { port } else { port.sibling() };
+        let is_shared = self.table.slot(rtcp).is_some_and(|slot| slot.state().flags().has(Flags::MUX));
+        if !is_shared {
+            return Ok(port);
+        }
+        let is_rtcp = matches!(payload, [first, second, ..] if rtp::classify(*first, *second) == rtp::Kind::Rtcp);
+        match (port == rtcp, is_rtcp) {
+            (false, true) => Ok(rtcp),
+            (false, false) => Ok(port),
+            // Its sender and its party have agreed on the other port, and it must not teach where the party's RTP is.
+            (true, _) => Err(Reason::RtcpOnRtp),
+        }
     }
 
     /// What a slot alone says about a packet.

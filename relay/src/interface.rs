@@ -1,20 +1,55 @@
 //! Interfaces: named local media addresses, as rtpengine means the word.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The number of an interface in the configuration's order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct InterfaceId(pub usize);
 
-/// A named local media address.
+/// A family of addresses. Each leg of a call has one of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Family {
+    /// `IP4` of SDP.
+    V4,
+    /// `IP6` of SDP.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The one that this is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
+    /// `IPv4` or `IPv6`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
+
+/// A named local media address. One name may stand for two of them, an IPv4 and an IPv6 address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
     /// The name that the proxy's `direction` uses.
     pub name: String,
     /// The address that packets arrive at and leave from.
-    pub addr: Ipv4Addr,
-    /// The address that is written into SDP: the same, unless a static NAT stands before the relay.
+    pub addr: IpAddr,
+    /// The address that is written into SDP: the same, unless a static NAT stands before the relay. Of the same family.
     pub advertised: IpAddr,
 }
 
@@ -22,14 +57,21 @@ pub struct Interface {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InterfaceError {
     /// Not of the form.
-    #[error("interface \"{0}\" is not of the form NAME/ADDRESS or NAME/ADDRESS!ADVERTISED, as in \"pbx/192.0.2.1\"")]
+    #[error(
+        "interface \"{0}\" is not of the form NAME/ADDRESS or NAME/ADDRESS!ADVERTISED, as in \"pbx/192.0.2.1\" or \"pbx/2001:db8::1\""
+    )]
     Form(String),
-    /// IPv6 comes later.
-    #[error("interface \"{0}\": only IPv4 local addresses are supported so far")]
-    Family(String),
+    /// What arrives in one family cannot be answered in another.
+    #[error("interface \"{0}\": the address and the advertised one must be of one family")]
+    Advertised(String),
+    /// An address that no party could send to.
+    #[error(
+        "interface \"{0}\": give the address of a device of this host that parties can reach, not a wildcard, link-local or multicast one"
+    )]
+    Unusable(String),
     /// Two have the same name.
-    #[error("interface \"{0}\" is there twice: give each its own name")]
-    Double(String),
+    #[error("interface \"{0}\" has two {family} addresses: give each its own name", family = .1.name())]
+    Double(String, Family),
     /// None at all.
     #[error("no interface is configured: give at least one, as in interface = [\"pbx/192.0.2.1\"]")]
     None,
@@ -46,11 +88,24 @@ impl FromStr for Interface {
         if name.is_empty() {
             return Err(form());
         }
-        let addr: IpAddr = addr.parse().map_err(|_| form())?;
-        let advertised: IpAddr = advertised.parse().map_err(|_| form())?;
-        let IpAddr::V4(addr) = addr else { return Err(InterfaceError::Family(text.to_owned())) };
+        let addr = parse(addr).ok_or_else(form)?;
+        let advertised = parse(advertised).ok_or_else(form)?;
+        if Family::of(addr) != Family::of(advertised) {
+            return Err(InterfaceError::Advertised(text.to_owned()));
+        }
+        // A link-local address means something only together with a device, which SDP cannot name.
+        let is_link_local = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+        if addr.is_unspecified() || addr.is_multicast() || is_link_local {
+            return Err(InterfaceError::Unusable(text.to_owned()));
+        }
         Ok(Self { name: name.to_owned(), addr, advertised })
     }
+}
+
+/// An address, also in the brackets that belong to it elsewhere. IPv4 written as IPv6 is IPv4.
+fn parse(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().map(|addr: IpAddr| addr.to_canonical())
 }
 
 /// All interfaces; there is at least one.
@@ -61,27 +116,36 @@ impl Interfaces {
     /// The interfaces in the configuration's order.
     ///
     /// # Errors
-    /// When there is none, or two of one name.
+    /// When there is none, or two of one name and family.
     pub fn new(interfaces: Vec<Interface>) -> Result<Self, InterfaceError> {
         if interfaces.is_empty() {
             return Err(InterfaceError::None);
         }
         for (position, interface) in interfaces.iter().enumerate() {
-            if interfaces.iter().take(position).any(|other| other.name == interface.name) {
-                return Err(InterfaceError::Double(interface.name.clone()));
+            let family = Family::of(interface.addr);
+            let is_same = |other: &Interface| other.name == interface.name && Family::of(other.addr) == family;
+            if interfaces.iter().take(position).any(is_same) {
+                return Err(InterfaceError::Double(interface.name.clone(), family));
             }
         }
         Ok(Self(interfaces))
     }
 
-    /// The interface that is meant when none is named: the first.
-    pub const fn default_id(&self) -> InterfaceId {
-        InterfaceId(0)
+    /// The name that is meant when none is said: the first.
+    pub fn default_name(&self) -> &str {
+        self.0.first().map_or("", |first| &first.name)
     }
 
-    /// The interface of a name.
-    pub fn find(&self, name: &[u8]) -> Option<InterfaceId> {
-        self.0.iter().position(|interface| interface.name.as_bytes() == name).map(InterfaceId)
+    /// Whether there is an interface of a name.
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|interface| interface.name.as_bytes() == name)
+    }
+
+    /// The address of a name and family.
+    pub fn find(&self, name: &[u8], family: Family) -> Option<InterfaceId> {
+        let is_meant =
+            |interface: &Interface| interface.name.as_bytes() == name && Family::of(interface.addr) == family;
+        self.0.iter().position(is_meant).map(InterfaceId)
     }
 
     /// The interface of a number.
@@ -103,14 +167,14 @@ mod tests {
     fn a_name_an_address_and_an_advertised_address_are_read() {
         let interface: Interface = "pbx/192.0.2.1!203.0.113.5".parse().unwrap();
         assert_eq!(interface.name, "pbx");
-        assert_eq!(interface.addr, Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(interface.addr, "192.0.2.1".parse::<IpAddr>().unwrap());
         assert_eq!(interface.advertised, "203.0.113.5".parse::<IpAddr>().unwrap());
     }
 
     #[test]
     fn a_bare_address_is_the_default_interface_and_advertises_itself() {
         let interface: Interface = "192.0.2.1".parse().unwrap();
-        assert_eq!((interface.name.as_str(), interface.advertised), ("default", interface.addr.into()));
+        assert_eq!((interface.name.as_str(), interface.advertised), ("default", interface.addr));
     }
 
     #[test]
@@ -122,9 +186,38 @@ mod tests {
     }
 
     #[test]
-    fn two_interfaces_of_one_name_are_refused() {
-        let pbx: Interface = "pbx/192.0.2.1".parse().unwrap();
-        assert_eq!(Interfaces::new(vec![pbx.clone(), pbx]), Err(InterfaceError::Double("pbx".to_owned())));
+    fn an_ipv6_address_may_stand_in_brackets() {
+        let plain: Interface = "pbx/2001:db8::1!2001:db8:ffff::1".parse().unwrap();
+        assert_eq!("pbx/[2001:db8::1]!2001:db8:ffff::1".parse(), Ok(plain.clone()));
+        assert_eq!(Family::of(plain.addr), Family::V6);
+        let mapped: Interface = "pbx/::ffff:192.0.2.1".parse().unwrap();
+        assert_eq!(mapped.addr.to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn addresses_of_two_families_do_not_stand_for_one_another() {
+        let error = "pbx/192.0.2.1!2001:db8::1".parse::<Interface>();
+        assert!(matches!(error, Err(InterfaceError::Advertised(_))), "{error:?}");
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_send_to_are_refused() {
+        for addr in ["0.0.0.0", "::", "fe80::1", "ff02::1", "224.0.0.1"] {
+            let error = format!("pbx/{addr}").parse::<Interface>();
+            assert!(matches!(error, Err(InterfaceError::Unusable(_))), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn one_name_may_have_an_address_of_each_family_and_no_two_of_one() {
+        let one = |text: &str| text.parse::<Interface>().unwrap();
+        let both = Interfaces::new(vec![one("pbx/192.0.2.1"), one("pbx/2001:db8::1")]).unwrap();
+        assert_eq!(both.find(b"pbx", Family::V4), Some(InterfaceId(0)));
+        assert_eq!(both.find(b"pbx", Family::V6), Some(InterfaceId(1)));
+        assert_eq!(both.find(b"gateway", Family::V4), None);
+        assert!(both.has(b"pbx") && !both.has(b"gateway"));
+        let double = Interfaces::new(vec![one("pbx/192.0.2.1"), one("pbx/192.0.2.2")]);
+        assert_eq!(double, Err(InterfaceError::Double("pbx".to_owned(), Family::V4)));
         assert_eq!(Interfaces::new(vec![]), Err(InterfaceError::None));
     }
 }

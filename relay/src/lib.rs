@@ -36,7 +36,7 @@ mod worker;
 
 pub use engine::{Engine, UnknownEngine};
 pub use flow::{Reason, SlotIndex};
-pub use interface::{Interface, InterfaceError, InterfaceId, Interfaces};
+pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 pub use kernel::{KernelError, XdpMode};
 pub use meter::{Meter, Path, StreamTotals};
 pub use op::{Component, FlowOp, Learning, StreamSpec, Successor};

@@ -52,6 +52,8 @@ pub struct StreamSpec {
     pub learning: Learning,
     /// Who may take the place of the peer once it has been learned.
     pub successor: Successor,
+    /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `peer` are those of the sibling slot, and so is what is learned.
+    pub mux: bool,
     /// The slot of the other leg's stream: its peer gets what arrives here, from its local address.
     pub other: Option<SlotIndex>,
     /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,14 +49,14 @@ pub enum StartError {
         /// The interface.
         name: String,
         /// Its address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
     },
     /// The addresses or ports cannot be represented.
     #[error("more than {max} local addresses, or a port range that ends before it begins", max = Locals::MAX)]
     Locals,
     /// Two interfaces have one address.
     #[error("two interfaces have the address {0}: their ports would be the same ones")]
-    SharedAddress(Ipv4Addr),
+    SharedAddress(IpAddr),
     /// XDP was asked for by name and an address is on a device without a link.
     #[error("interface \"{0}\" is on the loopback device, which has no XDP: choose engine = \"uring\"")]
     Loopback(String),
@@ -104,11 +104,10 @@ impl Relay {
     /// When something that was asked for cannot be had.
     pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
         let devices = devices(&config.interfaces)?;
-        let ours: Vec<Ipv4Addr> = config.interfaces.iter().map(|interface| interface.addr).collect();
-        for conflict in reserve::conflicts(&ours, config.port_min, config.port_max) {
+        let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr).collect();
+        for conflict in reserve::conflicts(&addrs, config.port_min, config.port_max) {
             tracing::warn!("{conflict}");
         }
-        let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr.into()).collect();
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
         let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
@@ -206,7 +205,7 @@ fn devices(interfaces: &Interfaces) -> Result<Vec<Device>, StartError> {
             return Err(StartError::SharedAddress(interface.addr));
         }
         let device = addresses
-            .get(&IpAddr::V4(interface.addr))
+            .get(&interface.addr)
             .ok_or_else(|| StartError::NoSuchAddress { name: interface.name.clone(), addr: interface.addr })?;
         devices.push(device.clone());
     }

@@ -1,16 +1,16 @@
 //! Whether the media ports are ours alone. Steering takes a datagram for a media port before any other program's socket is asked.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The ports that the kernel gives to whoever does not choose one (ip-sysctl.rst).
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Those of them that it does not give.
 const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
-/// The UDP sockets of this namespace.
-const SOCKETS: &str = "/proc/net/udp";
+/// The UDP sockets of this namespace, by family.
+const SOCKETS: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 
 /// Says what is wrong with the media ports, each in one sentence with what mends it.
-pub(crate) fn conflicts(addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<String> {
+pub(crate) fn conflicts(addrs: &[IpAddr], first: u16, last: u16) -> Vec<String> {
     // A system without these files has no such trouble, or none that could be seen.
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let mut found = Vec::new();
@@ -20,7 +20,7 @@ pub(crate) fn conflicts(addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<String
              net.ipv4.ip_local_reserved_ports={first}-{last}"
         ));
     }
-    let taken = taken(&read(SOCKETS), addrs, first, last);
+    let taken = taken(&SOCKETS.map(read).concat(), addrs, first, last);
     if let Some(port) = taken.first() {
         found.push(format!(
             "{} media ports are bound by other programs, which hear nothing any more (the first: {port}; `ss -lunp sport = :{port}` shows \
@@ -47,14 +47,15 @@ fn is_ephemeral(range: &str, reserved: &str, first: u16, last: u16) -> bool {
 }
 
 /// The media ports that sockets are bound to, on our addresses or on all.
-fn taken(sockets: &str, addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<u16> {
+fn taken(sockets: &str, addrs: &[IpAddr], first: u16, last: u16) -> Vec<u16> {
     let mut ports: Vec<u16> = sockets
         .lines()
         .filter_map(|line| {
             // "  12: 0100007F:08AF 00000000:0000 07 ...": the local address as the host stores it, and the port.
             let (addr, port) = line.split_whitespace().nth(1)?.split_once(':')?;
-            let addr = Ipv4Addr::from(u32::from_str_radix(addr, 16).ok()?.to_ne_bytes());
+            let addr = address(addr)?;
             let port = u16::from_str_radix(port, 16).ok()?;
+            // The wildcard of IPv6 stands for IPv4 too.
             let is_ours = addr.is_unspecified() || addrs.contains(&addr);
             (is_ours && (first..=last).contains(&port)).then_some(port)
         })
@@ -62,6 +63,22 @@ fn taken(sockets: &str, addrs: &[Ipv4Addr], first: u16, last: u16) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
+}
+
+/// An address as `/proc` has it: words of 32 bits in hexadecimal, each as the host stores it.
+fn address(text: &str) -> Option<IpAddr> {
+    let word = |at| Some(u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    match text.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let mut octets = [0; 16];
+            for (at, four) in (0..32).step_by(8).zip(octets.chunks_exact_mut(4)) {
+                four.copy_from_slice(&word(at)?);
+            }
+            Some(Ipv6Addr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +101,18 @@ mod tests {
             2: 00000000:7530 00000000:0000 07 0\n\
             3: 0100007F:7532 00000000:0000 07 0\n\
             4: 00000000:0035 00000000:0000 07 0\n";
-        let addrs = [Ipv4Addr::new(192, 0, 2, 1)];
+        let addrs = ["192.0.2.1".parse().unwrap()];
         assert_eq!(taken(sockets, &addrs, 30000, 40000), [30000, 30001]);
+    }
+
+    #[test]
+    fn ports_of_ipv6_are_noticed_too() {
+        let sockets = "   sl  local_address rem_address   st\n\
+            1: B80D0120000000000000000001000000:7530 00000000000000000000000000000000:0000 07 0\n\
+            2: B80D0120000000000000000002000000:7531 00000000000000000000000000000000:0000 07 0\n\
+            3: 00000000000000000000000000000000:7532 00000000000000000000000000000000:0000 07 0\n\
+            4: 0000000000000000FFFF0000010200C0:7533 00000000000000000000000000000000:0000 07 0\n";
+        let addrs = ["2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+        assert_eq!(taken(sockets, &addrs, 30000, 40000), [30000, 30002, 30003]);
     }
 }

@@ -1,11 +1,9 @@
 //! A stream of the flow table.
 
-use std::net::SocketAddr;
-
 use flow::slot::Flags;
 use flow::{Bearing, HopId, rtp};
 
-use crate::learning::Peer;
+use crate::learning::{Peer, Standing};
 use crate::op::{Component, StreamSpec};
 use crate::tally::Tally;
 
@@ -25,28 +23,27 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Where packets for the stream's party go: to where it was heard from, or else to where it said it would be.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        self.peer.standing().remote
-    }
-
-    /// Where packets are accepted from, once that is certain.
-    pub(crate) fn confirmed(&self) -> Option<SocketAddr> {
-        self.peer.standing().confirmed
-    }
-
-    pub(crate) fn flags(&self) -> Flags {
+    /// What the slot is to do with packets, given what is known of the peer.
+    pub(crate) fn flags(&self, standing: &Standing) -> Flags {
         let mut flags = Flags::ACTIVE.with(Flags::CALL);
-        if self.peer.standing().is_settled {
+        if standing.is_settled {
             flags = flags.with(Flags::SETTLED);
         }
         if self.spec.component == Component::Rtp {
             flags = flags.with(Flags::RTP);
         }
+        if self.spec.mux {
+            flags = flags.with(Flags::MUX);
+        }
         if self.any_ssrc || self.ssrc.is_none() {
             flags = flags.with(Flags::ANY_SSRC);
         }
         flags
+    }
+
+    /// The synchronisation source that the stream is held to; bytes in network order.
+    pub(crate) fn held_to(&self) -> Option<u32> {
+        self.ssrc.filter(|_| !self.any_ssrc)
     }
 
     /// Whether a payload is what the stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.

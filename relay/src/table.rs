@@ -13,7 +13,7 @@ use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::{Flags, Path as Addresses};
 use flow::{Be16, Bearing, HopId, Reason, Rule, Slot, SlotIndex};
 
-use crate::learning::{Admission, Peer};
+use crate::learning::{Admission, Peer, Standing};
 use crate::memory::Mapped;
 use crate::meter::{Meter, Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
@@ -160,13 +160,16 @@ impl FlowTable {
     fn program(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let Some(slot) = self.slot(index) else { return };
         let addresses = addresses(streams, index);
-        let Some(stream) = stream_mut(streams, index) else {
+        if addresses.is_ok()
+            && let Some(stream) = stream_mut(streams, index)
+        {
+            stream.peer.open(now);
+        }
+        let standing = standing(streams, index);
+        let (Some(stream), Some(standing)) = (stream_mut(streams, index), standing) else {
             slot.program(Rule::INACTIVE);
             return;
         };
-        if addresses.is_ok() {
-            stream.peer.open(now);
-        }
         let way = addresses.as_ref().ok().map(|addresses| Bearing {
             from: addresses.from.ip(),
             to: addresses.to.ip(),
@@ -180,28 +183,28 @@ impl FlowTable {
         });
         // The slot refers to the old numbers until it is programmed, and a number may be another way's as soon as it is released.
         let has_moved = stream.way.map(|(way, _)| way) != way || stream.towards.map(|(way, _)| way) != towards;
-        let waiting = Rule::waiting(stream.flags(), slot.ssrc());
+        let flags = stream.flags(&standing);
+        let waiting = Rule::waiting(flags, slot.ssrc());
         if has_moved {
             slot.program(waiting);
             self.follow_way(&mut stream.way, way);
             self.follow_way(&mut stream.towards, towards);
         }
         let rule = match addresses {
-            Ok(addresses) if stream.confirmed().is_some() => self.rule(stream, slot, &addresses),
+            Ok(addresses) if standing.confirmed.is_some() => self.rule(stream, flags, slot, &addresses),
             Ok(_) | Err(_) => None,
         };
         slot.program(rule.unwrap_or(waiting));
     }
 
     /// The rule of a stream whose peer is certain; `None` when the next-hop table has no room for it.
-    fn rule(&self, stream: &Stream, slot: &Slot, addresses: &Addresses) -> Option<Rule> {
+    fn rule(&self, stream: &Stream, flags: Flags, slot: &Slot, addresses: &Addresses) -> Option<Rule> {
         let (_, hop) = stream.way.filter(|(_, id)| *id != HopId::NONE)?;
         let towards = match stream.towards {
             None => HopId::NONE,
             Some((_, HopId::NONE)) => return None,
             Some((_, id)) => id,
         };
-        let flags = stream.flags();
         // Of a stream that is not held to a source, the XDP program notes the last one.
         let ssrc = if flags.has(Flags::ANY_SSRC) { slot.ssrc() } else { stream.ssrc.unwrap_or(0) };
         let mut rule = Rule::new(addresses, towards);
@@ -229,27 +232,34 @@ impl FlowTable {
         now: Instant,
     ) -> Result<Departing, Reason> {
         let mut streams = self.lock();
-        let rtp_host = rtp_slot(index).and_then(|index| remote(&streams, index)).map(|remote| remote.ip());
+        let pupil = taught(&streams, index).ok_or(Reason::NoCall)?;
+        let rtp_host = rtp_slot(pupil).and_then(|rtp| remote(&streams, rtp)).map(|remote| remote.ip());
         let has_way = addresses(&streams, index).is_ok();
-        let stream = stream_mut(&mut streams, index).ok_or(Reason::NoCall)?;
-        let is_media = stream.is_media(payload);
-        let before = stream.peer.standing();
-        let admission = stream.peer.admit(source, is_media, rtp_host, now);
+        let is_media = stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
+        let peer = &mut stream_mut(&mut streams, pupil).ok_or(Reason::NoCall)?.peer;
+        let before = peer.standing();
+        let admission = peer.admit(source, is_media, rtp_host, now);
+        let after = peer.standing();
         let is_peer = admission == Ok(Admission::Peer);
         if is_peer
             && has_way
-            && stream.spec.component == Component::Rtp
             && let Some(fields) = rtp::parse(payload)
+            && let Some(stream) = stream_mut(&mut streams, index)
+            && stream.spec.component == Component::Rtp
         {
             self.follow_ssrc(stream, index, &fields, now);
         }
-        let after = stream.peer.standing();
         if is_peer || after != before {
-            self.program(&mut streams, index, now);
+            self.program(&mut streams, pupil, now);
+            if pupil != index {
+                self.program(&mut streams, index, now);
+            }
+        }
+        if after != before {
+            self.follow_rtp(&mut streams, pupil, now);
         }
         if after.remote != before.remote {
-            self.program_other(&mut streams, index, now);
-            self.follow_rtp(&mut streams, index, now);
+            self.program_other(&mut streams, pupil, now);
         }
         admission?;
         let rule = self.send_only(&mut streams, index);
@@ -259,7 +269,8 @@ impl FlowTable {
         rule
     }
 
-    /// RTCP is accepted only from the host that the RTP of its media comes from, and that is another one now.
+    /// What is known of a party's RTP has changed. RTCP that shares its port follows it; other RTCP is accepted only from the host that the
+    /// RTP comes from, and that may be another one now.
     fn follow_rtp(&self, streams: &mut Streams, rtp: SlotIndex, now: Instant) {
         let index = rtp.sibling();
         if rtp.is_odd() {
@@ -268,7 +279,7 @@ impl FlowTable {
         let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
         let before = stream.peer.standing();
         stream.peer.follow_rtp(remote.ip());
-        if stream.peer.standing() != before {
+        if stream.spec.mux || stream.peer.standing() != before {
             self.program(streams, index, now);
             self.program_other(streams, index, now);
         }
@@ -281,7 +292,7 @@ impl FlowTable {
         Ok(Departing {
             bearing: Bearing { from: addresses.from.ip(), to: addresses.to.ip(), tos: stream.spec.tos },
             ports: [addresses.from, addresses.to].map(|endpoint| Be16::new(endpoint.port())),
-            source: if stream.flags().has(Flags::ANY_SSRC) { None } else { stream.ssrc },
+            source: stream.held_to(),
         })
     }
 
@@ -299,7 +310,7 @@ impl FlowTable {
         }
         let Some(cells) = self.cells(index) else { return };
         // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
-        cells.slot.program(Rule::waiting(stream.flags(), 0));
+        cells.slot.program(Rule::waiting(Flags::CALL, 0));
         stream.tally.fold(cells.fast(), cells.carried.read(), now);
         let before = Sequence(fields.sequence.0.wrapping_sub(1));
         cells.slot.restart(cells.timing, fields.sequence, stream.spec.clock_khz);
@@ -337,6 +348,7 @@ impl FlowTable {
             }
             for index in changed {
                 self.program(&mut streams, index, now);
+                self.follow_rtp(&mut streams, index, now);
             }
         }
     }
@@ -352,11 +364,17 @@ impl FlowTable {
         Some(Cells { slot: self.slot(index)?, timing, carried: self.carried(index)? })
     }
 
-    fn path(&self, index: SlotIndex, stream: &Stream, addresses: Result<Addresses, Reason>) -> Path {
+    fn path(
+        &self,
+        index: SlotIndex,
+        stream: &Stream,
+        standing: &Standing,
+        addresses: Result<Addresses, Reason>,
+    ) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
             (Ok(_), _) if !self.shape.has_fast_path => Path::Slow(Reason::EngineUring),
-            (Ok(_), _) if stream.confirmed().is_none() => Path::Slow(Reason::NotLearned),
+            (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
             (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
             (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
                 None => Path::Slow(Reason::NextHop),
@@ -413,19 +431,30 @@ fn stream_mut(streams: &mut Streams, index: SlotIndex) -> Option<&mut Stream> {
     streams.get_mut(index.0 as usize)?.as_deref_mut()
 }
 
+/// The slot whose stream learns the peer of this one: of RTCP that shares the port of its RTP, that.
+fn taught(streams: &Streams, index: SlotIndex) -> Option<SlotIndex> {
+    Some(if stream(streams, index)?.spec.mux { index.sibling() } else { index })
+}
+
+/// What is known of a stream's peer.
+fn standing(streams: &Streams, index: SlotIndex) -> Option<Standing> {
+    Some(stream(streams, taught(streams, index)?)?.peer.standing())
+}
+
 /// Where packets for a stream's party go.
 fn remote(streams: &Streams, index: SlotIndex) -> Option<SocketAddr> {
-    stream(streams, index)?.peer.standing().remote
+    standing(streams, index)?.remote
 }
 
 /// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
 fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
     let stream_here = stream(streams, index).ok_or(Reason::NoCall)?;
-    let other = stream_here.spec.other.and_then(|other| stream(streams, other)).ok_or(Reason::NoDestination)?;
-    let to = other.remote().ok_or(Reason::NoDestination)?;
+    let other_index = stream_here.spec.other.ok_or(Reason::NoDestination)?;
+    let other = stream(streams, other_index).ok_or(Reason::NoDestination)?;
+    let to = remote(streams, other_index).ok_or(Reason::NoDestination)?;
     Ok(Addresses {
         // Where nothing was signalled, nobody is the peer yet.
-        peer: stream_here.remote().unwrap_or(UNSPECIFIED),
+        peer: remote(streams, index).unwrap_or(UNSPECIFIED),
         local: stream_here.spec.local,
         from: other.spec.local,
         to,
@@ -437,6 +466,7 @@ impl Meter for FlowTable {
         let mut streams = self.lock();
         let cells = self.cells(index)?;
         let addresses = addresses(&streams, index);
+        let standing = standing(&streams, index)?;
         let stream = stream_mut(&mut streams, index)?;
         // Up to the moment, not to the last sweep: the last packets of a call are in its bill.
         stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now());
@@ -450,10 +480,10 @@ impl Meter for FlowTable {
             ssrc_changes: stream.tally.changes(),
             jitter_ms: stream.tally.jitter_ms(stream.spec.clock_khz),
             ssrc: stream.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
-            peer: stream.remote(),
-            confirmed: stream.confirmed().is_some(),
+            peer: standing.remote,
+            confirmed: standing.confirmed.is_some(),
             last_packet: stream.tally.last_packet(),
-            path: self.path(index, stream, addresses),
+            path: self.path(index, stream, &standing, addresses),
         })
     }
 }

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
-use relay::{FlowOp, Interfaces, Meter, Ports};
+use relay::{Family, FlowOp, Interfaces, Meter, Ports};
 
 use super::account::Account;
 use super::dialogue::{Call, Roles};
 use super::direction::Direction;
 use super::lease::Lease;
+use super::leg::LegId;
 use super::plan::{Streams, desired, plan};
 use super::query::Query;
 use super::refusal::Refusal;
 use super::settings::Settings;
-use super::signalled::Signalled;
+use super::signalled::{self, Signalled};
 use crate::command::{Answer, Command, Delete, Offer, Options, RtcpForm};
 use crate::ng::{Dict, Value};
 use crate::reply::Reply;
@@ -100,8 +101,9 @@ impl Calls {
             }
             None => Call::new(&self.settings, now, wall),
         };
-        let direction = Direction::new(&self.interfaces, &offer.options);
+        let direction = Direction::new(&self.interfaces, &offer.options, signalled::family(&body, &offer.options));
         let roles = draft.offer_roles(&offer.from_tag, offer.to_tag.as_deref(), direction, wall)?;
+        self.check_family(&draft, roles.offerer, &said)?;
         if draft.is_agreed(roles) {
             for id in [roles.offerer, roles.answerer] {
                 if let Some(leg) = draft.leg_mut(id) {
@@ -113,16 +115,18 @@ impl Calls {
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, &offer.options);
             leg.expect_clocks(&said);
+            leg.hear_mux(&said, offer.options.mux);
         }
         if let Some(leg) = draft.leg_mut(roles.answerer) {
             leg.expect(&said, &is_new);
             leg.expect_clocks(&said);
+            leg.offer_mux(&said, offer.options.mux);
             if offer.via_branch.is_some() {
                 leg.via_branch.clone_from(&offer.via_branch);
             }
         }
         let relayed: Vec<_> = said.iter().map(|said| said.open).collect();
-        let sdp = Signal { roles, receiver: roles.answerer, relayed, options: &offer.options };
+        let sdp = Signal { kind: Kind::Offer, roles, receiver: roles.answerer, relayed, options: &offer.options };
         self.apply(&offer.call_id, draft, &sdp, &body, now, wall)
     }
 
@@ -131,9 +135,11 @@ impl Calls {
         let body = Body::parse(&answer.sdp).map_err(Refusal::Sdp)?;
         let said = Signalled::read(&body, &answer.options)?;
         let roles = draft.answer_roles(&answer.from_tag, &answer.to_tag)?;
+        self.check_family(&draft, roles.answerer, &said)?;
         if let Some(leg) = draft.leg_mut(roles.answerer) {
             leg.hear(&said, &answer.options);
             leg.set_clocks(&said);
+            leg.agree_mux(&said);
         }
         if let Some(leg) = draft.leg_mut(roles.answerer) {
             leg.agree();
@@ -142,12 +148,23 @@ impl Calls {
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             leg.agree();
             leg.set_clocks(&said);
+            leg.agree_mux(&said);
             for ((relayed, said), media) in relayed.iter_mut().zip(&said).zip(&leg.medias) {
                 *relayed = said.open && media.said.open;
             }
         }
-        let sdp = Signal { roles, receiver: roles.offerer, relayed, options: &answer.options };
+        let sdp = Signal { kind: Kind::Answer, roles, receiver: roles.offerer, relayed, options: &answer.options };
         self.apply(&answer.call_id, draft, &sdp, &body, now, wall)
+    }
+
+    /// Refuses a party that is in the other family than the address it talks to: neither would reach the other.
+    fn check_family(&self, call: &Call, id: LegId, said: &[Signalled]) -> Result<(), Refusal> {
+        let Some(interface) = call.leg(id).and_then(|leg| self.interfaces.get(leg.interface)) else { return Ok(()) };
+        let mut addrs = said.iter().filter_map(|said| Some(said.rtp?.ip()));
+        match addrs.find(|addr| Family::of(*addr) != Family::of(interface.addr)) {
+            Some(addr) => Err(Refusal::Family { addr, local: interface.addr, interface: interface.name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// The second half of an offer or answer: ports, the new description, and the draft becomes the call.
@@ -248,11 +265,19 @@ impl Calls {
     }
 }
 
+/// Whether a description asks or agrees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Offer,
+    Answer,
+}
+
 /// A description on its way from one party to the other.
 struct Signal<'a> {
+    kind: Kind,
     roles: Roles,
     /// The leg of the party that gets it.
-    receiver: super::leg::LegId,
+    receiver: LegId,
     /// Which of its medias are relayed; the others stay as they are.
     relayed: Vec<bool>,
     options: &'a Options,
@@ -265,7 +290,12 @@ impl Signal<'_> {
         let medias = leg.map(|leg| leg.medias.as_slice()).unwrap_or_default();
         let new = medias.iter().zip(&self.relayed).map(|(media, is_relayed)| {
             let pair = media.pair.filter(|_| *is_relayed)?;
-            Some(NewMedia { address: address?, rtp_port: pair.rtp_port, rtcp_port: pair.rtcp_port() })
+            let (mux, is_only) = match self.kind {
+                Kind::Offer => (media.is_offered_mux(), self.options.mux.require),
+                Kind::Answer => (media.mux, true),
+            };
+            let rtcp_port = if mux && is_only { pair.rtp_port } else { pair.rtcp_port() };
+            Some(NewMedia { address: address?, rtp_port: pair.rtp_port, rtcp_port, mux })
         });
         Edit {
             media: new.collect(),

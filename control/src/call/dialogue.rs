@@ -71,6 +71,11 @@ impl Call {
             (None, Some(to)) => self.partner(to).map_or_else(|| self.add(direction.from()?, wall), Ok)?,
             (None, None) => self.add(direction.from()?, wall)?,
         };
+        if let Some(leg) = self.leg_mut(offerer)
+            && let Some(interface) = direction.followed(leg.interface)
+        {
+            leg.move_to(interface);
+        }
         let answerer = match (known_to, self.partner(offerer)) {
             (Some(id), _) => id,
             (None, Some(id)) => {
@@ -82,6 +87,10 @@ impl Call {
                     && let Some(leg) = self.leg_mut(id)
                 {
                     leg.move_to(direction.to()?);
+                } else if let Some(leg) = self.leg_mut(id)
+                    && let Some(interface) = direction.turned(leg.interface)
+                {
+                    leg.move_to(interface);
                 }
                 id
             }

@@ -1,32 +1,47 @@
 //! Which interface each party is on.
 
-use relay::{InterfaceId, Interfaces};
+use relay::{Family, InterfaceId, Interfaces};
 
 use super::refusal::Refusal;
 use crate::command::Options;
 
-/// The interfaces that a command names. They are looked up only when a leg needs one: later commands of a call may name
-/// whatever they like.
+/// The interfaces that a command names, and the families of the parties. They are looked up only when a leg needs one: later commands of a
+/// call may name whatever they like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Direction<'a> {
     interfaces: &'a Interfaces,
     from: Option<&'a [u8]>,
     to: Option<&'a [u8]>,
+    /// The family that the party uses, where its description says so.
+    spoken: Option<Family>,
+    /// The family that the other one is to be told, where the proxy says so.
+    wanted: Option<Family>,
 }
 
 impl<'a> Direction<'a> {
-    pub(super) fn new(interfaces: &'a Interfaces, options: &'a Options) -> Self {
-        Self { interfaces, from: options.from_interface.as_deref(), to: options.to_interface.as_deref() }
+    pub(super) fn new(interfaces: &'a Interfaces, options: &'a Options, spoken: Option<Family>) -> Self {
+        let (from, to) = (options.from_interface.as_deref(), options.to_interface.as_deref());
+        Self { interfaces, from, to, spoken, wanted: options.address_family }
     }
 
     /// The interface of the party that sent the description.
     pub(super) fn from(&self) -> Result<InterfaceId, Refusal> {
-        self.find(self.from)
+        self.find(self.from, self.spoken)
     }
 
-    /// The interface of the party that gets it.
+    /// The interface of the party that gets it: in the family that is asked for, else in that of the first party.
     pub(super) fn to(&self) -> Result<InterfaceId, Refusal> {
-        self.find(self.to)
+        self.find(self.to, self.wanted.or(self.selected()).or(self.spoken))
+    }
+
+    /// The interface of a leg that is on `now`, when its party has come to use the other family.
+    pub(super) fn followed(&self, now: InterfaceId) -> Option<InterfaceId> {
+        self.in_family(now, self.spoken?)
+    }
+
+    /// The interface of a leg that is on `now`, when the proxy asks for the other family towards its party.
+    pub(super) fn turned(&self, now: InterfaceId) -> Option<InterfaceId> {
+        self.in_family(now, self.wanted?)
     }
 
     /// Whether the second interface is named at all.
@@ -34,16 +49,37 @@ impl<'a> Direction<'a> {
         self.to.is_some()
     }
 
-    fn find(&self, name: Option<&[u8]>) -> Result<InterfaceId, Refusal> {
-        let Some(name) = name else { return Ok(self.interfaces.default_id()) };
-        match self.interfaces.find(name) {
-            Some(id) => Ok(id),
-            // Without an interface of that name these are the old way to say IPv4 and IPv6.
-            None if matches!(name, b"internal" | b"external") => Ok(self.interfaces.default_id()),
-            None => Err(Refusal::UnknownInterface {
-                name: name.get(..60).unwrap_or(name).escape_ascii().to_string(),
-                configured: self.interfaces.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", "),
-            }),
+    fn in_family(&self, now: InterfaceId, family: Family) -> Option<InterfaceId> {
+        self.interfaces.find(self.interfaces.get(now)?.name.as_bytes(), family)
+    }
+
+    /// Where there are no interfaces of these names, they are the old way to say IPv4 and IPv6.
+    fn selected(&self) -> Option<Family> {
+        match self.to? {
+            name if self.interfaces.has(name) => None,
+            b"internal" => Some(Family::V4),
+            b"external" => Some(Family::V6),
+            _ => None,
         }
+    }
+
+    /// The address of a name: in the family if there is one, else the one that there is. A name says more than a family.
+    fn find(&self, name: Option<&[u8]>, family: Option<Family>) -> Result<InterfaceId, Refusal> {
+        let default = self.interfaces.default_name().as_bytes();
+        let name = name.unwrap_or(default);
+        let is_selector = matches!(name, b"internal" | b"external") && !self.interfaces.has(name);
+        let name = if is_selector { default } else { name };
+        let family = family.unwrap_or(Family::V4);
+        let found = self.interfaces.find(name, family).or_else(|| self.interfaces.find(name, family.other()));
+        found.ok_or_else(|| Refusal::UnknownInterface {
+            name: name.get(..60).unwrap_or(name).escape_ascii().to_string(),
+            configured: self.configured(),
+        })
+    }
+
+    fn configured(&self) -> String {
+        let mut names: Vec<_> = self.interfaces.iter().map(|one| one.name.as_str()).collect();
+        names.dedup();
+        names.join(", ")
     }
 }

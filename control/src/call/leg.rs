@@ -6,7 +6,7 @@ use relay::{Exhausted, InterfaceId, PortPair, Successor};
 
 use super::lease::Lease;
 use super::signalled::Signalled;
-use crate::command::Options;
+use crate::command::{Mux, Options};
 
 /// The number of a leg within its call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,8 +47,24 @@ pub(super) struct Media {
     /// What was agreed on before, while an offer to change it has no answer: it stays in force until there is one, for the other party may
     /// refuse (RFC 3264 8).
     agreed: Option<Signalled>,
+    /// RTP and RTCP share a port towards the party (RFC 5761). Holds until the next answer.
+    pub mux: bool,
+    /// Who was offered that last. An offer may have several answers: of forks, or one before and one after the ringing.
+    offered: Offered,
     /// The clock rate in use, in kHz: that of the answer once there is one.
     pub clock_khz: u16,
+}
+
+/// What was offered about sharing a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Offered {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// By the party, and it is accepted or not; `None`: if the other one accepts it.
+    By(Option<bool>),
+    /// To the party.
+    To,
 }
 
 impl Leg {
@@ -155,6 +171,32 @@ impl Leg {
         }
     }
 
+    /// Takes the party's offers to share a port, or their absence.
+    pub(super) fn hear_mux(&mut self, said: &[Signalled], mux: Mux) {
+        for (media, said) in self.medias.iter_mut().zip(said) {
+            media.offered = if said.mux { Offered::By(mux.accept) } else { Offered::Nothing };
+        }
+    }
+
+    /// Offers the party to share a port, or not.
+    pub(super) fn offer_mux(&mut self, said: &[Signalled], mux: Mux) {
+        for (media, said) in self.medias.iter_mut().zip(said) {
+            let is_offered = said.open && said.has_rtcp && mux.offer.unwrap_or(said.mux);
+            media.offered = if is_offered { Offered::To } else { Offered::Nothing };
+        }
+    }
+
+    /// Decides which of the party's medias share a port, now that there is an answer, which may be its own.
+    pub(super) fn agree_mux(&mut self, answer: &[Signalled]) {
+        for (media, answer) in self.medias.iter_mut().zip(answer) {
+            media.mux = match media.offered {
+                Offered::Nothing => false,
+                Offered::To | Offered::By(None) => answer.mux,
+                Offered::By(Some(is_accepted)) => is_accepted,
+            };
+        }
+    }
+
     /// Makes room. A media that comes to others of which an agreement is held is not agreed on.
     fn reserve(&mut self, medias: usize) {
         let is_held = self.medias.iter().any(|media| media.agreed.is_some());
@@ -166,6 +208,11 @@ impl Leg {
 }
 
 impl Media {
+    /// Whether the party is offered to share a port.
+    pub(super) const fn is_offered_mux(&self) -> bool {
+        matches!(self.offered, Offered::To)
+    }
+
     /// What holds for the media now.
     pub(super) fn in_force(&self) -> &Signalled {
         self.agreed.as_ref().unwrap_or(&self.said)

@@ -18,10 +18,11 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
         let Some(interface) = interfaces.get(leg.interface) else { continue };
         let learning = if leg.asymmetric { Learning::Off } else { call.learning };
         for (mine, pair, theirs, their_pair) in relayed(leg, other) {
-            let spec = |component, port, peer, other, clock_khz| StreamSpec {
+            let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
                 component,
-                local: SocketAddr::new(interface.addr.into(), port),
+                local: SocketAddr::new(interface.addr, port),
                 peer,
+                mux,
                 learning,
                 successor: leg.successor(),
                 other: Some(other),
@@ -30,22 +31,15 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
             };
             let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
             let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-            let rtp = spec(
-                Component::Rtp,
-                pair.rtp_port,
-                mine.in_force().rtp.map(Into::into),
-                their_pair.rtp_slot,
-                clock_khz,
-            );
+            let (rtp_port, rtp_peer) = (pair.rtp_port, mine.in_force().rtp);
+            let rtp = spec(Component::Rtp, rtp_port, rtp_peer, false, their_pair.rtp_slot, clock_khz);
             streams.insert(pair.rtp_slot, rtp);
             if has_rtcp {
-                let rtcp = spec(
-                    Component::Rtcp,
-                    pair.rtcp_port(),
-                    mine.in_force().rtcp.map(Into::into),
-                    their_pair.rtcp_slot,
-                    0,
-                );
+                let (port, peer) = match mine.mux {
+                    true => (rtp_port, rtp_peer),
+                    false => (pair.rtcp_port(), mine.in_force().rtcp),
+                };
+                let rtcp = spec(Component::Rtcp, port, peer, mine.mux, their_pair.rtcp_slot, 0);
                 streams.insert(pair.rtcp_slot, rtcp);
             }
         }
@@ -83,6 +77,7 @@ mod tests {
             component: Component::Rtp,
             local: SocketAddr::from(([192, 0, 2, 1], port)),
             peer: None,
+            mux: false,
             learning: Learning::default(),
             successor: Successor::default(),
             other: None,

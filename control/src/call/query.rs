@@ -96,8 +96,7 @@ impl Query<'_> {
                         Component::Rtp => media.said.rtp,
                         Component::Rtcp => media.said.rtcp,
                     };
-                    streams
-                        .push(self.stream(slot, component, spec.local, peer.map(SocketAddr::from), leg, sums).into());
+                    streams.push(self.stream(slot, component, spec.local, peer, leg, sums).into());
                 }
             }
         }
@@ -116,6 +115,7 @@ impl Query<'_> {
             flags.extend(sends.then_some(Value::from("send")));
             flags.extend((receives && !media.said.held).then_some(Value::from("recv")));
         }
+        flags.extend(media.mux.then_some(Value::from("rtcp-mux")));
         flags.extend(leg.asymmetric.then_some(Value::from("asymmetric")));
         flags.extend(leg.strict_source.then_some(Value::from("strict source")));
         flags.extend(leg.media_handover.then_some(Value::from("media handover")));

@@ -1,6 +1,8 @@
 //! Why a command is not carried out.
 
-use relay::Exhausted;
+use std::net::IpAddr;
+
+use relay::{Exhausted, Family};
 
 use crate::sdp;
 
@@ -28,9 +30,19 @@ pub enum Refusal {
     /// The description does not say where to send media.
     #[error("Incomplete SDP specification")]
     IncompleteSdp,
-    /// IPv6 comes later.
-    #[error("IPv6 media addresses are not supported yet")]
-    Ipv6,
+    /// The party is in one family, and what it is to talk to in the other.
+    #[error(
+        "Media address {addr} is {theirs}, but interface \"{interface}\" speaks to this party from {local}",
+        theirs = Family::of(*.addr).name(),
+    )]
+    Family {
+        /// Where the party says it is.
+        addr: IpAddr,
+        /// The relay's address that the party is to talk to.
+        local: IpAddr,
+        /// The name of its interface.
+        interface: String,
+    },
     /// The proxy's script and the relay's configuration do not agree.
     #[error("Interface \"{name}\" does not exist; configured: {configured}")]
     UnknownInterface {

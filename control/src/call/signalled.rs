@@ -1,10 +1,12 @@
 //! What a party's description says about each media.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
+
+use relay::Family;
 
 use super::refusal::Refusal;
 use crate::command::Options;
-use crate::sdp::{Body, Direction, Media, Transport};
+use crate::sdp::{Body, Direction, Media, Rtcp, Transport};
 
 /// What a party's description says about one media, as far as it concerns a relay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -18,9 +20,11 @@ pub(super) struct Signalled {
     /// RTP comes with RTCP, T.38 does not.
     pub has_rtcp: bool,
     /// Where the party expects RTP. None on hold, or when it has not said so yet.
-    pub rtp: Option<SocketAddrV4>,
+    pub rtp: Option<SocketAddr>,
     /// Where the party expects RTCP.
-    pub rtcp: Option<SocketAddrV4>,
+    pub rtcp: Option<SocketAddr>,
+    /// The party can do with one port for RTP and RTCP (RFC 5761).
+    pub mux: bool,
     /// The party is on hold by address (RFC 2543 B.5).
     pub held: bool,
     /// Which way the party wants media to flow.
@@ -49,21 +53,25 @@ impl Signalled {
             has_rtcp,
             rtp: None,
             rtcp: None,
+            mux: is_ours && has_rtcp && media.rtcp == Rtcp::Mux,
             held: media.is_held(),
             direction: media.direction,
             clock_khz: media.clock_rate.and_then(|rate| u16::try_from(rate / 1000).ok()).unwrap_or(0),
         };
         if said.open && !said.held {
             let source = if options.sip_source_address { options.received_from } else { None };
-            said.rtp = Some(ipv4(rtp(media, source).ok_or(Refusal::IncompleteSdp)?).ok_or(Refusal::Ipv6)?);
-            said.rtcp = rtcp(media, source).filter(|_| has_rtcp).and_then(ipv4);
+            let rtp = canonical(rtp(media, source).ok_or(Refusal::IncompleteSdp)?);
+            said.rtp = Some(rtp);
+            // The media's port has one family. RTCP elsewhere may still be learned.
+            let is_reachable = |rtcp: &SocketAddr| rtcp.is_ipv4() == rtp.is_ipv4();
+            said.rtcp = rtcp(media, source).filter(|_| has_rtcp).map(canonical).filter(is_reachable);
         }
         Ok(said)
     }
 
     /// What a party that is yet to answer this is expected to say: yes, but not where.
     pub(super) fn awaited(&self) -> Self {
-        Self { rtp: None, rtcp: None, held: false, direction: Direction::SendRecv, ..self.clone() }
+        Self { rtp: None, rtcp: None, mux: false, held: false, direction: Direction::SendRecv, ..self.clone() }
     }
 
     /// Whether the party wants silence in at least one direction.
@@ -76,7 +84,7 @@ fn rtp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {
     source.map_or_else(|| media.endpoint(), |address| Some(SocketAddr::new(address, media.port)))
 }
 
-/// As if `a=rtcp-mux` were absent: the parties may agree on it, but then RTCP arrives on the RTP port anyway.
+/// Where RTCP is expected unless it shares the port of RTP, which is for both sides to agree on.
 fn rtcp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {
     let said = media.rtcp_endpoint_without_mux();
     let Some(address) = source else { return said };
@@ -84,12 +92,17 @@ fn rtcp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port))
 }
 
-/// The IPv4 endpoint, also if it is written as an IPv6 address.
-fn ipv4(endpoint: SocketAddr) -> Option<SocketAddrV4> {
-    match endpoint.ip().to_canonical() {
-        IpAddr::V4(address) => Some(SocketAddrV4::new(address, endpoint.port())),
-        IpAddr::V6(_) => None,
-    }
+/// The family that a party's description uses; `None` where it has no address, or only host names.
+pub(super) fn family(body: &Body<'_>, options: &Options) -> Option<Family> {
+    let source = if options.sip_source_address { options.received_from } else { None };
+    // A held party says which family it would use, too.
+    let addr = source.or_else(|| body.media().iter().find_map(|media| media.address))?;
+    Some(Family::of(addr.to_canonical()))
+}
+
+/// The IPv4 endpoint where it is written as an IPv6 address.
+fn canonical(endpoint: SocketAddr) -> SocketAddr {
+    SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port())
 }
 
 #[cfg(test)]
@@ -104,12 +117,12 @@ mod tests {
         read(text, &Options::default()).unwrap().remove(0)
     }
 
-    fn endpoints(text: &str, options: &Options) -> (Option<SocketAddrV4>, Option<SocketAddrV4>) {
+    fn endpoints(text: &str, options: &Options) -> (Option<SocketAddr>, Option<SocketAddr>) {
         let said = read(text, options).unwrap().remove(0);
         (said.rtp, said.rtcp)
     }
 
-    fn at(text: &str) -> Option<SocketAddrV4> {
+    fn at(text: &str) -> Option<SocketAddr> {
         Some(text.parse().unwrap())
     }
 
@@ -163,16 +176,31 @@ mod tests {
 
     #[test]
     fn a_wish_for_multiplexing_does_not_move_rtcp() {
-        assert_eq!(one(&format!("{AUDIO}a=rtcp-mux\n")).rtcp, at("192.0.2.1:4001"));
+        let said = one(&format!("{AUDIO}a=rtcp-mux\n"));
+        assert_eq!((said.rtcp, said.mux), (at("192.0.2.1:4001"), true));
+        assert!(!one(AUDIO).mux);
     }
 
     #[test]
-    fn an_address_that_is_not_known_or_not_ipv4_is_refused() {
+    fn both_families_are_read() {
+        let said = one("c=IN IP6 2001:db8::1\nm=audio 4000 RTP/AVP 0\n");
+        assert_eq!((said.rtp, said.rtcp), (at("[2001:db8::1]:4000"), at("[2001:db8::1]:4001")));
+        assert_eq!(one("c=IN IP6 ::ffff:192.0.2.1\nm=audio 4000 RTP/AVP 0\n").rtp, at("192.0.2.1:4000"));
+    }
+
+    #[test]
+    fn the_family_of_a_description_is_told_also_when_it_is_on_hold() {
+        let family_of = |text: &str| family(&Body::parse(text.as_bytes()).unwrap(), &Options::default());
+        assert_eq!(family_of(AUDIO), Some(Family::V4));
+        assert_eq!(family_of("c=IN IP6 ::\nm=audio 4000 RTP/AVP 0\n"), Some(Family::V6));
+        assert_eq!(family_of("c=IN IP6 pbx.local\nm=audio 4000 RTP/AVP 0\n"), None);
+    }
+
+    #[test]
+    fn an_address_that_is_not_known_is_refused() {
         let none = Options::default();
         assert_eq!(read("m=audio 4000 RTP/AVP 0\n", &none), Err(Refusal::IncompleteSdp));
         assert_eq!(read("c=IN IP4 pbx.local\nm=audio 4000 RTP/AVP 0\n", &none), Err(Refusal::IncompleteSdp));
-        assert_eq!(read("c=IN IP6 2001:db8::1\nm=audio 4000 RTP/AVP 0\n", &none), Err(Refusal::Ipv6));
-        assert_eq!(one("c=IN IP6 ::ffff:192.0.2.1\nm=audio 4000 RTP/AVP 0\n").rtp, at("192.0.2.1:4000"));
         assert_eq!(one(&format!("{AUDIO}a=rtcp:5 IN IP6 2001:db8::1\n")).rtcp, None);
     }
 

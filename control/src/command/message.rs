@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use relay::Family;
+
 use super::flag_string::{self, Word};
 use super::options::RtcpForm;
 use super::{Answer, CommandError, Delete, Offer, Options, learning};
@@ -114,6 +116,12 @@ impl Message {
                 Some(tos) => self.options.tos = Some(tos),
                 None => self.unknown_value(key, value),
             },
+            b"address-family" => match words(value).next().as_deref() {
+                Some(b"ip4") => self.options.address_family = Some(Family::V4),
+                Some(b"ip6") => self.options.address_family = Some(Family::V6),
+                Some(_) | None => self.unknown_value(key, value),
+            },
+            b"rtcp-mux" => words(value).for_each(|word| self.mux(&word)),
             b"endpoint-learning" => match words(value).next().and_then(|word| learning(&word)) {
                 Some(learning) => self.options.learning = Some(learning),
                 None => self.unknown_value(key, value),
@@ -121,7 +129,6 @@ impl Message {
             // These words ask for what is done anyway.
             b"ice" => self.only(key, value, &[b"remove", b"default"]),
             b"transport-protocol" => self.only(key, value, &[b"rtp/avp"]),
-            b"address-family" => self.only(key, value, &[b"ip4"]),
             b"sdes" | b"dtls" => self.only(key, value, &[b"off", b"no", b"disable", b"disabled"]),
             _ => self.unknown("key", key),
         }
@@ -184,13 +191,25 @@ impl Message {
             self.replace(word);
             return Some(());
         }
-        for key in [&b"endpoint-learning"[..], b"ice", b"sdes", b"dtls"] {
+        for key in [&b"endpoint-learning"[..], b"rtcp-mux", b"ice", b"sdes", b"dtls"] {
             if let Some([b'-', word @ ..]) = flag.strip_prefix(key) {
                 self.option(key, &Value::from(word));
                 return Some(());
             }
         }
         None
+    }
+
+    fn mux(&mut self, word: &[u8]) {
+        let mux = &mut self.options.mux;
+        match word {
+            b"offer" => mux.offer = Some(true),
+            b"require" => (mux.offer, mux.require) = (Some(true), true),
+            b"demux" => (mux.offer, mux.accept) = (Some(false), Some(true)),
+            b"accept" => mux.accept = Some(true),
+            b"reject" => mux.accept = Some(false),
+            _ => self.unknown_value(b"rtcp-mux", &Value::from(word)),
+        }
     }
 
     fn replace(&mut self, word: &[u8]) {

@@ -9,7 +9,7 @@ use relay::Learning;
 use crate::ng::value::canonical;
 use crate::ng::{Dict, Value};
 use message::Message;
-pub use options::{Options, RtcpForm};
+pub use options::{Mux, Options, RtcpForm};
 
 /// What a proxy wants.
 #[derive(Clone, PartialEq, Eq, Debug)]

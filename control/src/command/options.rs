@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use relay::Learning;
+use relay::{Family, Learning};
 
 /// What to do about `a=rtcp` lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -16,6 +16,17 @@ pub enum RtcpForm {
     Remove,
 }
 
+/// Whether RTP and RTCP share a port (RFC 5761), as the proxy wants it. Where it says nothing, the parties agree among themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mux {
+    /// Whether the party that gets the offer is offered a shared port; `None`: if the one that makes the offer does.
+    pub offer: Option<bool>,
+    /// Whether the offer of the one is accepted; `None`: if the other accepts it.
+    pub accept: Option<bool>,
+    /// The party that gets the offer is not told of a port of its own for RTCP.
+    pub require: bool,
+}
+
 /// What an offer or an answer says besides who and what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -27,6 +38,8 @@ pub struct Options {
     pub from_interface: Option<Vec<u8>>,
     /// The name of the interface for the party that gets the description.
     pub to_interface: Option<Vec<u8>>,
+    /// The family of the addresses that the other party gets to see.
+    pub address_family: Option<Family>,
     /// How the call's peers are learned, from now on.
     pub learning: Option<Learning>,
     /// The party sends from elsewhere than where it receives: do not learn its address.
@@ -41,6 +54,8 @@ pub struct Options {
     pub replace_zero_address: bool,
     /// What to do about `a=rtcp`.
     pub rtcp: RtcpForm,
+    /// Whether RTP and RTCP share a port.
+    pub mux: Mux,
     /// Type of service of the call's packets, from now on.
     pub tos: Option<u8>,
 }

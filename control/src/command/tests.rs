@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use relay::Family;
 
 use super::*;
 
@@ -145,7 +146,8 @@ fn replace_words_are_understood() {
 fn unknown_words_are_told_and_do_no_harm() {
     let dict = Dict::new()
         .with("flags", list(&["record-call", "loop protect"]))
-        .with("rtcp-mux", list(&["demux"]))
+        .with("rtcp-mux", list(&["perhaps"]))
+        .with("address family", "IPX")
         .with("ICE", "force")
         .with("TOS", 256)
         .with("transport-protocol", "RTP/SAVP")
@@ -153,7 +155,8 @@ fn unknown_words_are_told_and_do_no_harm() {
     let expected = [
         "flag record-call",
         "flag loop-protect",
-        "key rtcp-mux",
+        "key rtcp-mux=perhaps",
+        "key address-family=ipx",
         "key ice=force",
         "key tos=256",
         "key transport-protocol=rtp/savp",
@@ -317,5 +320,31 @@ proptest! {
         if let Ok((_, unknown)) = Command::parse(&dict) {
             prop_assert!(unknown.len() <= 32);
         }
+    }
+}
+
+#[test]
+fn the_words_about_a_shared_port_are_read_as_keys_and_as_flags() {
+    for (words, expected) in [
+        (&["offer"][..], Mux { offer: Some(true), ..Mux::default() }),
+        (&["require"], Mux { offer: Some(true), require: true, ..Mux::default() }),
+        (&["demux"], Mux { offer: Some(false), accept: Some(true), ..Mux::default() }),
+        (&["accept"], Mux { accept: Some(true), ..Mux::default() }),
+        (&["reject"], Mux { accept: Some(false), ..Mux::default() }),
+        (&["offer", "accept"], Mux { offer: Some(true), accept: Some(true), ..Mux::default() }),
+    ] {
+        let (by_key, unknown) = offer(Dict::new().with("rtcp-mux", list(words)));
+        assert_eq!((by_key.options.mux, unknown), (expected, vec![]));
+        let flags = words.iter().map(|word| Value::from(format!("rtcp-mux-{word}").into_bytes())).collect();
+        let dict = Dict::new().with("flags", Value::List(flags));
+        assert_eq!(offer(dict).0.options.mux, expected);
+    }
+}
+
+#[test]
+fn the_family_of_addresses_is_read() {
+    for (word, family) in [("IP4", Family::V4), ("IP6", Family::V6)] {
+        let (offer, unknown) = offer(Dict::new().with("address family", word));
+        assert_eq!((offer.options.address_family, unknown), (Some(family), vec![]));
     }
 }

@@ -28,6 +28,8 @@ pub struct NewMedia {
     pub rtp_port: u16,
     /// The port for `a=rtcp`; the same as `rtp_port` where RTP and RTCP share one.
     pub rtcp_port: u16,
+    /// Whether there is to be an `a=rtcp-mux` (RFC 5761 section 5.1.1).
+    pub mux: bool,
 }
 
 /// What to do about `a=rtcp` (RFC 3605) in the sections that change.
@@ -113,6 +115,7 @@ impl Writer<'_> {
         let last = media.lines.iter().rposition(Line::is_field);
         let connection = self.missing_connection(media, new);
         let rtcp = new.and_then(|new| self.missing_rtcp(media, new));
+        let mux = new.and_then(|new| missing_mux(media, new));
         for (index, line) in media.lines.iter().enumerate() {
             let fate = match new {
                 _ if self.is_unwanted_ice(line) => Fate::Drop,
@@ -125,6 +128,7 @@ impl Writer<'_> {
             }
             if Some(index) == last {
                 self.add(rtcp.as_deref());
+                self.add(mux);
             }
         }
     }
@@ -137,6 +141,9 @@ impl Writer<'_> {
         }
         if line.field(b'c').is_some() {
             return self.connection(line, new.address);
+        }
+        if line.attribute_named(b"rtcp-mux").is_some() {
+            return if new.mux { Fate::Keep } else { Fate::Drop };
         }
         match (line.attribute_named(b"rtcp"), self.edit.rtcp) {
             (None, _) => Fate::Keep,
@@ -209,6 +216,12 @@ impl Writer<'_> {
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(self.ending);
     }
+}
+
+/// The wish to share a port that a section lacks.
+fn missing_mux(media: &Media<'_>, new: &NewMedia) -> Option<&'static [u8]> {
+    let is_there = media.lines.iter().any(|line| line.attribute_named(b"rtcp-mux").is_some());
+    (new.mux && !is_there && media.transport.is_rtp()).then_some(b"a=rtcp-mux")
 }
 
 /// An `o=` line with the address `new`; any other line, and one that cannot be read, stays.

@@ -1,3 +1,5 @@
+mod mux;
+
 use std::time::Duration;
 
 use flow::slot::Flags;
@@ -58,6 +60,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
         peer: peer.map(addr),
         learning: Learning::default(),
         successor: Successor::default(),
+        mux: false,
         other: Some(other),
         tos: None,
         clock_khz: 8,

@@ -195,14 +195,17 @@ fn a_description_that_cannot_be_used_changes_nothing() {
         ("v=0\r\n".to_owned(), "Failed to parse SDP"),
         ("m=audio x RTP/AVP 0\r\n".to_owned(), "Failed to parse SDP"),
         ("m=audio 4000 RTP/AVP 0\r\n".to_owned(), "Incomplete SDP specification"),
-        ("c=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n".to_owned(), "IPv6 media addresses are not supported yet"),
+        (
+            "c=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n".to_owned(),
+            "Media address 2001:db8::1 is IPv6, but interface \"pbx\" speaks to this party from 192.0.2.1",
+        ),
     ] {
         assert_eq!(rig.error(offer("a", None, &sdp)), text);
         assert!(rig.calls.is_empty());
     }
     rig.call();
     let before = rig.installed.clone();
-    assert_eq!(rig.error(answer("a", "b", "c=IN IP6 2001:db8::1\r\nm=audio 4 RTP/AVP 0\r\n")).len(), 42);
+    assert_eq!(rig.error(answer("a", "b", "c=IN IP6 2001:db8::1\r\nm=audio 4 RTP/AVP 0\r\n")).len(), 97);
     assert_eq!(rig.installed, before);
 }
 

@@ -1,8 +1,10 @@
 mod captured;
+mod families;
 mod forks;
 mod learning;
 mod life;
 mod media;
+mod mux;
 mod ports;
 mod query;
 mod random;
@@ -48,9 +50,13 @@ impl Rig {
     }
 
     fn with(settings: Settings, last_port: u16) -> Self {
-        let interfaces = ["pbx/192.0.2.1", "gateway/198.51.100.1!203.0.113.1"].map(|text| text.parse().unwrap());
-        let interfaces = Interfaces::new(interfaces.to_vec()).unwrap();
-        let ports = Ports::new(2, 30000, last_port).unwrap();
+        Self::on(&["pbx/192.0.2.1", "gateway/198.51.100.1!203.0.113.1"], settings, last_port)
+    }
+
+    fn on(interfaces: &[&str], settings: Settings, last_port: u16) -> Self {
+        let interfaces: Vec<_> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
+        let ports = Ports::new(interfaces.len(), 30000, last_port).unwrap();
+        let interfaces = Interfaces::new(interfaces).unwrap();
         let calls = Calls::new(interfaces, ports, settings);
         Self { calls, installed: BTreeMap::new(), now: Instant::now(), meter: Packets::default() }
     }
@@ -200,8 +206,9 @@ fn named(mut command: Command, name: &str) -> Command {
 
 /// A description with these media lines, `m=` left out.
 fn session(address: &str, medias: &[&str]) -> String {
+    let family = if address.contains(':') { "IP6" } else { "IP4" };
     let medias: String = medias.iter().map(|media| format!("m={media}\r\n")).collect();
-    format!("v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n{medias}")
+    format!("v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n{medias}")
 }
 
 fn audio(address: &str, port: u16) -> String {

@@ -3,7 +3,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use relay::Family;
+
 use super::*;
+use crate::command::Mux;
 
 fn any_media() -> impl Strategy<Value = String> {
     let port = prop_oneof![1 => Just(0_u16), 4 => prop::sample::select(vec![4000_u16, 4002, 65535])];
@@ -21,21 +24,27 @@ fn any_media() -> impl Strategy<Value = String> {
 }
 
 fn any_sdp() -> impl Strategy<Value = String> {
-    let address = prop::sample::select(vec!["192.0.2.10", "198.51.100.10", "0.0.0.0"]);
+    let address = prop::sample::select(vec!["192.0.2.10", "198.51.100.10", "0.0.0.0", "2001:db8::10"]);
     let good = (address, vec(any_media(), 1..4))
         .prop_map(|(address, medias)| session(address, &medias.iter().map(String::as_str).collect::<Vec<_>>()));
     prop_oneof![9 => good, 1 => Just("v=0\r\n".to_owned())]
 }
 
 fn any_options() -> impl Strategy<Value = Options> {
-    let name = || prop::option::of(prop::sample::select(vec!["pbx", "gateway", "internal", "nowhere"]));
-    (name(), name(), any::<[bool; 3]>(), prop::option::of(any::<u8>())).prop_map(|(from, to, flags, tos)| Options {
+    let name = || prop::option::of(prop::sample::select(vec!["pbx", "gateway", "internal", "external", "nowhere"]));
+    let family = prop::option::of(prop::sample::select(vec![Family::V4, Family::V6]));
+    let mux =
+        any::<(Option<bool>, Option<bool>, bool)>().prop_map(|(offer, accept, require)| Mux { offer, accept, require });
+    let all = (name(), name(), any::<[bool; 3]>(), prop::option::of(any::<u8>()), family, mux);
+    all.prop_map(|(from, to, flags, tos, address_family, mux)| Options {
         from_interface: from.map(Into::into),
         to_interface: to.map(Into::into),
         asymmetric: flags[0],
         sip_source_address: flags[1],
         received_from: flags[2].then(|| "203.0.113.9".parse().unwrap()),
         tos,
+        address_family,
+        mux,
         ..Options::default()
     })
 }
@@ -63,7 +72,8 @@ proptest! {
         last_port in prop::sample::select(vec![30003, 30011, 30099]),
         max_sessions in prop::option::of(1..3_usize),
     ) {
-        let mut rig = Rig::with(Settings { max_sessions, ..Settings::default() }, last_port);
+        let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1"];
+        let mut rig = Rig::on(&interfaces, Settings { max_sessions, ..Settings::default() }, last_port);
         for (command, seconds) in steps {
             rig.wait(seconds);
             // Rig::run compares all states after each command.

@@ -16,7 +16,11 @@ const FREESWITCH: &[u8] = b"v=0\no=FreeSWITCH 1700 1701 IN IP4 192.0.2.50\ns=Fre
     m=image 27190 udptl t38\na=T38FaxVersion:0";
 
 fn to(address: &str, port: u16) -> Option<NewMedia> {
-    Some(NewMedia { address: address.parse().unwrap(), rtp_port: port, rtcp_port: port + 1 })
+    Some(NewMedia { address: address.parse().unwrap(), rtp_port: port, rtcp_port: port + 1, mux: false })
+}
+
+fn muxed(address: &str, port: u16) -> Option<NewMedia> {
+    to(address, port).map(|new| NewMedia { mux: true, ..new })
 }
 
 fn relayed() -> Edit {
@@ -71,7 +75,7 @@ fn an_asterisk_body_keeps_its_rejected_video() {
 
 #[test]
 fn a_teams_body_loses_ice_and_keeps_its_keys() {
-    let plan = Edit { remove_ice: true, ..relayed() };
+    let plan = Edit { media: vec![muxed("203.0.113.1", 30000)], remove_ice: true, ..Edit::default() };
     let replacements = [
         ("t=0 0\r\na=ice-lite\r\n", "t=0 0\r\n"),
         ("s=session\r\nc=IN IP4 192.0.2.40\r\n", "s=session\r\nc=IN IP4 203.0.113.1\r\n"),
@@ -284,7 +288,7 @@ fn a_broken_rtcp_attribute_is_replaced() {
 #[test]
 fn other_rtcp_attributes_stay() {
     for form in [RtcpAttribute::Rewrite, RtcpAttribute::Remove] {
-        let others = "a=rtcp-mux\na=rtcp-fb:96 nack\na=rtcp-xr\n";
+        let others = "a=rtcp-fb:96 nack\na=rtcp-xr\n";
         assert_eq!(rtcp_line(others, form), format!("{others}a=x\n"));
     }
 }
@@ -409,4 +413,16 @@ fn mutated_bodies_never_panic_and_are_returned_if_nothing_is_to_change() {
         assert_eq!(edit(&again, &plan), once, "editing twice changes nothing more");
     }
     assert!(parsed > 5_000 && refused > 1_000, "{parsed} parsed, {refused} refused");
+}
+
+#[test]
+fn a_wish_to_share_a_port_is_kept_added_or_removed() {
+    let muxed = Edit { media: vec![muxed("203.0.113.1", 30000)], ..Edit::default() };
+    let text = "m=audio 30000 RTP/AVP 0\nc=IN IP4 203.0.113.1\n";
+    let with = format!("{text}a=rtcp-mux\n");
+    assert_eq!(run(with.as_bytes(), &muxed), with);
+    assert_eq!(run(text.as_bytes(), &muxed), with);
+    assert_eq!(run(with.as_bytes(), &relayed()), text);
+    let fax = "m=image 30000 udptl t38\nc=IN IP4 203.0.113.1\n";
+    assert_eq!(run(fax.as_bytes(), &muxed), fax);
 }

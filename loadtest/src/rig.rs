@@ -10,4 +10,5 @@ pub mod party;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod scene;
 pub mod trunks;

@@ -1,106 +1,59 @@
 //! What the relay does with media, packet by packet, with parties that the tests play. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::rig::daemon::{Daemon, DaemonOptions, NgClient};
 use loadtest::rig::party::{Call, Party};
 use loadtest::rig::process::wait_until;
+use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{FAR_DEVICE, Trunk, Trunks};
 use loadtest::rtp::Ssrc;
 use serde_json::{Value, json};
 
-/// Everything that a call needs, in the order in which it must end.
-struct Rig {
-    ng: NgClient,
-    daemon: Daemon,
-    _folder: tempfile::TempDir,
-    trunks: Trunks,
-}
-
-impl Rig {
-    fn new(engine: &str) -> Self {
-        Self::with(engine, &[])
-    }
-
-    fn with(engine: &str, args: &[&str]) -> Self {
-        let (trunks, folder) = (Trunks::new().unwrap(), tempfile::tempdir().unwrap());
-        let options =
-            DaemonOptions { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..DaemonOptions::new(engine) };
-        let daemon = Daemon::start(&trunks, &options, folder.path()).unwrap();
-        Self { ng: NgClient::new(&trunks).unwrap(), daemon, _folder: folder, trunks }
-    }
-
-    fn parties(&self) -> (Party, Party) {
-        let caller = Party::new(&self.trunks, Trunk::Pbx1, 4000).unwrap();
-        (caller, Party::new(&self.trunks, Trunk::Gateway, 6000).unwrap())
-    }
-
-    fn call(&mut self, caller: &Party, callee: &Party, flags: &[&str]) -> Call {
-        Call::set_up(&mut self.ng, "call-1", (caller, Trunk::Pbx1), (callee, Trunk::Gateway), flags).unwrap()
-    }
-
-    /// Waits until the stream that arrives at a local address is on the fast path.
-    fn wait_for_fast_path(&mut self, call: &Call, local: SocketAddrV4) {
-        wait_until("the stream is on the fast path", Duration::from_secs(5), || {
-            call.stream(&mut self.ng, local).unwrap()["path"] == "fast"
-        })
-        .unwrap();
-    }
-
-    fn packets(&mut self, call: &Call, local: SocketAddrV4) -> (i64, i64) {
-        let stream = call.stream(&mut self.ng, local).unwrap();
-        (stream["fast packets"].as_i64().unwrap(), stream["slow packets"].as_i64().unwrap())
-    }
-}
-
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn the_second_packet_of_a_stream_is_on_the_fast_path() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
     let sent = caller.speak(call.for_caller).unwrap();
     assert_eq!(
         callee.hear().unwrap().unwrap(),
         (sent, call.for_callee),
         "the learning packet is not lost, and comes from the relay"
     );
-    rig.wait_for_fast_path(&call, call.for_caller);
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     for _ in 0..20 {
         let sent = caller.speak(call.for_caller).unwrap();
         assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
     }
-    assert_eq!(rig.packets(&call, call.for_caller), (20, 1));
-    let stream = call.stream(&mut rig.ng, call.for_caller).unwrap();
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 1));
+    let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
     assert_eq!((&stream["lost"], &stream["out of order"]), (&json!(0), &json!(0)));
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn trusted_signalling_is_on_the_fast_path_from_the_first_packet() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &["asymmetric"]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
     // Only the neighbour has to be known.
-    rig.wait_for_fast_path(&call, call.for_caller);
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     for _ in 0..20 {
         let sent = caller.speak(call.for_caller).unwrap();
         assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
     }
-    assert_eq!(rig.packets(&call, call.for_caller), (20, 0));
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 0));
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_party_behind_a_nat_is_answered_where_it_was_heard() {
     for engine in ["xdp", "uring"] {
-        let mut rig = Rig::new(engine);
-        let (caller, mut callee) = rig.parties();
-        let call = rig.call(&caller, &callee, &[]);
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
+        let (_caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
         // The caller signalled port 4000 and sends from 5000.
-        let mut behind_nat = Party::new(&rig.trunks, Trunk::Pbx1, 5000).unwrap();
+        let mut behind_nat = Party::new(&scene.trunks, Trunk::Pbx1, 5000).unwrap();
         behind_nat.speak(call.for_caller).unwrap();
         assert!(callee.hear().unwrap().is_some());
         for _ in 0..3 {
@@ -113,63 +66,59 @@ fn a_party_behind_a_nat_is_answered_where_it_was_heard() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn rtcp_takes_the_fast_path_on_its_own_ports() {
-    let mut rig = Rig::new("xdp");
-    let (caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (caller, callee, call) = scene.call([false, false], &[]).unwrap();
     let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
     let (local, seen_from) =
-        (SocketAddrV4::new(*call.for_caller.ip(), call.for_caller.port() + 1), call.for_callee.port() + 1);
+        (SocketAddr::new(call.for_caller.ip(), call.for_caller.port() + 1), call.for_callee.port() + 1);
     caller.rtcp.send_to(&report, local).unwrap();
     assert!(callee.hear_rtcp().unwrap().is_some());
-    rig.wait_for_fast_path(&call, local);
+    scene.wait_for_fast_path(&call, local).unwrap();
     caller.rtcp.send_to(&report, local).unwrap();
     let (heard, from) = callee.hear_rtcp().unwrap().unwrap();
-    assert_eq!((heard, from), (report, SocketAddrV4::new(*call.for_callee.ip(), seen_from)));
-    assert_eq!(rig.packets(&call, local), (1, 1));
+    assert_eq!((heard, from), (report, SocketAddr::new(call.for_callee.ip(), seen_from)));
+    assert_eq!(scene.packets(&call, local).unwrap(), (1, 1));
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_call_between_two_parties_on_one_trunk_leaves_by_the_device_it_came_from() {
-    let mut rig = Rig::new("xdp");
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
     let (mut caller, callee) =
-        (Party::new(&rig.trunks, Trunk::Pbx1, 4000).unwrap(), Party::new(&rig.trunks, Trunk::Pbx1, 6000).unwrap());
+        (Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap(), Party::new(&scene.trunks, Trunk::Pbx1, 6000).unwrap());
     let call =
-        Call::set_up(&mut rig.ng, "call-1", (&caller, Trunk::Pbx1), (&callee, Trunk::Pbx1), &["asymmetric"]).unwrap();
-    rig.wait_for_fast_path(&call, call.for_caller);
+        Call::set_up(&mut scene.ng, "call-1", (&caller, Trunk::Pbx1), (&callee, Trunk::Pbx1), &["asymmetric"]).unwrap();
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     let sent = caller.speak(call.for_caller).unwrap();
     assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
-    assert_eq!(rig.packets(&call, call.for_caller), (1, 0));
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (1, 0));
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_device_that_takes_no_redirected_frames_costs_no_packet() {
     // Without a program at the far end of its cable, the gateway's device has no XDP transmit function.
-    let (mut trunks, folder) = (Trunks::new().unwrap(), tempfile::tempdir().unwrap());
+    let mut trunks = Trunks::new().unwrap();
     trunks.refuse_xdp_frames();
-    let daemon = Daemon::start(&trunks, &DaemonOptions::new("xdp"), folder.path()).unwrap();
-    let mut rig = Rig { ng: NgClient::new(&trunks).unwrap(), daemon, _folder: folder, trunks };
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &["asymmetric"]);
+    let mut scene = Scene::new(trunks, "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
     for _ in 0..20 {
         let sent = caller.speak(call.for_caller).unwrap();
         assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
     }
-    assert_eq!(rig.packets(&call, call.for_caller), (0, 20));
-    let stream = call.stream(&mut rig.ng, call.for_caller).unwrap();
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20));
+    let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
     assert_eq!((&stream["path"], &stream["reason"]), (&json!("slow"), &json!("redirect")));
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_stranger_is_heard_by_nobody() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
     caller.speak(call.for_caller).unwrap();
     assert!(callee.hear().unwrap().is_some());
-    let mut stranger = Party::new(&rig.trunks, Trunk::Pbx1, 7000).unwrap();
+    let mut stranger = Party::new(&scene.trunks, Trunk::Pbx1, 7000).unwrap();
     stranger.speak(call.for_caller).unwrap();
     let sent = caller.speak(call.for_caller).unwrap();
     assert_eq!(callee.hear().unwrap().unwrap().0, sent, "the next packet heard is the caller's");
@@ -178,12 +127,11 @@ fn a_stranger_is_heard_by_nobody() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn malformed_packets_harm_nobody_and_are_counted() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
     caller.speak(call.for_caller).unwrap();
     assert!(callee.hear().unwrap().is_some());
-    rig.wait_for_fast_path(&call, call.for_caller);
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     // What a party sends from its own address is its business: it is relayed, by the slow path, whatever it is.
     let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
     for odd in [&b""[..], b"\x80", &[0; 30], &report, &[0x16; 100], &[0xff; 1400]] {
@@ -193,16 +141,16 @@ fn malformed_packets_harm_nobody_and_are_counted() {
     // A datagram in two fragments arrives, too.
     let large = [&caller.packet()[..], &[9; 1700]].concat();
     caller.rtp.send_to(&large, call.for_caller).unwrap();
-    let (fast, _) = rig.packets(&call, call.for_caller);
+    let (fast, _) = scene.packets(&call, call.for_caller).unwrap();
     let sent = caller.speak(call.for_caller).unwrap();
     let mut heard = callee.hear().unwrap().unwrap().0;
     if heard == large {
         heard = callee.hear().unwrap().unwrap().0;
     }
     assert_eq!(heard, sent);
-    assert_eq!(rig.packets(&call, call.for_caller).0, fast + 1);
-    rig.daemon.process().stop().unwrap();
-    let log = rig.daemon.log().unwrap();
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap().0, fast + 1);
+    scene.daemon.process().stop().unwrap();
+    let log = scene.daemon.log().unwrap();
     let stopped = log.iter().find(|line| line["fields"]["message"] == "stopped").unwrap();
     let passed = stopped["fields"]["passed"].as_str().unwrap();
     for reason in ["inactive=", "not-media=", "too-short=", "rtcp-on-rtp=", "fragment="] {
@@ -213,16 +161,16 @@ fn malformed_packets_harm_nobody_and_are_counted() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_neighbour_that_changes_its_mac_is_followed() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &["asymmetric"]);
-    rig.wait_for_fast_path(&call, call.for_caller);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     caller.speak(call.for_caller).unwrap();
     assert!(callee.hear().unwrap().is_some());
-    let gateway = rig.trunks.far(Trunk::Gateway);
+    let gateway = scene.trunks.far(Trunk::Gateway);
     gateway.run("ip", ["link", "set", FAR_DEVICE, "address", "02:00:00:00:00:99"]).unwrap();
     // The kernel learns of it as from any host that announces itself.
-    rig.trunks
+    scene
+        .trunks
         .relay
         .run("ip", ["neigh", "replace", "198.51.100.10", "lladdr", "02:00:00:00:00:99", "dev", "gateway"])
         .unwrap();
@@ -238,9 +186,8 @@ fn a_neighbour_that_changes_its_mac_is_followed() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_new_synchronisation_source_is_followed_without_loss() {
-    let mut rig = Rig::new("xdp");
-    let (mut caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
     for ssrc in [1, 2] {
         caller.set_ssrc(Ssrc(ssrc));
         for _ in 0..10 {
@@ -248,9 +195,9 @@ fn a_new_synchronisation_source_is_followed_without_loss() {
             assert_eq!(callee.hear().unwrap().unwrap().0, sent);
         }
     }
-    let (fast, slow) = rig.packets(&call, call.for_caller);
+    let (fast, slow) = scene.packets(&call, call.for_caller).unwrap();
     assert_eq!(fast + slow, 20);
-    let stream = call.stream(&mut rig.ng, call.for_caller).unwrap();
+    let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
     assert_eq!((&stream["lost"], &stream["SSRC"]), (&json!(0), &json!(2)));
 }
 
@@ -258,14 +205,13 @@ fn a_new_synchronisation_source_is_followed_without_loss() {
 #[ignore = "privileged: namespaces, BPF"]
 fn after_the_delete_nothing_passes_and_the_reply_has_the_account() {
     for engine in ["xdp", "uring"] {
-        let mut rig = Rig::new(engine);
-        let (mut caller, callee) = rig.parties();
-        let call = rig.call(&caller, &callee, &[]);
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
+        let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
         for _ in 0..5 {
             caller.speak(call.for_caller).unwrap();
             assert!(callee.hear().unwrap().is_some());
         }
-        let reply = rig.ng.request(&json!({"command": "delete", "call-id": call.id, "from-tag": "caller"})).unwrap();
+        let reply = scene.ng.request(&json!({"command": "delete", "call-id": call.id, "from-tag": "caller"})).unwrap();
         assert_eq!(reply["totals"]["RTP"]["packets"], json!(5), "{engine}");
         caller.speak(call.for_caller).unwrap();
         assert_eq!(callee.hear().unwrap(), None, "{engine}");
@@ -275,11 +221,10 @@ fn after_the_delete_nothing_passes_and_the_reply_has_the_account() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_call_without_media_is_ended() {
-    let mut rig = Rig::with("uring", &["--timeout", "1"]);
-    let (caller, callee) = rig.parties();
-    let call = rig.call(&caller, &callee, &[]);
+    let mut scene = Scene::new(Trunks::new().unwrap(), "uring", &["--timeout", "1"]).unwrap();
+    let (_caller, _callee, call) = scene.call([false, false], &[]).unwrap();
     wait_until("the call has timed out", Duration::from_secs(5), || {
-        let reply = rig.ng.request(&json!({"command": "query", "call-id": call.id})).unwrap();
+        let reply = scene.ng.request(&json!({"command": "query", "call-id": call.id})).unwrap();
         reply.get("error-reason").and_then(Value::as_str) == Some("Unknown call-id")
     })
     .unwrap();
@@ -289,12 +234,11 @@ fn a_call_without_media_is_ended() {
 #[ignore = "privileged: namespaces, BPF"]
 fn type_of_service_is_written_on_both_paths() {
     for engine in ["xdp", "uring"] {
-        let mut rig = Rig::with(engine, &["--tos", "184"]);
-        let (mut caller, callee) = rig.parties();
-        let call = rig.call(&caller, &callee, &[]);
-        let file = rig._folder.path().join("tos.pcap");
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, &["--tos", "184"]).unwrap();
+        let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
+        let file = scene.folder.path().join("tos.pcap");
         let capture =
-            loadtest::rig::capture::Capture::start(rig.trunks.far(Trunk::Gateway), FAR_DEVICE, &file).unwrap();
+            loadtest::rig::capture::Capture::start(scene.trunks.far(Trunk::Gateway), FAR_DEVICE, &file).unwrap();
         for _ in 0..4 {
             caller.speak(call.for_caller).unwrap();
             assert!(callee.hear().unwrap().is_some());

@@ -335,7 +335,9 @@ impl FlowTable {
             // The lock is given back in between: packets that teach, and commands, wait for no more than one chunk.
             let mut streams = self.lock();
             let mut changed = Vec::new();
-            for (index, place) in (0..).map(SlotIndex).zip(streams.iter_mut()).skip(start).take(SWEEP) {
+            let end = streams.len().min(start + SWEEP);
+            let chunk = streams.get_mut(start..end).unwrap_or_default();
+            for (index, place) in (start as u32..).map(SlotIndex).zip(chunk) {
                 if let (Some(stream), Some(cells)) = (place, self.cells(index)) {
                     stream.tally.fold(cells.fast(), cells.carried.read(), now);
                     stream.ssrc_changes = 0;

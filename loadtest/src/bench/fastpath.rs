@@ -164,12 +164,13 @@ fn set_up(ng: &mut NgClient, action: Action, out: Ipv4Addr) -> anyhow::Result<()
         for (from, caller, to, callee) in pairs {
             let id = format!("{from}{call}");
             let (caller, callee) = (SocketAddrV4::new(*caller, port), SocketAddrV4::new(*callee, port));
-            let offer = ng.request(&json!({"command": "offer", "call-id": id, "from-tag": "1", "sdp": sdp(caller),
+            let offer = ng
+                .request(&json!({"command": "offer", "call-id": id, "from-tag": "1", "sdp": sdp(caller.into()),
                 "flags": ["asymmetric"], "direction": [from, to]}))?;
             let local = format!("m=audio {port} ");
             let has_port = offer.get("sdp").and_then(|sdp| sdp.as_str()).is_some_and(|sdp| sdp.contains(&local));
             anyhow::ensure!(has_port, "the relay gave another port than {port}: {offer}");
-            ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2", "sdp": sdp(callee), "flags": ["asymmetric"]}))?;
+            ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2", "sdp": sdp(callee.into()), "flags": ["asymmetric"]}))?;
             last = id;
         }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::host::{Host, in_namespace};
 use super::process::Process;
-use super::trunks::{Trunk, Trunks};
+use super::trunks::Trunks;
 
 /// Where the daemon listens for NG.
 pub const NG: &str = "127.0.0.1:2223";
@@ -46,8 +46,8 @@ impl Daemon {
     pub fn start(trunks: &Trunks, options: &DaemonOptions, folder: &Path) -> anyhow::Result<Self> {
         let mut command = trunks.relay.command(&binary()?.to_string_lossy());
         command.args(["serve", "--log-format", "json", "--listen-ng", NG, "--engine", &options.engine]);
-        for trunk in Trunk::ALL {
-            command.arg("--interface").arg(format!("{}/{}", trunk.name(), trunk.near()));
+        for interface in trunks.interfaces() {
+            command.args(["--interface", &interface]);
         }
         command.args(&options.args);
         Self::start_command(command, folder)

@@ -1,7 +1,7 @@
 //! A host: a network namespace with devices.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -82,9 +82,25 @@ impl Host {
         other.configure(there)
     }
 
+    /// Gives a device an address, in a network of 24 bits or, for IPv6, of 64.
+    ///
+    /// # Errors
+    /// When it cannot have it.
+    pub fn add_addr(&self, device: &str, addr: IpAddr) -> anyhow::Result<()> {
+        if addr.is_ipv4() {
+            self.run("ip", ["addr", "add", &format!("{addr}/24"), "dev", device])?;
+            return Ok(());
+        }
+        for scope in ["all", device] {
+            self.run("sysctl", ["-qw", &format!("net.ipv6.conf.{scope}.disable_ipv6=0")])?;
+        }
+        // Nobody else has the address, so there is nothing to wait for.
+        self.run("ip", ["addr", "add", &format!("{addr}/64"), "dev", device, "nodad"])?;
+        Ok(())
+    }
+
     fn configure(&self, port: Port<'_>) -> anyhow::Result<()> {
-        let addr = format!("{}/24", port.addr);
-        self.run("ip", ["addr", "add", &addr, "dev", port.device])?;
+        self.add_addr(port.device, port.addr.into())?;
         self.run("ip", ["link", "set", port.device, "up"])?;
         // Without checksums of their own the sender's packets would leave with unfinished ones.
         self.run("ethtool", ["-K", port.device, "tx", "off"])?;

@@ -1,7 +1,7 @@
 //! A party of a call that the tests play themselves: a pair of UDP sockets at a far end, and what it sends and hears.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,7 +22,7 @@ pub struct Party {
     pub rtp: UdpSocket,
     /// Its RTCP socket, on the next port.
     pub rtcp: UdpSocket,
-    addr: SocketAddrV4,
+    addr: SocketAddr,
     ssrc: Ssrc,
     sequence: Sequence,
 }
@@ -33,26 +33,38 @@ impl Party {
     /// # Errors
     /// When its ports are taken.
     pub fn new(trunks: &Trunks, trunk: Trunk, port: u16) -> anyhow::Result<Self> {
-        Self::at(trunks, trunk, SocketAddrV4::new(trunk.far(), port))
+        Self::at(trunks, trunk, SocketAddr::new(trunk.far().into(), port))
+    }
+
+    /// The same with the IPv6 address of that host; the trunks must have one.
+    ///
+    /// # Errors
+    /// When its ports are taken.
+    pub fn new6(trunks: &Trunks, trunk: Trunk, port: u16) -> anyhow::Result<Self> {
+        Self::at(trunks, trunk, SocketAddr::new(trunk.far6().into(), port))
     }
 
     /// The same with an address of the caller's choice on that host.
     ///
     /// # Errors
     /// When the address is not the host's, or its ports are taken.
-    pub fn at(trunks: &Trunks, trunk: Trunk, addr: SocketAddrV4) -> anyhow::Result<Self> {
+    pub fn at(trunks: &Trunks, trunk: Trunk, addr: SocketAddr) -> anyhow::Result<Self> {
         let bind = |port| {
             let socket =
-                in_namespace(trunks.far(trunk), move || Ok(UdpSocket::bind(SocketAddrV4::new(*addr.ip(), port))?))?;
+                in_namespace(trunks.far(trunk), move || Ok(UdpSocket::bind(SocketAddr::new(addr.ip(), port))?))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             anyhow::Ok(socket)
         };
-        let ssrc = Ssrc(u32::from(*addr.ip()) ^ u32::from(addr.port()));
+        let host = match addr.ip() {
+            IpAddr::V4(ip) => u32::from(ip),
+            IpAddr::V6(ip) => u128::from(ip).wrapping_mul(0x9e37_79b1) as u32,
+        };
+        let ssrc = Ssrc(host ^ u32::from(addr.port()));
         Ok(Self { rtp: bind(addr.port())?, rtcp: bind(addr.port() + 1)?, addr, ssrc, sequence: Sequence(1000) })
     }
 
     /// Its RTP address.
-    pub const fn addr(&self) -> SocketAddrV4 {
+    pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
@@ -74,7 +86,7 @@ impl Party {
     ///
     /// # Errors
     /// When the socket does not take it.
-    pub fn speak(&mut self, to: SocketAddrV4) -> io::Result<Vec<u8>> {
+    pub fn speak(&mut self, to: SocketAddr) -> io::Result<Vec<u8>> {
         let packet = self.packet();
         self.rtp.send_to(&packet, to)?;
         Ok(packet)
@@ -84,7 +96,7 @@ impl Party {
     ///
     /// # Errors
     /// When the socket fails.
-    pub fn hear(&self) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+    pub fn hear(&self) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
         receive(&self.rtp)
     }
 
@@ -92,7 +104,7 @@ impl Party {
     ///
     /// # Errors
     /// When the socket fails.
-    pub fn hear_rtcp(&self) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+    pub fn hear_rtcp(&self) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
         receive(&self.rtcp)
     }
 
@@ -103,21 +115,20 @@ impl Party {
 }
 
 /// A session description with one audio stream at this address.
-pub fn sdp(addr: SocketAddrV4) -> String {
-    let (ip, port) = (addr.ip(), addr.port());
+pub fn sdp(addr: SocketAddr) -> String {
+    let (ip, port, version) = (addr.ip(), addr.port(), if addr.is_ipv4() { 4 } else { 6 });
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
+        "v=0\r\no=- 1 1 IN IP{version} {ip}\r\ns=-\r\nc=IN IP{version} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
     )
 }
 
-fn receive(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddrV4)>> {
+fn receive(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
     let mut buffer = vec![0; 2048];
     match socket.recv_from(&mut buffer) {
-        Ok((len, std::net::SocketAddr::V4(from))) => {
+        Ok((len, from)) => {
             buffer.truncate(len);
             Ok(Some((buffer, from)))
         }
-        Ok((_, std::net::SocketAddr::V6(_))) => Ok(None),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
         Err(error) => Err(error),
     }
@@ -129,9 +140,9 @@ pub struct Call {
     /// Its Call-ID.
     pub id: String,
     /// Where the caller sends to.
-    pub for_caller: SocketAddrV4,
+    pub for_caller: SocketAddr,
     /// Where the callee sends to.
-    pub for_callee: SocketAddrV4,
+    pub for_callee: SocketAddr,
 }
 
 impl Call {
@@ -149,6 +160,7 @@ impl Call {
         let offer = ng.request(&json!({
             "command": "offer", "call-id": id, "from-tag": "caller", "sdp": caller.0.sdp(), "flags": flags,
             "direction": [caller.1.name(), callee.1.name()],
+            "address family": if callee.0.addr().is_ipv4() { "IP4" } else { "IP6" },
         }))?;
         let answer = ng.request(&json!({
             "command": "answer", "call-id": id, "from-tag": "caller", "to-tag": "callee", "sdp": callee.0.sdp(), "flags": flags,
@@ -160,7 +172,7 @@ impl Call {
     ///
     /// # Errors
     /// When the relay does not know the call or the stream.
-    pub fn stream(&self, ng: &mut NgClient, local: SocketAddrV4) -> anyhow::Result<Value> {
+    pub fn stream(&self, ng: &mut NgClient, local: SocketAddr) -> anyhow::Result<Value> {
         let call = ng.request(&json!({"command": "query", "call-id": self.id}))?;
         let tags = call.get("tags").and_then(Value::as_object).context("no tags")?;
         tags.values()
@@ -178,10 +190,13 @@ impl Call {
 }
 
 /// The address in a reply's session description.
-fn media(reply: &Value) -> anyhow::Result<SocketAddrV4> {
+///
+/// # Errors
+/// When there is none.
+pub fn media(reply: &Value) -> anyhow::Result<SocketAddr> {
     let sdp = reply.get("sdp").and_then(Value::as_str).with_context(|| format!("no description in {reply}"))?;
     let line = |start: &str| sdp.lines().find_map(|line| line.strip_prefix(start));
-    let ip: Ipv4Addr = line("c=IN IP4 ").context("no c=")?.parse()?;
+    let ip: IpAddr = line("c=IN IP").and_then(|rest| rest.split(' ').nth(1)).context("no c=")?.parse()?;
     let port = line("m=audio ").and_then(|rest| rest.split(' ').next()).context("no m=")?.parse()?;
-    Ok(SocketAddrV4::new(ip, port))
+    Ok(SocketAddr::new(ip, port))
 }

@@ -1,6 +1,6 @@
 //! The demonstration network: two IP-PBXes and a PSTN gateway, each on a trunk of its own to the relay's host.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::host::{Host, Port};
 use super::program::Program;
@@ -47,6 +47,16 @@ impl Trunk {
         }
     }
 
+    /// The IPv6 address of the host at the far end (RFC 3849: for documentation), where the trunks have both families.
+    pub const fn far6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, self as u16 + 1, 0, 0, 0, 0, 0x10)
+    }
+
+    /// The relay's IPv6 address on this trunk, where the trunks have both families.
+    pub const fn near6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, self as u16 + 1, 0, 0, 0, 0, 1)
+    }
+
     /// A number that is reached by this trunk, as `deploy/kamailio/trunks.cfg` has it.
     pub const fn number(self) -> &'static str {
         match self {
@@ -67,6 +77,7 @@ pub struct Trunks {
     programs: Vec<Program>,
     /// Where the relay and the proxy run.
     pub relay: Host,
+    is_dual_stack: bool,
     pbx1: Host,
     pbx2: Host,
     gateway: Host,
@@ -80,6 +91,7 @@ impl Trunks {
     pub fn new() -> anyhow::Result<Self> {
         let mut trunks = Self {
             programs: Vec::new(),
+            is_dual_stack: false,
             relay: Host::new("relay")?,
             pbx1: Host::new("pbx1")?,
             pbx2: Host::new("pbx2")?,
@@ -92,6 +104,27 @@ impl Trunks {
             trunks.programs.push(Program::attach_pass(trunks.far(trunk), FAR_DEVICE)?);
         }
         Ok(trunks)
+    }
+
+    /// The same, with IPv6 addresses as well.
+    ///
+    /// # Errors
+    /// When the process may not make namespaces.
+    pub fn dual_stack() -> anyhow::Result<Self> {
+        let mut trunks = Self::new()?;
+        for trunk in Trunk::ALL {
+            trunks.relay.add_addr(trunk.name(), trunk.near6().into())?;
+            trunks.far(trunk).add_addr(FAR_DEVICE, trunk.far6().into())?;
+        }
+        trunks.is_dual_stack = true;
+        Ok(trunks)
+    }
+
+    /// The relay's interfaces, as it is told of them.
+    pub fn interfaces(&self) -> Vec<String> {
+        let near = Trunk::ALL.map(|trunk| format!("{}/{}", trunk.name(), trunk.near()));
+        let near6 = Trunk::ALL.map(|trunk| format!("{}/{}", trunk.name(), trunk.near6()));
+        near.into_iter().chain(near6.into_iter().filter(|_| self.is_dual_stack)).collect()
     }
 
     /// Takes the far ends' XDP programs away: the relay's devices cannot send redirected frames any more.

@@ -1,0 +1,88 @@
+//! Calls between IPv4 and IPv6 parties, with packets on the wire. `cargo xtask test` runs these.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use loadtest::rig::party::{Call, Party};
+use loadtest::rig::scene::Scene;
+use loadtest::rig::trunks::Trunks;
+use serde_json::json;
+
+/// Both parties hear each other, so many packets each, from where the relay told them.
+fn converse(caller: &mut Party, callee: &mut Party, call: &Call, packets: u32) {
+    for number in 0..packets {
+        let sent = caller.speak(call.for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)), "packet {number} of the caller");
+        let sent = callee.speak(call.for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap(), Some((sent, call.for_caller)), "packet {number} of the callee");
+    }
+}
+
+fn scene(engine: &str) -> Scene {
+    Scene::new(Trunks::dual_stack().unwrap(), engine, &[]).unwrap()
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_within_ipv6_is_on_the_fast_path_from_the_second_packet() {
+    let mut scene = scene("xdp");
+    let (mut caller, mut callee, call) = scene.call([true, true], &[]).unwrap();
+    converse(&mut caller, &mut callee, &call, 1);
+    for local in [call.for_caller, call.for_callee] {
+        scene.wait_for_fast_path(&call, local).unwrap();
+    }
+    converse(&mut caller, &mut callee, &call, 20);
+    for local in [call.for_caller, call.for_callee] {
+        assert_eq!(scene.packets(&call, local).unwrap(), (20, 1));
+        assert_eq!(call.stream(&mut scene.ng, local).unwrap()["family"], json!("IPv6"));
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_within_ipv6_whose_signalling_is_trusted_is_on_the_fast_path_from_the_first_packet() {
+    let mut scene = scene("xdp");
+    let (mut caller, mut callee, call) = scene.call([true, true], &["asymmetric"]).unwrap();
+    for local in [call.for_caller, call.for_callee] {
+        scene.wait_for_fast_path(&call, local).unwrap();
+    }
+    converse(&mut caller, &mut callee, &call, 20);
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 0));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_within_ipv6_is_carried_without_xdp_too() {
+    let mut scene = scene("uring");
+    let (mut caller, mut callee, call) = scene.call([true, true], &[]).unwrap();
+    converse(&mut caller, &mut callee, &call, 20);
+    assert_eq!(scene.packets(&call, call.for_callee).unwrap(), (0, 20));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_between_the_families_is_carried_by_the_slow_path_which_says_why() {
+    for engine in ["xdp", "uring"] {
+        for is_ipv6 in [[false, true], [true, false]] {
+            let mut scene = scene(engine);
+            let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+            converse(&mut caller, &mut callee, &call, 20);
+            assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine}");
+            let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
+            let reason = if engine == "xdp" { "family" } else { "engine-uring" };
+            assert_eq!((&stream["path"], &stream["reason"]), (&json!("slow"), &json!(reason)));
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn rtcp_of_ipv6_takes_the_fast_path_on_its_own_ports() {
+    let mut scene = scene("xdp");
+    let (caller, callee, call) = scene.call([true, true], &["asymmetric"]).unwrap();
+    let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
+    let mut local = call.for_caller;
+    local.set_port(local.port() + 1);
+    scene.wait_for_fast_path(&call, local).unwrap();
+    caller.rtcp.send_to(&report, local).unwrap();
+    assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report);
+    assert_eq!(scene.packets(&call, local).unwrap(), (1, 0));
+}

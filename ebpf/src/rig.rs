@@ -8,8 +8,10 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
 
-/// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet and two bytes more.
+/// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet over IPv4 and two bytes more.
 const WORDS: usize = 7;
+/// The same for IPv6: 72 bytes, the headers without the last two bytes of the SSRC.
+const WORDS_6: usize = 9;
 
 /// The generator's plan, by index: see the constants below.
 #[map]
@@ -31,6 +33,10 @@ static POSITION: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SUNK: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
+/// An entry for each flow, as large as the relay's slots and laid out like them: of both sides all even ports, then all odd ones.
+#[map]
+static ENTRIES: Array<[u64; 4]> = Array::with_max_entries(2 << 16, 0);
+
 /// The device that the bare redirector sends to.
 #[map]
 static EGRESS: DevMap = DevMap::with_max_entries(1, 0);
@@ -44,7 +50,7 @@ fn pass(_: XdpContext) -> u32 {
 /// Counts RTP frames and drops them; leaves others (ARP) to the stack.
 #[xdp]
 fn sink(context: XdpContext) -> u32 {
-    let Some(frame) = words(&context) else { return XDP_PASS };
+    let Some(frame) = bare_words(&context) else { return XDP_PASS };
     // EtherType and version in the second word, protocol in the third: IPv4 and UDP, or IPv6 and UDP.
     let kind = (frame[1] >> 32) as u16;
     let is_udp = match u16::from_be(kind) {
@@ -65,10 +71,28 @@ fn sink(context: XdpContext) -> u32 {
     XDP_DROP
 }
 
+/// The bare reflector that also touches the entry of the frame's flow: the limit of any program that keeps something of each flow.
+#[xdp]
+fn touch(context: XdpContext) -> u32 {
+    let Some(frame) = bare_words(&context) else { return XDP_PASS };
+    // Byte 33 is the last of the relay's address, .1 or .2; bytes 36-37 are its port.
+    let (side, port) = ((frame[4] >> 8 & 3).wrapping_sub(1) as u32, u16::from_be((frame[4] >> 32) as u16));
+    if let Some(entry) = ENTRIES.get_ptr_mut(side << 16 | u32::from(port.rotate_right(1))) {
+        #[expect(unsafe_code, reason = "the entry of the flow")]
+        // SAFETY: the pointer is to an entry of the map, and the measurement keeps to one CPU, so nothing else uses it meanwhile.
+        unsafe {
+            (*entry)[0] += 1;
+            (*entry)[3] += frame[5];
+        }
+    }
+    swap_macs(frame);
+    XDP_TX
+}
+
 /// The bare reflector: exchanges the MACs and sends the frame back. The limit of the rig.
 #[xdp]
 fn reflect(context: XdpContext) -> u32 {
-    match words_mut(&context) {
+    match bare_words(&context) {
         Some(frame) => {
             swap_macs(frame);
             XDP_TX
@@ -80,7 +104,7 @@ fn reflect(context: XdpContext) -> u32 {
 /// The bare redirector: exchanges the MACs and sends the frame to another device.
 #[xdp]
 fn redirect(context: XdpContext) -> u32 {
-    let Some(frame) = words_mut(&context) else { return XDP_PASS };
+    let Some(frame) = bare_words(&context) else { return XDP_PASS };
     swap_macs(frame);
     EGRESS.redirect(0, 0).unwrap_or(XDP_ABORTED)
 }
@@ -94,7 +118,54 @@ fn generate(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn next_frame(context: &XdpContext) -> Option<()> {
-    let frame = words_mut(context)?;
+    let frame: &mut [u64; WORDS] = words_mut(context)?;
+    let Next { side, port, sequence, timestamp } = next_packet()?;
+    for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
+        *word = plan(index)?;
+    }
+    // Bytes 26-29 and 30-33 are the addresses: their last bytes are bytes 5 of word 3 and 1 of word 4.
+    frame[3] += side << 40;
+    frame[4] += side << 8;
+    // Bytes 34-35 and 36-37: the ports. Bytes 44-45: the sequence number. Bytes 46-49: the timestamp.
+    frame[4] |= port << 16 | port << 32;
+    frame[5] |= sequence << 32 | timestamp << 48;
+    frame[6] |= timestamp >> 16;
+    Some(())
+}
+
+/// The same for IPv6.
+#[xdp]
+fn generate6(context: XdpContext) -> u32 {
+    next_frame6(&context).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+#[inline(always)]
+fn next_frame6(context: &XdpContext) -> Option<()> {
+    let frame: &mut [u64; WORDS_6] = words_mut(context)?;
+    let Next { side, port, sequence, timestamp } = next_packet()?;
+    for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
+        *word = plan(index)?;
+    }
+    // Bytes 22-37 and 38-53 are the addresses: their last bytes are bytes 5 of word 4 and 5 of word 6.
+    frame[4] += side << 40;
+    frame[6] += side << 40;
+    // Bytes 54-55 and 56-57: the ports. Bytes 64-65: the sequence number. Bytes 66-69: the timestamp.
+    frame[6] |= port << 48;
+    frame[7] |= port;
+    frame[8] |= sequence | timestamp << 16;
+    Some(())
+}
+
+/// What differs from packet to packet; port, sequence number and timestamp in network order.
+struct Next {
+    side: u64,
+    port: u64,
+    sequence: u64,
+    timestamp: u64,
+}
+
+#[inline(always)]
+fn next_packet() -> Option<Next> {
     let (flows, mask, first_port) = (plan(FLOWS)?, plan(MASK)?, plan(FIRST_PORT)?);
     let position = POSITION.get_ptr_mut(0)?;
     #[expect(unsafe_code, reason = "the position of this CPU")]
@@ -109,17 +180,7 @@ fn next_frame(context: &XdpContext) -> Option<()> {
     let round = number.checked_div(flows)?;
     let sequence = u64::from((round as u16).to_be());
     let timestamp = u64::from((round as u32).wrapping_mul(160).to_be());
-    for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
-        *word = plan(index)?;
-    }
-    // Bytes 26-29 and 30-33 are the addresses: their last bytes are bytes 5 of word 3 and 1 of word 4.
-    frame[3] += side << 40;
-    frame[4] += side << 8;
-    // Bytes 34-35 and 36-37: the ports. Bytes 44-45: the sequence number. Bytes 46-49: the timestamp.
-    frame[4] |= port << 16 | port << 32;
-    frame[5] |= sequence << 32 | timestamp << 48;
-    frame[6] |= timestamp >> 16;
-    Some(())
+    Some(Next { side, port, sequence, timestamp })
 }
 
 /// The next flow in an order that goes through all of them and that no prefetcher knows: a full-period sequence over a power of two, its
@@ -152,22 +213,24 @@ fn swap_macs(frame: &mut [u64; WORDS]) {
     frame[1] = (frame[1] & !0xffff_ffff) | to >> 16;
 }
 
+/// The first words of a frame of either family.
 #[inline(always)]
-fn words(context: &XdpContext) -> Option<&[u64; WORDS]> {
-    words_mut(context).map(|words| &*words)
+#[expect(clippy::mut_from_ref, reason = "a context has one frame, and each program asks once")]
+fn bare_words(context: &XdpContext) -> Option<&mut [u64; WORDS]> {
+    words_mut(context)
 }
 
 #[inline(always)]
 #[expect(clippy::mut_from_ref, reason = "a context has one frame, and each program asks once")]
-fn words_mut(context: &XdpContext) -> Option<&mut [u64; WORDS]> {
+fn words_mut<const N: usize>(context: &XdpContext) -> Option<&mut [u64; N]> {
     let start = context.data();
-    if start + size_of::<[u64; WORDS]>() > context.data_end() {
+    if start + size_of::<[u64; N]>() > context.data_end() {
         return None;
     }
     #[expect(unsafe_code, reason = "the one place where an address that the kernel gave becomes a reference")]
     // SAFETY: the comparison above, which the verifier demands, proves that the bytes are within the frame; frames of veth devices and of test
     // runs begin at a multiple of eight; nobody else refers to them.
-    Some(unsafe { &mut *(start as *mut [u64; WORDS]) })
+    Some(unsafe { &mut *(start as *mut [u64; N]) })
 }
 
 #[cfg(target_arch = "bpf")]

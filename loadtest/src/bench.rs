@@ -2,3 +2,5 @@
 
 pub mod fastpath;
 mod flood;
+
+pub use flood::Family;

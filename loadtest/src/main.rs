@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::Family;
+use loadtest::bench::fastpath::{self, Action, FastpathPlan};
 use loadtest::demo::{self, Outcome};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
@@ -30,11 +31,20 @@ enum Command {
 #[derive(clap::Args)]
 struct BenchFastpath {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Milliseconds for each measurement
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 300)]
     millis: u64,
+    /// Only this action
+    #[arg(long)]
+    action: Option<Action>,
+    /// Only this family
+    #[arg(long)]
+    family: Option<Family>,
+    /// Only so many flows
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=40_000))]
+    flows: Option<u32>,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -89,23 +99,31 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
-    let plan = FastpathPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
+    let plan = FastpathPlan {
+        rounds: bench.rounds.max(1),
+        time: Duration::from_millis(bench.millis),
+        actions: bench.action.map_or(Action::ALL.to_vec(), |action| vec![action]),
+        families: bench.family.map_or(Family::ALL.to_vec(), |family| vec![family]),
+        flows: bench.flows.map_or(fastpath::FLOWS.to_vec(), |flows| vec![flows]),
+    };
     let result = fastpath::run(&plan)?;
     if bench.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("program     family action    flows    Mpps  ns/packet  of bare");
-    for row in &result.rows {
+    println!("program     family action    flows    Mpps  ns/packet  of bare    (range)  alone, ns");
+    for row in result.rows.iter().chain(&result.limits) {
+        let [least, greatest] = row.ratio_range.map(|ratio| 100.0 * ratio);
         println!(
-            "{:<11} {:<6} {:<8} {:>6} {:>7.2} {:>10.1} {:>7.1} %",
+            "{:<11} {:<6} {:<8} {:>6} {:>7.2} {:>10.1} {:>6.1} % ({least:>3.0}-{greatest:>3.0}) {:>10}",
             row.program,
-            row.family,
+            format!("{:?}", row.family).to_lowercase(),
             format!("{:?}", row.action).to_lowercase(),
             row.flows,
             row.mpps,
             row.ns_per_packet,
-            100.0 * row.ratio_to_bare
+            100.0 * row.ratio_to_bare,
+            row.test_run_ns.map(|ns| ns.to_string()).unwrap_or_default()
         );
     }
     Ok(ExitCode::SUCCESS)

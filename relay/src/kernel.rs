@@ -1,5 +1,8 @@
 //! The BPF programs: loading, attaching, and the maps behind them.
 
+#[cfg(feature = "measure")]
+pub mod measure;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

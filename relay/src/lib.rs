@@ -37,6 +37,8 @@ mod worker;
 pub use engine::{Engine, UnknownEngine};
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
+#[cfg(feature = "measure")]
+pub use kernel::measure;
 pub use kernel::{KernelError, XdpMode};
 pub use meter::{Meter, Path, StreamTotals};
 pub use op::{Component, FlowOp, Learning, StreamSpec, Successor};

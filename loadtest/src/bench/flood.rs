@@ -1,6 +1,6 @@
 //! Frames made in the kernel: the generator program, run on live frames by `BPF_PROG_RUN` from one core.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -19,41 +19,84 @@ const RUN: u32 = 500_000;
 const BATCH: u32 = 64;
 /// Payload of G.711 with 20 ms: RTP header and 160 samples.
 const RTP_LEN: u16 = 172;
-/// Words of the generator's template.
-const WORDS: usize = 7;
+
+/// A family of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
+    /// The program that makes its frames, and how many words it writes.
+    const fn generator(self) -> (&'static str, usize) {
+        match self {
+            Self::Ipv4 => ("generate", 7),
+            Self::Ipv6 => ("generate6", 9),
+        }
+    }
+}
 
 /// What the generator sends: flows of two sides, the parties .10 and .11 of a network, each call one flow of each side, to the relay's
 /// addresses .1 and .2, ports counted up in pairs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flows {
+    pub(super) family: Family,
     pub(super) count: u32,
     pub(super) first_port: u16,
 }
 
+/// The network of generator and relay: 192.0.2.0 or 2001:db8:2::, and a host of it.
+const fn host(family: Family, number: u8) -> IpAddr {
+    match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number as u16)),
+    }
+}
+
 /// The party of a call on a side (0 or 1).
-pub(super) const fn party(side: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 10 + side)
+pub(super) const fn party(family: Family, side: u8) -> IpAddr {
+    host(family, 10 + side)
 }
 
 /// The relay's address on a side.
-pub(super) const fn relay(side: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 1 + side)
+pub(super) const fn relay(family: Family, side: u8) -> IpAddr {
+    host(family, 1 + side)
 }
 
-/// The frame of flow 0, without what the generator writes: ports, sequence number, timestamp.
-fn template() -> Vec<u8> {
-    let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0x00];
-    frame.extend([0x45, 0]);
-    frame.extend((28 + RTP_LEN).to_be_bytes());
-    frame.extend([0, 1, 0x40, 0, 64, 17, 0x12, 0x34]);
-    frame.extend(party(0).octets());
-    frame.extend(relay(0).octets());
-    frame.extend([0; 4]);
+/// A frame of side 0 with these ports, which the generator writes like the sequence number and the timestamp.
+pub(super) fn template(family: Family, ports: [u16; 2]) -> Vec<u8> {
+    let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+    match family {
+        Family::Ipv4 => {
+            frame.extend([0x08, 0, 0x45, 0]);
+            frame.extend((28 + RTP_LEN).to_be_bytes());
+            // Any header checksum costs the same: the relay mends what it was, and nobody at the end looks at it.
+            frame.extend([0, 1, 0x40, 0, 64, 17, 0x12, 0x34]);
+        }
+        Family::Ipv6 => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend((8 + RTP_LEN).to_be_bytes());
+            frame.extend([17, 64]);
+        }
+    }
+    for addr in [party(family, 0), relay(family, 0)] {
+        match addr {
+            IpAddr::V4(addr) => frame.extend(addr.octets()),
+            IpAddr::V6(addr) => frame.extend(addr.octets()),
+        }
+    }
+    frame.extend(ports.map(u16::to_be_bytes).as_flattened());
     frame.extend((8 + RTP_LEN).to_be_bytes());
-    // Any checksum costs the same; nobody at the end looks at it.
     frame.extend([0x56, 0x78]);
     frame.extend([0x80, 8, 0, 0, 0, 0, 0, 0, 0x11, 0x22, 0x33, 0x44]);
-    frame.resize(42 + usize::from(RTP_LEN), 0xd5);
+    frame.resize(frame.len() + usize::from(RTP_LEN) - 12, 0xd5);
     frame
 }
 
@@ -80,10 +123,10 @@ pub(super) fn flood(
     time: Duration,
     sink: &(dyn Fn() -> anyhow::Result<u64> + Sync),
 ) -> anyhow::Result<Rate> {
-    let frame = template();
+    let frame = template(flows.family, [0; 2]);
     plan(generator, flows, &frame)?;
     let index = host.device_index(device)?;
-    let program = generator.xdp("generate")?;
+    let program = generator.xdp(flows.family.generator().0)?;
     in_namespace(host, || {
         let mut core = CpuSet::new();
         core.set(CORE);
@@ -123,7 +166,7 @@ fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<(
     plan.set(0, u64::from(flows.count), 0)?;
     plan.set(1, mask, 0)?;
     plan.set(2, u64::from(flows.first_port), 0)?;
-    for (index, word) in (3..).zip(frame.as_chunks::<8>().0.iter().take(WORDS)) {
+    for (index, word) in (3..).zip(frame.as_chunks::<8>().0.iter().take(flows.family.generator().1)) {
         plan.set(index, u64::from_ne_bytes(*word), 0)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! A host: a network namespace with devices.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -100,7 +100,7 @@ impl Host {
     }
 
     fn configure(&self, port: Port<'_>) -> anyhow::Result<()> {
-        self.add_addr(port.device, port.addr.into())?;
+        self.add_addr(port.device, port.addr)?;
         self.run("ip", ["link", "set", port.device, "up"])?;
         // Without checksums of their own the sender's packets would leave with unfinished ones.
         self.run("ethtool", ["-K", port.device, "tx", "off"])?;
@@ -113,8 +113,8 @@ impl Host {
 pub struct Port<'a> {
     /// The device's name.
     pub device: &'a str,
-    /// Its address, in a network of 24 bits.
-    pub addr: Ipv4Addr,
+    /// Its address, in a network of 24 bits, or of 64 in IPv6.
+    pub addr: IpAddr,
 }
 
 impl Drop for Host {

@@ -98,8 +98,8 @@ impl Trunks {
             gateway: Host::new("gateway")?,
         };
         for trunk in Trunk::ALL {
-            let near = Port { device: trunk.name(), addr: trunk.near() };
-            let far = Port { device: FAR_DEVICE, addr: trunk.far() };
+            let near = Port { device: trunk.name(), addr: trunk.near().into() };
+            let far = Port { device: FAR_DEVICE, addr: trunk.far().into() };
             trunks.relay.connect(near, trunks.far(trunk), far)?;
             trunks.programs.push(Program::attach_pass(trunks.far(trunk), FAR_DEVICE)?);
         }

@@ -19,9 +19,13 @@ pub mod datagram;
 pub mod forward;
 pub mod headers;
 pub mod hop;
+#[cfg(feature = "vectors")]
+pub mod judge;
 pub mod local;
 #[cfg(feature = "vectors")]
 pub mod memory;
+#[cfg(feature = "vectors")]
+pub mod mutants;
 pub mod reason;
 pub mod rtp;
 pub mod slot;

@@ -1,5 +1,7 @@
 //! The loaded programs. These tests need root; `cargo xtask test` runs them.
 
+mod random;
+
 use aya::programs::{TestRun as _, TestRunOptions};
 use flow::Reason;
 use flow::counters::Volume;

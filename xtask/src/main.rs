@@ -2,6 +2,7 @@
 
 mod command;
 mod counts;
+mod fuzz;
 mod kernels;
 mod setup;
 mod test;
@@ -49,6 +50,15 @@ enum Task {
     },
     /// Format, lints and all tests, the privileged ones included
     Test,
+    /// Run the fuzzers: of frames, and of everything that comes over the control socket
+    Fuzz {
+        /// Which; all unless told
+        #[arg(value_parser = PossibleValuesParser::new(fuzz::TARGETS))]
+        targets: Vec<String>,
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Boot other kernels under emulation, and load the programs and forward media there
     Kernels {
         /// Which; all unless told
@@ -64,6 +74,7 @@ fn main() -> ExitCode {
         Task::Demo { args } => loadtest("demo", &args),
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
+        Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Task::Kernels { names } => kernels::kernels(&names),
     };
     match done {

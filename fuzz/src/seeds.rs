@@ -1,0 +1,43 @@
+//! Writes what the fuzzers begin with into their folders: the vectors' frames, and a few messages of each kind.
+
+use std::path::Path;
+
+use flow::vectors::{FILES, Vectors};
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8 101\r\n\
+    a=rtpmap:8 PCMA/8000\r\na=rtcp:4001 IN IP4 192.0.2.10\r\na=rtcp-mux\r\na=candidate:1 1 UDP 1 192.0.2.10 4000 typ host\r\n\
+    m=video 0 RTP/SAVPF 96\r\nc=IN IP6 2001:db8::10\r\nm=image 4002 udptl t38\r\na=sendonly\r\n";
+
+const FLAGS: [&str; 3] = [
+    "replace-origin ICE=remove direction=pbx direction=gateway rtcp-mux-demux",
+    "RTP/AVP strict-source media-handover TOS=184 address-family=IP6 via-branch=1",
+    "replace=[origin session-connection] flags=[symmetric trust-address]",
+];
+
+fn main() -> std::io::Result<()> {
+    for (family, file) in (0..).zip(FILES) {
+        let vectors: Vectors = file.parse().map_err(std::io::Error::other)?;
+        for (number, vector) in vectors.vectors.iter().enumerate() {
+            write("frames", &format!("{family}-{number}"), &[&[family], &vector.input[..]].concat())?;
+        }
+    }
+    write("sdp", "1", format!("a{SDP}").as_bytes())?;
+    for (number, flags) in FLAGS.into_iter().enumerate() {
+        write("flags", &number.to_string(), flags.as_bytes())?;
+    }
+    let text = |text: &str| format!("{}:{text}", text.len());
+    let offer = ["command", "offer", "call-id", "c", "from-tag", "a", "sdp", SDP].map(text).concat();
+    let answer = ["command", "answer", "call-id", "c", "from-tag", "a", "to-tag", "b", "sdp", SDP].map(text).concat();
+    let end = ["command", "delete", "call-id", "c", "from-tag", "a"].map(text).concat();
+    write("ng", "bencode", format!(" d{offer}e\0 d{answer}e\0 d{end}e").as_bytes())?;
+    let json =
+        r#" {"command":"offer","call-id":"c","from-tag":"a","flags":["trust address"],"sdp":"m=audio 9 RTP/AVP 0"}"#;
+    let query = r#" {"command":"query","call-id":"c"}"#;
+    write("ng", "json", format!("{json}\0{query}\0 {{\"command\":\"list\",\"limit\":\"5\"}}").as_bytes())
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(format!("seed-{name}")), bytes)
+}

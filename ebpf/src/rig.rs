@@ -24,6 +24,8 @@ const MASK: u32 = 1;
 const FIRST_PORT: u32 = 2;
 /// The template of the frame.
 const TEMPLATE: u32 = 3;
+/// Of so many frames of the flood one is a party's.
+const EVERY: u32 = 15;
 
 /// The generator's position: how many frames it has made, and where it is in the order of flows.
 #[map]
@@ -61,6 +63,12 @@ fn sink(context: XdpContext) -> u32 {
     if !is_udp {
         return XDP_PASS;
     }
+    count();
+    XDP_DROP
+}
+
+#[inline(always)]
+fn count() {
     if let Some(count) = SUNK.get_ptr_mut(0) {
         #[expect(unsafe_code, reason = "the counter of this CPU")]
         // SAFETY: the pointer is to this CPU's entry, and nothing interrupts a softirq to run this program on the same CPU.
@@ -68,7 +76,6 @@ fn sink(context: XdpContext) -> u32 {
             *count += 1;
         }
     }
-    XDP_DROP
 }
 
 /// The bare reflector that also touches the entry of the frame's flow: the limit of any program that keeps something of each flow.
@@ -131,6 +138,39 @@ fn next_frame(context: &XdpContext) -> Option<()> {
     frame[5] |= sequence << 32 | timestamp << 48;
     frame[6] |= timestamp >> 16;
     Some(())
+}
+
+/// Writes the next frame of a flood over IPv4: now and then one of the parties', all others from strangers to the same ports.
+#[xdp]
+fn flood(context: XdpContext) -> u32 {
+    next_frame(&context).and_then(|()| disguise(&context)).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+/// Makes a party's frame a stranger's, unless it is its turn.
+#[inline(always)]
+fn disguise(context: &XdpContext) -> Option<()> {
+    let frame: &mut [u64; WORDS] = words_mut(context)?;
+    let number = *POSITION.get(0)?.first()?;
+    if number.checked_rem(plan(EVERY)?)? != 0 {
+        // Byte 29 is the last of the source address; byte 43 is the payload type, by which sinks know the parties' frames.
+        frame[3] += 16 << 40;
+        frame[5] &= !(0xff << 24);
+    }
+    Some(())
+}
+
+/// Counts the parties' frames in what comes back of a flood, and drops everything that is no ARP.
+#[xdp]
+fn sink_parties(context: XdpContext) -> u32 {
+    let Some(frame) = bare_words(&context) else { return XDP_PASS };
+    let is_udp = u16::from_be((frame[1] >> 32) as u16) == 0x0800 && (frame[2] >> 56) as u8 == 17;
+    if !is_udp {
+        return XDP_PASS;
+    }
+    if (frame[5] >> 24) as u8 == 8 {
+        count();
+    }
+    XDP_DROP
 }
 
 /// The same for IPv6.

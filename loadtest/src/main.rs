@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use loadtest::bench::Family;
-use loadtest::bench::fastpath::{self, Action, FastpathPlan};
+use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::strangers::{self, StrangersPlan};
+use loadtest::bench::{Action, Family, scale};
 use loadtest::demo::{self, Outcome};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
@@ -26,6 +27,14 @@ enum Command {
     Demo(Demo),
     /// Measure the fast path against the limit of the rig
     BenchFastpath(BenchFastpath),
+    /// Flood the ports of live calls with strangers' packets
+    BenchStrangers(BenchStrangers),
+    /// Have a hundred thousand flows at once
+    BenchScale {
+        /// One JSON object on standard output instead of the lines
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -45,6 +54,19 @@ struct BenchFastpath {
     /// Only so many flows
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=40_000))]
     flows: Option<u32>,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct BenchStrangers {
+    /// Rounds, which are added up
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds for each measurement
+    #[arg(long, default_value_t = 2000)]
+    millis: u64,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -90,6 +112,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(demo) => run(&demo).map(|outcome| report(&outcome, demo.json)),
         Command::BenchFastpath(bench) => bench_fastpath(&bench),
+        Command::BenchStrangers(bench) => bench_strangers(&bench),
+        Command::BenchScale { json } => bench_scale(json),
     };
     done.unwrap_or_else(|error| {
         eprintln!("loadtest: {error:#}");
@@ -126,6 +150,37 @@ fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
             row.test_run_ns.map(|ns| ns.to_string()).unwrap_or_default()
         );
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
+    let plan = StrangersPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
+    let result = strangers::run(&plan)?;
+    if bench.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("program     flood, Mpps  parties' packets    arrived       lost");
+    for row in &result.rows {
+        println!("{:<11} {:>11.2} {:>17} {:>10} {:>10}", row.program, row.flood_mpps, row.sent, row.arrived, row.lost);
+    }
+    println!("{} live calls; {} strangers' packets dropped by the relay's own account", result.calls, result.counted);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_scale(json: bool) -> anyhow::Result<ExitCode> {
+    let result = scale::run()?;
+    if json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} flows at once, {} packets, none lost, each counted once", result.flows, result.packets);
+    println!("set up   {:>8.0} calls a second", result.set_up_per_second);
+    println!("torn down{:>8.0} calls a second", result.tear_down_per_second);
+    println!("memory   {:>8} bytes of the daemon for each flow, with its RTCP", result.daemon_bytes_per_flow);
+    println!("after    {:>8.0} % of the memory with all calls", 100.0 * result.left_after);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -38,11 +38,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Measure, against something known in the same run: `fastpath` against a program that only exchanges MACs
+    /// Measure, against something known in the same run: `fastpath` and `strangers` against programs that send everything back, `scale`
+    /// against what was sent
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure
-        #[arg(value_parser = ["fastpath"])]
+        #[arg(value_parser = ["fastpath", "strangers", "scale"])]
         what: String,
         /// `--rounds N`, `--millis MS`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -10,7 +10,6 @@
 //!
 //! Everything happens on one core, which is what is measured.
 
-mod bed;
 mod test_run;
 
 use std::time::Duration;
@@ -18,11 +17,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use self::bed::{Bed, Subject};
+use super::bed::{Action, Bed, Subject};
 use super::flood::{Family, Rate};
 
 /// The numbers of flows that are measured.
-pub const FLOWS: [u32; 4] = [1, 1_000, 10_000, bed::MOST_FLOWS];
+pub const FLOWS: [u32; 4] = [1, 1_000, 10_000, 40_000];
 
 /// How long, and how often.
 #[derive(Clone, Debug)]
@@ -37,21 +36,6 @@ pub struct FastpathPlan {
     pub families: Vec<Family>,
     /// Over how many flows.
     pub flows: Vec<u32>,
-}
-
-/// What a forwarded frame leaves by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// The device it came in by.
-    Tx,
-    /// Another device.
-    Redirect,
-}
-
-impl Action {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Tx, Self::Redirect];
 }
 
 /// One line of the result.
@@ -105,7 +89,11 @@ pub fn run(plan: &FastpathPlan) -> anyhow::Result<Fastpath> {
     let folder = tempfile::tempdir()?;
     let mut result = Fastpath { rows: Vec::new(), limits: Vec::new() };
     for &action in &plan.actions {
-        let mut bed = Bed::new(action, folder.path())?;
+        let mut bed = Bed::new(action, "sink", folder.path())?;
+        let most = plan.flows.iter().copied().max().unwrap_or_default();
+        for family in &plan.families {
+            bed.set_up(*family, most.next_multiple_of(2))?;
+        }
         let families = plan.families.iter();
         let mut points: Vec<Point> =
             families.flat_map(|family| plan.flows.iter().map(|flows| Point::new(*family, *flows))).collect();

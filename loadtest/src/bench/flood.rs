@@ -17,6 +17,10 @@ const CORE: usize = 0;
 const RUN: u32 = 500_000;
 /// Frames handed over at once, as a network card's driver would.
 const BATCH: u32 = 64;
+/// How long the last frames may be under way.
+const REST: Duration = Duration::from_millis(20);
+/// Where the plan has how many frames of the flood there are for one of a party.
+const EVERY: u32 = 15;
 /// Payload of G.711 with 20 ms: RTP header and 160 samples.
 const RTP_LEN: u16 = 172;
 
@@ -49,6 +53,8 @@ impl Family {
 pub(super) struct Flows {
     pub(super) family: Family,
     pub(super) count: u32,
+    /// One frame of so many is a party's, and all others are strangers', who send to the same ports. `None`: all are the parties'.
+    pub(super) every: Option<u64>,
     pub(super) first_port: u16,
 }
 
@@ -103,7 +109,11 @@ pub(super) fn template(family: Family, ports: [u16; 2]) -> Vec<u8> {
 /// Frames that arrived, and how long it took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
+    /// Frames of all kinds.
+    pub(super) made: u64,
+    /// The parties' frames among them.
     pub(super) sent: u64,
+    /// The parties' frames that came to the sink.
     pub(super) arrived: u64,
     pub(super) time: Duration,
 }
@@ -126,7 +136,10 @@ pub(super) fn flood(
     let frame = template(flows.family, [0; 2]);
     plan(generator, flows, &frame)?;
     let index = host.device_index(device)?;
-    let program = generator.xdp(flows.family.generator().0)?;
+    let generator_name = if flows.every.is_some() { "flood" } else { flows.family.generator().0 };
+    generator.xdp(generator_name)?;
+    let generator = &*generator;
+    let program = generator.loaded(generator_name)?;
     in_namespace(host, || {
         let mut core = CpuSet::new();
         core.set(CORE);
@@ -146,22 +159,27 @@ pub(super) fn flood(
         };
         // The first run makes the pages and warms the caches.
         run()?;
-        let (before, start, mut sent) = (sink()?, Instant::now(), 0);
+        std::thread::sleep(REST);
+        let (before, made_before, start) = (sink()?, made(generator)?, Instant::now());
         while start.elapsed() < time {
             run()?;
-            sent += u64::from(RUN);
         }
-        let (time, arrived) = (start.elapsed(), sink()? - before);
+        let time = start.elapsed();
+        // The last frames may still be under way.
+        std::thread::sleep(REST);
+        let (arrived, made) = (sink()? - before, made(generator)?);
         if arrived == 0 {
             bail!("no frame arrived at the sink");
         }
-        Ok(Rate { sent, arrived, time })
+        let every = flows.every.unwrap_or(1);
+        Ok(Rate { made: made - made_before, sent: made / every - made_before / every, arrived, time })
     })
 }
 
 fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
     let map = generator.ebpf.map_mut("PLAN").context("no PLAN")?;
     let mut plan: Array<_, u64> = map.try_into()?;
+    plan.set(EVERY, flows.every.unwrap_or(1), 0)?;
     let mask = u64::from(flows.count.next_power_of_two()) - 1;
     plan.set(0, u64::from(flows.count), 0)?;
     plan.set(1, mask, 0)?;
@@ -170,6 +188,13 @@ fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<(
         plan.set(index, u64::from_ne_bytes(*word), 0)?;
     }
     Ok(())
+}
+
+/// How many frames the generator has made.
+fn made(generator: &Program) -> anyhow::Result<u64> {
+    let map = generator.ebpf.map("POSITION").context("no POSITION")?;
+    let position: PerCpuArray<_, [u64; 2]> = map.try_into()?;
+    Ok(position.get(&0, 0)?.iter().map(|[number, _]| number).sum())
 }
 
 /// How many frames a sink has counted.

@@ -65,6 +65,15 @@ impl Program {
         in_namespace(host, || Ok(egress.set(0, index, None, 0)?))
     }
 
+    /// One of the object's programs, which [`Program::xdp`] has loaded before.
+    ///
+    /// # Errors
+    /// When there is none of the name.
+    pub fn loaded(&self, name: &str) -> anyhow::Result<&Xdp> {
+        let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+        Ok(program.try_into()?)
+    }
+
     /// One of the object's programs, loaded.
     ///
     /// # Errors

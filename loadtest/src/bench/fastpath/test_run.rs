@@ -4,9 +4,8 @@ use anyhow::ensure;
 use aya::programs::{TestRun as _, TestRunOptions};
 use relay::measure::{Measured, test_run};
 
-use super::bed::Subject;
-use super::{Action, Family};
-use crate::bench::flood::{party, relay as local, template};
+use crate::bench::bed::{Action, Subject};
+use crate::bench::flood::{Family, party, relay as local, template};
 use crate::rig::program::Program;
 
 /// How often the program runs.

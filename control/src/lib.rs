@@ -13,6 +13,7 @@ pub mod call;
 pub mod command;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod listen;
 pub mod ng;
 pub mod reply;

@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use control::config::{Config, LogFormat, Options};
+use control::doctor::examine;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -23,6 +25,14 @@ struct Arguments {
 enum Command {
     /// Run the relay, in the foreground
     Serve(Box<Serve>),
+    /// Say what this host can do for the relay as configured, and what would mend what it cannot; exit status 1 when it could not run
+    Doctor {
+        #[command(flatten)]
+        serve: Box<Serve>,
+        /// One JSON object instead of the lines
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -35,9 +45,12 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(serve) = Arguments::parse().command;
-    match run(*serve) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match Arguments::parse().command {
+        Command::Serve(serve) => run(*serve).map(|()| ExitCode::SUCCESS),
+        Command::Doctor { serve, json } => doctor(*serve, json),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             // One sentence for people; by `{:#}` with its causes.
             eprintln!("intertrunk: {error:#}");
@@ -46,9 +59,28 @@ fn main() -> ExitCode {
     }
 }
 
+impl Serve {
+    fn resolve(self) -> anyhow::Result<Config> {
+        let file = self.config.as_deref().map(Options::read).transpose()?.unwrap_or_default();
+        self.options.or(file).resolve()
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the findings are what was asked for")]
+fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
+    let config = serve.resolve()?.relay;
+    let facts = relay::probe::Host::probe(&config).context("the kernel's tables cannot be read")?;
+    let examination = examine(&facts, &config);
+    if json {
+        println!("{}", serde_json::to_string(&examination)?);
+    } else {
+        println!("{examination}");
+    }
+    Ok(if examination.able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn run(serve: Serve) -> anyhow::Result<()> {
-    let file = serve.config.as_deref().map(Options::read).transpose()?.unwrap_or_default();
-    let config = serve.options.or(file).resolve()?;
+    let config = serve.resolve()?;
     log(&config);
     // Commands take microseconds and the media has threads of its own: one thread is enough, and keeps replies in order.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

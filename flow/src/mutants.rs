@@ -61,8 +61,9 @@ impl Mutants {
                 // The headers of another frame, or a part of them.
                 let number = self.below(self.frames.len());
                 let len = 1 + self.below(24);
-                let other = self.frames.get(number).map(|other| other.iter().copied().skip(at).take(len).collect());
-                put(frame, at, &other.unwrap_or_else(Vec::new));
+                let part: Vec<u8> =
+                    self.frames.iter().skip(number).take(1).flatten().copied().skip(at).take(len).collect();
+                put(frame, at, &part);
             }
             6 => insert(frame, 12, &[0x81, 0x00, 0x00, self.next() as u8]),
             7 => {

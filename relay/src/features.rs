@@ -15,6 +15,8 @@ const FAMILY_NAME: u16 = 2;
 const GET_DEVICE: u8 = 1;
 const DEVICE_INDEX: u16 = 1;
 const DEVICE_FEATURES: u16 = 3;
+/// `NETDEV_XDP_ACT_BASIC`: the driver runs programs before the kernel makes a socket buffer of a frame.
+const RUNS_PROGRAMS: u64 = 1;
 /// `NETDEV_XDP_ACT_NDO_XMIT`: the driver sends frames that a program on another device redirects to it.
 const TAKES_REDIRECTS: u64 = 4;
 
@@ -23,13 +25,21 @@ const ERROR: u16 = 2;
 const HEADER_LEN: usize = 16;
 const GENERIC_LEN: usize = 4;
 
-/// Whether a device sends frames that are redirected to it; `None` when the kernel does not tell.
-///
-/// A program that redirects to one that does not is told of success, and the frame is dropped: this has to be known before.
+/// What a driver can do with XDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Features {
+    /// It runs programs itself, in native mode.
+    pub runs_programs: bool,
+    /// It sends frames that are redirected to it. A program that redirects to one that does not is told of success, and the frame is
+    /// dropped: this has to be known before.
+    pub takes_redirects: bool,
+}
+
+/// What a device can do; `None` when the kernel does not tell.
 ///
 /// # Errors
 /// When there is no netlink.
-pub(crate) fn takes_redirects(device: u32) -> io::Result<Option<bool>> {
+pub(crate) fn of(device: u32) -> io::Result<Option<Features>> {
     let mut socket = Socket::new(PROTOCOL)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -37,7 +47,10 @@ pub(crate) fn takes_redirects(device: u32) -> io::Result<Option<bool>> {
     let Some(family) = family.first_chunk().map(|id| u16::from_ne_bytes(*id)) else { return Ok(None) };
     let features = ask(&socket, family, GET_DEVICE, DEVICE_INDEX, &device.to_ne_bytes(), DEVICE_FEATURES)?;
     let features = features.as_ref().and_then(|value| value.first_chunk()).map(|value| u64::from_ne_bytes(*value));
-    Ok(features.map(|features| features & TAKES_REDIRECTS != 0))
+    Ok(features.map(|features| Features {
+        runs_programs: features & RUNS_PROGRAMS != 0,
+        takes_redirects: features & TAKES_REDIRECTS != 0,
+    }))
 }
 
 /// Sends a request with one attribute and returns one attribute of the answer; `None` when the kernel does not know.

@@ -14,7 +14,8 @@ use flow::counters::Timing;
 use flow::{HopCell, Locals, Reason, Slot};
 
 use crate::memory::Mapped;
-use crate::permit;
+use crate::netlink::Device;
+use crate::{permit, probe};
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
@@ -57,6 +58,19 @@ pub enum KernelError {
         /// What the kernel said.
         #[source]
         error: ProgramError,
+    },
+    /// Somebody else's XDP program is there.
+    #[error(
+        "XDP cannot be attached to {device}: the program \"{program}\" (number {id}) is attached there already. End what attached it, or \
+         `ip link set dev {device} xdp off`"
+    )]
+    Occupied {
+        /// The device.
+        device: String,
+        /// The program's name.
+        program: String,
+        /// The program's number.
+        id: u32,
     },
     /// Steering could not be set up.
     #[error("media ports cannot be steered to the workers: {text}", text = permit::explain(.0))]
@@ -130,12 +144,13 @@ impl Kernel {
     }
 
     /// Attaches the XDP program to a device, until `self` is dropped.
-    pub(crate) fn attach_xdp(&mut self, name: &str, index: u32, mode: XdpMode) -> Result<(), KernelError> {
-        self.load_xdp()?.attach_to_if_index(index, mode.into()).map(drop).map_err(|error| KernelError::Attach {
-            device: name.to_owned(),
-            mode,
-            error,
-        })
+    pub(crate) fn attach_xdp(&mut self, device: &Device, mode: XdpMode) -> Result<(), KernelError> {
+        let name = device.name.clone();
+        if let Some(id) = device.program {
+            return Err(KernelError::Occupied { device: name, program: probe::program_name(id), id });
+        }
+        let attached = self.load_xdp()?.attach_to_if_index(device.index, mode.into());
+        attached.map(drop).map_err(|error| KernelError::Attach { device: name, mode, error })
     }
 
     /// Detaches the XDP program from every device.

@@ -12,6 +12,7 @@
 
 mod carry;
 mod engine;
+mod ethtool;
 mod features;
 mod interface;
 mod kernel;
@@ -23,6 +24,7 @@ mod next_hops;
 mod op;
 mod permit;
 mod ports;
+pub mod probe;
 mod relay;
 mod reserve;
 mod resolver;
@@ -35,6 +37,7 @@ mod watcher;
 mod worker;
 
 pub use engine::{Engine, UnknownEngine};
+pub use features::Features;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 #[cfg(feature = "measure")]

@@ -16,7 +16,7 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -48,23 +48,32 @@ pub(crate) struct Device {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) is_loopback: bool,
+    /// The largest packet, in bytes.
+    pub(crate) mtu: u32,
+    /// Receive and transmit queues.
+    pub(crate) queues: (u32, u32),
+    /// The number of the XDP program that is attached.
+    pub(crate) program: Option<u32>,
+    /// Whether VLAN devices stand on it.
+    pub(crate) has_vlans: bool,
 }
 
 /// The devices that hold addresses, by address.
 pub(crate) fn addresses() -> io::Result<HashMap<IpAddr, Device>> {
     let mut netlink = Netlink::open(&[])?;
-    let mut devices = HashMap::new();
+    let (mut devices, mut below) = (HashMap::new(), Vec::new());
     netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
         if let RouteNetlinkMessage::NewLink(link) = message {
-            let name = link.attributes.iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
-            });
-            let is_loopback = link.header.flags.contains(LinkFlags::Loopback);
-            let device = Device { index: link.header.index, name: name.unwrap_or_default(), is_loopback };
-            devices.insert(link.header.index, device);
+            let device = described(&link);
+            below.extend(vlan_of(&link));
+            devices.insert(device.index, device);
         }
     })?;
+    for index in below {
+        if let Some(device) = devices.get_mut(&index) {
+            device.has_vlans = true;
+        }
+    }
     let mut found = HashMap::new();
     netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
         let RouteNetlinkMessage::NewAddress(address) = message else { return };
@@ -84,6 +93,72 @@ pub(crate) fn addresses() -> io::Result<HashMap<IpAddr, Device>> {
             found.insert(local, device.clone());
         }
     })?;
+    Ok(found)
+}
+
+fn described(link: &LinkMessage) -> Device {
+    let mut device = Device {
+        index: link.header.index,
+        name: String::new(),
+        is_loopback: link.header.flags.contains(LinkFlags::Loopback),
+        mtu: 0,
+        queues: (0, 0),
+        program: None,
+        has_vlans: false,
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => device.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
+            LinkAttribute::NumRxQueues(queues) => device.queues.0 = *queues,
+            LinkAttribute::NumTxQueues(queues) => device.queues.1 = *queues,
+            LinkAttribute::Xdp(facts) => {
+                device.program = facts.iter().find_map(|fact| match fact {
+                    LinkXdp::ProgId(id) => Some(*id),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    device
+}
+
+/// The device that a VLAN device stands on.
+fn vlan_of(link: &LinkMessage) -> Option<u32> {
+    let is_vlan = link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Vlan))),
+        _ => false,
+    });
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(below) if is_vlan => Some(*below),
+        _ => None,
+    })
+}
+
+/// The gateways of the default routes.
+pub(crate) fn gateways() -> io::Result<Vec<Neighbour>> {
+    let mut netlink = Netlink::open(&[])?;
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        netlink.dump(&RouteNetlinkMessage::GetRoute(request), |message| {
+            let RouteNetlinkMessage::NewRoute(route) = message else { return };
+            let device = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Oif(device) => Some(*device),
+                _ => None,
+            });
+            let gateway = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Gateway(RouteAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+                RouteAttribute::Gateway(RouteAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
+                _ => None,
+            });
+            if let (0, Some(device), Some(addr)) = (route.header.destination_prefix_length, device, gateway) {
+                found.push(Neighbour { device, addr });
+            }
+        })?;
+    }
     Ok(found)
 }
 

@@ -224,8 +224,8 @@ fn distinct(devices: &[Device]) -> impl Iterator<Item = &Device> {
 fn redirects(kernel: &mut Kernel, devices: &[Device]) -> Result<HashMap<u32, u16>, StartError> {
     let mut ports = HashMap::new();
     for (port, device) in distinct(devices).enumerate() {
-        let takes_redirects = features::takes_redirects(device.index).map_err(StartError::Netlink)?;
-        if takes_redirects == Some(false) {
+        let features = features::of(device.index).map_err(StartError::Netlink)?;
+        if features.is_some_and(|features| !features.takes_redirects) {
             tracing::warn!(
                 device = device.name,
                 "the device's driver takes no redirected frames: media that leaves by it and came by another takes the slow path (a veth \
@@ -253,10 +253,7 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
         };
     }
     let attached = config.interfaces.iter().zip(devices).find(|(_, device)| device.is_loopback).map_or_else(
-        || {
-            distinct(devices)
-                .try_for_each(|device| Ok(kernel.attach_xdp(&device.name, device.index, config.xdp_mode)?))
-        },
+        || distinct(devices).try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?)),
         |(interface, _)| Err(StartError::Loopback(interface.name.clone())),
     );
     match (attached, config.engine) {

@@ -1,0 +1,100 @@
+//! What is found about the host as a whole.
+
+use relay::RelayConfig;
+use relay::probe::Host;
+
+use super::{Finding, Level, without_xdp};
+
+/// The oldest kernel that the relay is tested with.
+const OLDEST: (u32, u32) = (6, 1);
+/// The oldest that tells whether a device takes redirected frames.
+const TELLS_REDIRECTS: (u32, u32) = (6, 3);
+
+/// What the relay needs, and the bit of each (linux/capability.h).
+const CAPABILITIES: [(&str, u32); 4] =
+    [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+/// In the place of the last two.
+const SYS_ADMIN: u32 = 21;
+
+pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
+    let mut findings = vec![kernel(facts), capabilities(facts)];
+    if let Some(mode) = &facts.lockdown {
+        let text = format!("Lockdown is in {mode} mode, which may forbid BPF.");
+        findings.push(Finding::warning("kernel", text).mended_by("cat /sys/kernel/security/lockdown"));
+    }
+    if !facts.is_x86_64 && config.engine != relay::Engine::Uring {
+        let text = "The fast path is for x86-64 only so far: the slow path carries everything.";
+        findings.push(Finding::new(without_xdp(config), "processor", text).mended_by("engine = \"uring\""));
+    }
+    // Steering is BPF too, so without it there is no slow path either.
+    findings.push(try_out("bpf", &facts.bpf, "The programs load, and the verifier accepts them."));
+    findings.push(try_out("io_uring", &facts.io_uring, "Rings can be made."));
+    findings.push(try_out("raw socket", &facts.raw_socket, "The slow path can send."));
+    for (name, addr) in &facts.missing {
+        let text = format!("Interface \"{name}\": this host has no address {addr}.");
+        findings.push(Finding::new(Level::Error, "addresses", text).mended_by("ip address"));
+    }
+    if facts.ports.is_empty() {
+        let text = format!("{}-{} are the relay's alone.", config.port_min, config.port_max);
+        findings.push(Finding::good("media ports", text));
+    }
+    for conflict in &facts.ports {
+        findings.push(ports(conflict));
+    }
+    findings
+}
+
+fn kernel(facts: &Host) -> Finding {
+    let release = &facts.kernel;
+    match version(release) {
+        None => Finding::warning("kernel", format!("Its release \"{release}\" cannot be read.")),
+        Some(version) if version < OLDEST => {
+            let text = format!("Linux {release} is older than 6.1, which the relay is tested with.");
+            Finding::new(Level::Error, "kernel", text).mended_by("apt install linux-image-amd64")
+        }
+        Some(version) if version < TELLS_REDIRECTS => Finding::good(
+            "kernel",
+            format!("Linux {release}; before 6.3 it does not tell which devices take redirected frames."),
+        ),
+        Some(_) => Finding::good("kernel", format!("Linux {release}.")),
+    }
+}
+
+/// The first two numbers of a release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn capabilities(facts: &Host) -> Finding {
+    let has = |bit: u32| facts.capabilities >> bit & 1 == 1;
+    let missing: Vec<_> = CAPABILITIES
+        .into_iter()
+        .filter(|(_, bit)| !(has(*bit) || *bit >= 38 && has(SYS_ADMIN)))
+        .map(|(name, _)| name)
+        .collect();
+    if missing.is_empty() {
+        return Finding::good("capabilities", "The process has what the relay needs.");
+    }
+    let names = missing.join(" ");
+    let text = format!("The process lacks {}.", missing.join(", "));
+    let remedy = format!("systemctl edit intertrunk   # AmbientCapabilities={names}, or run this as root");
+    Finding::new(Level::Error, "capabilities", text).mended_by(remedy)
+}
+
+fn try_out(subject: &str, tried: &Result<(), String>, good: &str) -> Finding {
+    match tried {
+        Ok(()) => Finding::good(subject, good),
+        Err(why) => Finding::new(Level::Error, subject, why.clone()),
+    }
+}
+
+/// A conflict is told as "what: how to mend it", where the latter may be a command.
+fn ports(conflict: &str) -> Finding {
+    match conflict.split_once(": sysctl ") {
+        Some((text, command)) => {
+            Finding::warning("media ports", format!("{text}.")).mended_by(format!("sysctl {command}"))
+        }
+        None => Finding::warning("media ports", format!("{conflict}.")),
+    }
+}

@@ -1,0 +1,153 @@
+use relay::probe::Nic;
+use relay::{Engine, Features, Interfaces, XdpMode};
+
+use super::*;
+
+fn config() -> RelayConfig {
+    RelayConfig {
+        interfaces: Interfaces::new(vec!["pbx/192.0.2.1".parse().unwrap()]).unwrap(),
+        port_min: 30000,
+        port_max: 40000,
+        engine: Engine::Auto,
+        xdp_mode: XdpMode::Native,
+        workers: 1,
+    }
+}
+
+fn nic() -> Nic {
+    Nic {
+        name: "eth0".into(),
+        interfaces: vec!["pbx".into()],
+        driver: Some("ixgbe".into()),
+        mtu: 1500,
+        queues: (8, 8),
+        xdp: Some(Features { runs_programs: true, takes_redirects: true }),
+        hashes_ports: Some(true),
+        strips_vlan: Some(true),
+        gateways: vec![("192.0.2.254".parse().unwrap(), true)],
+        ..Nic::default()
+    }
+}
+
+fn facts() -> Host {
+    Host {
+        kernel: "6.1.0-18-amd64".into(),
+        is_x86_64: true,
+        capabilities: u64::MAX,
+        lockdown: None,
+        bpf: Ok(()),
+        io_uring: Ok(()),
+        raw_socket: Ok(()),
+        ports: vec![],
+        missing: vec![],
+        nics: vec![nic()],
+    }
+}
+
+/// What is not good.
+fn bad(facts: &Host, config: &RelayConfig) -> Vec<(Level, String, Option<String>)> {
+    let findings = examine(facts, config).findings.into_iter().filter(|finding| finding.level != Level::Good);
+    findings.map(|finding| (finding.level, finding.sentence, finding.remedy)).collect()
+}
+
+/// What is not good, of which there is one thing, of a device.
+fn of_device(nic: Nic, config: &RelayConfig) -> (Level, String, Option<String>) {
+    let found = bad(&Host { nics: vec![nic], ..facts() }, config);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_host_as_it_should_be_is_able_and_every_sentence_ends() {
+    let examination = examine(&facts(), &config());
+    assert!(examination.able);
+    assert_eq!(bad(&facts(), &config()), []);
+    assert!(examination.findings.iter().all(|finding| finding.sentence.ends_with('.')), "{examination}");
+    assert!(examination.to_string().ends_with("The relay can run as configured."));
+}
+
+#[test]
+fn without_native_xdp_the_relay_runs_unless_it_was_asked_for() {
+    let nic = Nic { xdp: Some(Features::default()), ..nic() };
+    let (level, sentence, remedy) = of_device(nic.clone(), &config());
+    assert_eq!(level, Level::Warning);
+    assert!(sentence.contains("no native XDP"));
+    assert!(remedy.unwrap().contains("generic"));
+    let asked = RelayConfig { engine: Engine::Xdp, ..config() };
+    assert_eq!(of_device(nic.clone(), &asked).0, Level::Error);
+    assert!(!examine(&Host { nics: vec![nic], ..facts() }, &asked).able);
+}
+
+#[test]
+fn a_foreign_program_is_named_with_the_command_that_removes_it() {
+    let (_, sentence, remedy) = of_device(Nic { program: Some((7, "firewall".into())), ..nic() }, &config());
+    assert!(sentence.contains("\"firewall\" (number 7)"), "{sentence}");
+    assert_eq!(remedy.as_deref(), Some("ip link set dev eth0 xdp off"));
+}
+
+#[test]
+fn addresses_alone_in_the_hash_are_noticed_where_there_are_several_queues() {
+    let (_, _, remedy) = of_device(Nic { hashes_ports: Some(false), ..nic() }, &config());
+    assert_eq!(remedy.as_deref(), Some("ethtool -N eth0 rx-flow-hash udp4 sdfn"));
+    let one_queue = Nic { hashes_ports: Some(false), queues: (1, 1), ..nic() };
+    assert_eq!(bad(&Host { nics: vec![one_queue], ..facts() }, &config()), []);
+}
+
+#[test]
+fn stripped_tags_matter_only_under_vlans() {
+    let (_, _, remedy) = of_device(Nic { has_vlans: true, ..nic() }, &config());
+    assert_eq!(remedy.as_deref(), Some("ethtool -K eth0 rxvlan off"));
+}
+
+#[test]
+fn a_silent_gateway_a_large_mtu_and_a_deaf_veth_are_warnings() {
+    let gateway = Nic { gateways: vec![("192.0.2.254".parse().unwrap(), false)], ..nic() };
+    assert!(of_device(gateway, &config()).2.unwrap().starts_with("ping"));
+    assert!(of_device(Nic { mtu: 9000, ..nic() }, &config()).2.unwrap().contains("mtu 1500"));
+    let veth = Nic {
+        driver: Some("veth".into()),
+        xdp: Some(Features { runs_programs: true, takes_redirects: false }),
+        ..nic()
+    };
+    assert!(of_device(veth, &config()).2.unwrap().contains("other end"));
+}
+
+#[test]
+fn what_no_engine_can_do_without_is_an_error() {
+    let why = || Err("forbidden".to_owned());
+    let missing = vec![("pbx".to_owned(), "192.0.2.1".parse().unwrap())];
+    for (broken, subject) in [
+        (Host { kernel: "5.10.0-9".into(), ..facts() }, "kernel"),
+        (Host { capabilities: 0, ..facts() }, "capabilities"),
+        (Host { bpf: why(), ..facts() }, "bpf"),
+        (Host { io_uring: why(), ..facts() }, "io_uring"),
+        (Host { raw_socket: why(), ..facts() }, "raw socket"),
+        (Host { missing, ..facts() }, "addresses"),
+    ] {
+        let examination = examine(&broken, &config());
+        let errors: Vec<_> = examination.findings.iter().filter(|finding| finding.level == Level::Error).collect();
+        assert!(!examination.able && errors.len() == 1 && errors[0].subject == subject, "{examination}");
+        assert!(examination.to_string().ends_with("The relay cannot run as configured."));
+    }
+}
+
+#[test]
+fn cap_sys_admin_stands_for_the_bpf_capabilities() {
+    let capabilities = 1 << 12 | 1 << 13 | 1 << 21;
+    assert_eq!(bad(&Host { capabilities, ..facts() }, &config()), []);
+}
+
+#[test]
+fn a_conflict_of_ports_has_its_command_apart() {
+    let ports = vec!["the kernel gives ports away: sysctl -w net.x=1-2".to_owned()];
+    let found = bad(&Host { ports, ..facts() }, &config());
+    assert_eq!(found[0].2.as_deref(), Some("sysctl -w net.x=1-2"));
+    assert!(found[0].1.ends_with("away."));
+}
+
+#[test]
+fn a_host_that_only_uses_the_slow_path_needs_no_xdp() {
+    let config = RelayConfig { engine: Engine::Uring, ..config() };
+    let nic = Nic { xdp: Some(Features::default()), program: Some((7, "firewall".into())), mtu: 9000, ..nic() };
+    assert_eq!(bad(&Host { nics: vec![nic], is_x86_64: false, ..facts() }, &config), []);
+}

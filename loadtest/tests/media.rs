@@ -160,31 +160,6 @@ fn malformed_packets_harm_nobody_and_are_counted() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
-fn a_neighbour_that_changes_its_mac_is_followed() {
-    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
-    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
-    caller.speak(call.for_caller).unwrap();
-    assert!(callee.hear().unwrap().is_some());
-    let gateway = scene.trunks.far(Trunk::Gateway);
-    gateway.run("ip", ["link", "set", FAR_DEVICE, "address", "02:00:00:00:00:99"]).unwrap();
-    // The kernel learns of it as from any host that announces itself.
-    scene
-        .trunks
-        .relay
-        .run("ip", ["neigh", "replace", "198.51.100.10", "lladdr", "02:00:00:00:00:99", "dev", "gateway"])
-        .unwrap();
-    // A packet that was sent to the old one is waited for no longer than this.
-    callee.rtp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    wait_until("packets reach the new MAC", Duration::from_secs(1), || {
-        caller.speak(call.for_caller).unwrap();
-        callee.hear().unwrap().is_some()
-    })
-    .unwrap();
-}
-
-#[test]
-#[ignore = "privileged: namespaces, BPF"]
 fn a_new_synchronisation_source_is_followed_without_loss() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
     let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();

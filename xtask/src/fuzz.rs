@@ -24,8 +24,11 @@ pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {
     run(cargo().current_dir(&folder).args(["run", "--quiet", "--locked", "--bin", "seeds"]))?;
     let mut found = Vec::new();
     for target in TARGETS.into_iter().filter(|target| targets.is_empty() || targets.iter().any(|one| one == target)) {
+        run(fuzzer(&["build", target]).current_dir(&folder))?;
         eprintln!("== {target}, {seconds} s");
-        if !fuzzer(target, seconds).current_dir(&folder).status().context("cannot run cargo fuzz")?.success() {
+        let time = format!("-max_total_time={seconds}");
+        let options = ["run", target, "--", &time, "-timeout=5", "-max_len=4096", "-print_final_stats=1"];
+        if !fuzzer(&options).current_dir(&folder).status().context("cannot run cargo fuzz")?.success() {
             found.push(target);
         }
     }
@@ -35,10 +38,9 @@ pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fuzzer(target: &str, seconds: u32) -> Command {
+fn fuzzer(arguments: &[&str]) -> Command {
     let mut command = cargo();
     // The sanitizer is an option that stable compilers have, but do not show.
-    command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", target, "--"]);
-    command.arg(format!("-max_total_time={seconds}")).args(["-timeout=5", "-max_len=4096", "-print_final_stats=1"]);
+    command.env("RUSTC_BOOTSTRAP", "1").arg("fuzz").args(arguments);
     command
 }

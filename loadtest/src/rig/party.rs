@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::daemon::NgClient;
-use super::host::in_namespace;
+use super::host::{Host, in_namespace};
 use super::trunks::{Trunk, Trunks};
 use crate::rtp::{self, Sequence, Ssrc, Timestamp};
 
@@ -49,9 +49,16 @@ impl Party {
     /// # Errors
     /// When the address is not the host's, or its ports are taken.
     pub fn at(trunks: &Trunks, trunk: Trunk, addr: SocketAddr) -> anyhow::Result<Self> {
+        Self::on(trunks.far(trunk), addr)
+    }
+
+    /// A party on any host.
+    ///
+    /// # Errors
+    /// When the address is not the host's, or its ports are taken.
+    pub fn on(host: &Host, addr: SocketAddr) -> anyhow::Result<Self> {
         let bind = |port| {
-            let socket =
-                in_namespace(trunks.far(trunk), move || Ok(UdpSocket::bind(SocketAddr::new(addr.ip(), port))?))?;
+            let socket = in_namespace(host, move || Ok(UdpSocket::bind(SocketAddr::new(addr.ip(), port))?))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             anyhow::Ok(socket)
         };

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use relay::{DeadThread, Relay};
+use relay::{Counts, DeadThread, Meter as _, Relay};
 
 use crate::call::Calls;
 use crate::ng::{Exchange, Frame};
@@ -67,16 +67,12 @@ impl Daemon {
 
     /// The counts of packets by reason, for the log: left to the stack by XDP, and lost by the workers.
     pub fn reasons(&self) -> (String, String) {
-        let state = self.lock();
+        let Counts { program, workers } = self.lock().relay.counts();
         let list = |counts: Vec<(relay::Reason, u64)>| {
-            let words: Vec<_> = counts
-                .into_iter()
-                .filter(|(_, count)| *count > 0)
-                .map(|(reason, count)| format!("{}={count}", reason.name()))
-                .collect();
-            words.join(" ")
+            let occurred = counts.into_iter().filter(|(_, count)| *count > 0);
+            occurred.map(|(reason, count)| format!("{}={count}", reason.name())).collect::<Vec<_>>().join(" ")
         };
-        (list(state.relay.passed().unwrap_or_default()), list(state.relay.dropped()))
+        (list(program), list(workers))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,11 +7,15 @@ use control::Calls;
 use control::call::Settings;
 use control::ng::{Exchange, Frame};
 use libfuzzer_sys::fuzz_target;
-use relay::{Interfaces, Meter, Ports, SlotIndex, StreamTotals};
+use relay::{Counts, Interfaces, Meter, Ports, SlotIndex, StreamTotals};
 
 struct Nothing;
 
 impl Meter for Nothing {
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+
     fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
         None
     }

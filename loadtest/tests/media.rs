@@ -149,6 +149,8 @@ fn malformed_packets_harm_nobody_and_are_counted() {
     }
     assert_eq!(heard, sent);
     assert_eq!(scene.packets(&call, call.for_caller).unwrap().0, fast + 1);
+    let statistics = scene.ng.request(&json!({"command": "statistics"})).unwrap();
+    assert!(statistics["statistics"]["reasons"]["program"]["too-short"].as_i64().unwrap() > 0, "{statistics}");
     scene.daemon.process().stop().unwrap();
     let log = scene.daemon.log().unwrap();
     let stopped = log.iter().find(|line| line["fields"]["message"] == "stopped").unwrap();

@@ -43,7 +43,7 @@ pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 #[cfg(feature = "measure")]
 pub use kernel::measure;
 pub use kernel::{KernelError, XdpMode};
-pub use meter::{Meter, Path, StreamTotals};
+pub use meter::{Counts, Meter, Path, StreamTotals};
 pub use op::{Component, FlowOp, Learning, StreamSpec, Successor};
 pub use ports::{Exhausted, NoPair, PortPair, Ports};
 pub use relay::{DeadThread, Relay, RelayConfig, StartError};

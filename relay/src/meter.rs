@@ -52,8 +52,20 @@ impl StreamTotals {
     }
 }
 
+/// Packets that did not go the way they should, by reason.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Those that the XDP program left to the stack, or dropped as a stranger's.
+    pub program: Vec<(Reason, u64)>,
+    /// Those that the workers lost.
+    pub workers: Vec<(Reason, u64)>,
+}
+
 /// Tells the totals of streams.
 pub trait Meter {
+    /// What did not go the way it should, since the start.
+    fn counts(&self) -> Counts;
+
     /// The totals of the stream in a slot, if there is one.
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals>;
 }

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::features;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
-use crate::meter::{Meter, StreamTotals};
+use crate::meter::{Counts, Meter, StreamTotals};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
@@ -174,23 +174,18 @@ impl Relay {
         }
         Ok(())
     }
-
-    /// Packets that the XDP program did not forward, by reason.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn passed(&self) -> Result<Vec<(Reason, u64)>, KernelError> {
-        let counts = self.kernel.reasons()?;
-        Ok(Reason::ALL.into_iter().zip(counts).collect())
-    }
-
-    /// Packets that the workers lost, by reason.
-    pub fn dropped(&self) -> Vec<(Reason, u64)> {
-        Reason::ALL.into_iter().zip(self.reasons.read()).collect()
-    }
 }
 
 impl Meter for Relay {
+    fn counts(&self) -> Counts {
+        let named = |counts: [u64; Reason::COUNT]| Reason::ALL.into_iter().zip(counts).collect();
+        let program = self.kernel.reasons().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the program's counts cannot be read");
+            [0; Reason::COUNT]
+        });
+        Counts { program: named(program), workers: named(self.reasons.read()) }
+    }
+
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.table.totals(slot)
     }

@@ -15,7 +15,7 @@ use flow::{Be16, Bearing, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::learning::{Admission, Peer, Standing};
 use crate::memory::Mapped;
-use crate::meter::{Meter, Path, StreamTotals};
+use crate::meter::{Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, StreamSpec};
 use crate::stream::Stream;
@@ -463,8 +463,9 @@ fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
     })
 }
 
-impl Meter for FlowTable {
-    fn totals(&self, index: SlotIndex) -> Option<StreamTotals> {
+impl FlowTable {
+    /// The totals of the stream in a slot, if there is one.
+    pub(crate) fn totals(&self, index: SlotIndex) -> Option<StreamTotals> {
         let mut streams = self.lock();
         let cells = self.cells(index)?;
         let addresses = addresses(&streams, index);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
-use relay::{Family, FlowOp, Interfaces, Meter, Ports};
+use relay::{Counts, Family, FlowOp, Interfaces, Meter, Ports, Reason};
 
 use super::account::Account;
 use super::dialogue::{Call, Roles};
@@ -72,6 +72,7 @@ impl Calls {
     ) -> (Reply, Vec<FlowOp>) {
         let done = match command {
             Command::Ping => Ok((Reply::Pong, Vec::new())),
+            Command::Statistics => Ok((self.statistics(meter), Vec::new())),
             Command::List { limit } => Ok((self.list(limit), Vec::new())),
             Command::Query { call_id } => self.query(&call_id, now, wall, meter).map(|reply| (reply, Vec::new())),
             Command::Delete(delete) => self.delete(&delete, now, wall, meter),
@@ -255,6 +256,15 @@ impl Calls {
         Ok(Reply::Ok(query.describe(&entry.call, &entry.installed)))
     }
 
+    fn statistics(&self, meter: &dyn Meter) -> Reply {
+        let Counts { program, workers } = meter.counts();
+        let sessions = Value::count(self.calls.len() as u64);
+        let current = Dict::new().with("sessionsown", sessions.clone()).with("sessionstotal", sessions);
+        let reasons = Dict::new().with("program", by_reason(&program)).with("workers", by_reason(&workers));
+        let statistics = Dict::new().with("currentstatistics", current).with("reasons", reasons);
+        Reply::Ok(Dict::new().with("statistics", statistics))
+    }
+
     fn list(&self, limit: usize) -> Reply {
         let mut size = 0;
         let ids = self.calls.keys().take(limit).take_while(|id| {
@@ -263,6 +273,15 @@ impl Calls {
         });
         Reply::Ok(Dict::new().with("calls", Value::List(ids.map(|id| Value::from(id.clone())).collect())))
     }
+}
+
+/// The reasons that have occurred.
+fn by_reason(counts: &[(Reason, u64)]) -> Dict<'static> {
+    let mut dict = Dict::new();
+    for (reason, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        dict.push(reason.name().as_bytes(), Value::count(*count));
+    }
+    dict
 }
 
 /// Whether a description asks or agrees.

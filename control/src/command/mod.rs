@@ -16,6 +16,8 @@ pub use options::{Mux, Options, RtcpForm};
 pub enum Command {
     /// Are you there?
     Ping,
+    /// How the relay as a whole is doing.
+    Statistics,
     /// A party offers media: here is its description, give me the one for the other party.
     Offer(Box<Offer>),
     /// The other party answers.
@@ -120,8 +122,7 @@ pub enum CommandError {
 }
 
 /// The other commands of the protocol. They may come, and the reply says that it is us who cannot.
-const UNSUPPORTED: [&str; 27] = [
-    "statistics",
+const UNSUPPORTED: [&str; 26] = [
     "start recording",
     "stop recording",
     "pause recording",
@@ -162,6 +163,7 @@ impl Command {
         let (message, unknown) = Message::read(dict);
         let command = match name.as_slice() {
             b"ping" => Self::Ping,
+            b"statistics" => Self::Statistics,
             b"offer" => Self::Offer(Box::new(message.offer()?)),
             b"answer" => Self::Answer(Box::new(message.answer()?)),
             b"delete" => Self::Delete(message.delete()?),

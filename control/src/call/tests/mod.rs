@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use relay::{Component, FlowOp, Interfaces, Meter, Ports, SlotIndex, StreamSpec, StreamTotals};
+use relay::{Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals};
 
 use super::plan::desired;
 use super::{Calls, Settings};
@@ -35,6 +35,10 @@ struct Rig {
 struct Packets(HashMap<SlotIndex, StreamTotals>);
 
 impl Meter for Packets {
+    fn counts(&self) -> Counts {
+        Counts { program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)], workers: vec![(Reason::NoCall, 1)] }
+    }
+
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.0.get(&slot).cloned()
     }
@@ -199,7 +203,7 @@ fn named(mut command: Command, name: &str) -> Command {
         Command::Answer(answer) => answer.call_id = name.into(),
         Command::Delete(delete) => delete.call_id = name.into(),
         Command::Query { call_id } => *call_id = name.into(),
-        Command::Ping | Command::List { .. } => {}
+        Command::Ping | Command::Statistics | Command::List { .. } => {}
     }
     command
 }

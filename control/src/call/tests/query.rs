@@ -132,3 +132,16 @@ fn odd_totals_do_no_harm() {
     let dict = query(&mut rig);
     assert_eq!(int(&dict, &["totals", "RTP", "bytes"]), i64::MAX);
 }
+
+#[test]
+fn statistics_tell_the_sessions_and_every_reason_that_has_occurred() {
+    let mut rig = Rig::new();
+    rig.call();
+    let (Reply::Ok(reply), _) = rig.run(Command::Statistics) else { panic!() };
+    let number = |path: &[&str]| find(&reply, path).as_int().unwrap();
+    assert_eq!(number(&["statistics", "currentstatistics", "sessionstotal"]), 1);
+    assert_eq!(number(&["statistics", "reasons", "program", "stranger"]), 7);
+    assert_eq!(number(&["statistics", "reasons", "workers", "no-call"]), 1);
+    let program = find(&reply, &["statistics", "reasons", "program"]).as_dict().unwrap();
+    assert!(program.get("not-media").is_none(), "what has not occurred is not told");
+}

@@ -78,20 +78,25 @@ fn count() {
     }
 }
 
-/// The bare reflector that also touches the entry of the frame's flow: the limit of any program that keeps something of each flow.
+/// The bare reflector that also looks into the entry of the frame's flow, sends on what it finds there, and counts: the limit of any program
+/// that knows its flows.
 #[xdp]
 fn touch(context: XdpContext) -> u32 {
     let Some(frame) = bare_words(&context) else { return XDP_PASS };
     // Byte 33 is the last of the relay's address, .1 or .2; bytes 36-37 are its port.
     let (side, port) = ((frame[4] >> 8 & 3).wrapping_sub(1) as u32, u16::from_be((frame[4] >> 32) as u16));
-    if let Some(entry) = ENTRIES.get_ptr_mut(side << 16 | u32::from(port.rotate_right(1))) {
-        #[expect(unsafe_code, reason = "the entry of the flow")]
-        // SAFETY: the pointer is to an entry of the map, and the measurement keeps to one CPU, so nothing else uses it meanwhile.
-        unsafe {
-            (*entry)[0] += 1;
-            (*entry)[3] += frame[5];
-        }
+    let Some(entry) = ENTRIES.get_ptr_mut(side << 16 | u32::from(port.rotate_right(1))) else { return XDP_PASS };
+    #[expect(unsafe_code, reason = "the entry of the flow")]
+    // SAFETY: the pointer is to an entry of the map, and the measurement keeps to one CPU, so nothing else uses it meanwhile.
+    let entry = unsafe { &mut *entry };
+    // The entries are zero but for the counts, which the compiler cannot know: as with the relay, whether and how the frame leaves is not
+    // known before the entry is there.
+    if entry[1] != 0 {
+        return XDP_PASS;
     }
+    frame[4] ^= entry[2];
+    entry[0] += 1;
+    entry[3] += frame[5];
     swap_macs(frame);
     XDP_TX
 }

@@ -260,7 +260,6 @@ fn swap_macs(frame: &mut [u64; WORDS]) {
 
 /// The first words of a frame of either family.
 #[inline(always)]
-#[expect(clippy::mut_from_ref, reason = "a context has one frame, and each program asks once")]
 fn bare_words(context: &XdpContext) -> Option<&mut [u64; WORDS]> {
     words_mut(context)
 }

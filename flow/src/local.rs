@@ -56,24 +56,70 @@ struct Ports {
     span: u16,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Local4 {
-    addr: Addr4,
-    ports: Ports,
-}
-
 /// The local addresses and their ports: configuration that the loader writes into the XDP program.
 ///
-/// An address keeps its number in the order given, whichever family it is of; the other family's entry of that number is the unspecified
-/// address, which no packet goes to.
+/// An address is found in one step: its place is a product's uppermost bits, and the factor is chosen so that no two addresses of a family
+/// share a place. A search through a list would cost every packet a branch that nobody can predict, since packets come for all addresses in
+/// turn.
+///
+/// An address keeps its number in the order given, whichever family it is of.
 #[repr(C)]
 pub struct Locals {
-    count: Word<u32>,
     workers: Word<u32>,
-    v4: [Word<u64>; Self::MAX],
-    v6: [[Word<u64>; 2]; Self::MAX],
-    v6_ports: [Word<u32>; Self::MAX],
+    factor4: Word<u32>,
+    factor6: Word<u64>,
+    v4: [Place<1>; PLACES],
+    v6: [Place<2>; PLACES],
+}
+
+/// Places for addresses of a family: so many more than addresses that a factor without collisions is soon found.
+const PLACES: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 6;
+/// How many factors are tried. With 16 addresses one of seven does.
+const FACTORS: u64 = 1 << 16;
+
+const _: () = assert!(PLACES >= 4 * Locals::MAX);
+
+/// What stands at a place: an address of so many words, its ports, and its number; a vacant one is all zeros.
+#[repr(C)]
+struct Place<const WORDS: usize> {
+    addr: [Word<u64>; WORDS],
+    /// The number of the address plus one, or zero.
+    taken: Word<u32>,
+    ports: Word<u32>,
+}
+
+impl<const WORDS: usize> Place<WORDS> {
+    const fn vacant() -> Self {
+        Self { addr: [const { Word::new(0) }; WORDS], taken: Word::new(0), ports: Word::new(0) }
+    }
+
+    /// Puts an address here; false when another one is here already. Of one that is given twice the first number counts.
+    fn put(&self, addr: [u64; WORDS], number: u32, ports: Ports) -> bool {
+        if self.taken.load() != 0 {
+            return self.addr.iter().zip(addr).all(|(word, value)| word.load() == value);
+        }
+        for (word, value) in self.addr.iter().zip(addr) {
+            word.store(value);
+        }
+        self.taken.store(number + 1);
+        self.ports.store(zerocopy::transmute!(ports));
+        true
+    }
+
+    fn clear(&self) {
+        for word in &self.addr {
+            word.store(0);
+        }
+        self.taken.store(0);
+        self.ports.store(0);
+    }
+
+    #[inline(always)]
+    fn ports(&self) -> Option<LocalPorts> {
+        let number = self.taken.load().checked_sub(1)?;
+        Some(LocalPorts { number, ports: zerocopy::transmute!(self.ports.load()) })
+    }
 }
 
 /// A list of local addresses that cannot be represented.
@@ -83,6 +129,8 @@ pub enum LocalsError {
     TooMany,
     /// The first port is above the last.
     NoPorts,
+    /// No factor tells all addresses apart.
+    NoFactor,
 }
 
 impl Locals {
@@ -90,17 +138,17 @@ impl Locals {
     pub const MAX: usize = 16;
 
     /// The length of [`Locals::words`].
-    pub const WORDS: usize = 1 + 3 * Self::MAX + Self::MAX / 2;
+    pub const WORDS: usize = size_of::<Self>() / size_of::<u64>();
 
     /// No address at all: every packet is somebody else's. The workers are not zero so that the compiler places this in initialised data,
     /// where a loader can write the real values.
     pub const fn none() -> Self {
         Self {
-            count: Word::new(0),
             workers: Word::new(1),
-            v4: [const { Word::new(0) }; Self::MAX],
-            v6: [const { [const { Word::new(0) }; 2] }; Self::MAX],
-            v6_ports: [const { Word::new(0) }; Self::MAX],
+            factor4: Word::new(1),
+            factor6: Word::new(1),
+            v4: [const { Place::vacant() }; PLACES],
+            v6: [const { Place::vacant() }; PLACES],
         }
     }
 
@@ -115,33 +163,64 @@ impl Locals {
         let span = last.checked_sub(first).ok_or(LocalsError::NoPorts)?;
         let ports = Ports { first, span };
         let locals = Self::none();
-        for (((addr, v4), v6), v6_ports) in addrs.iter().zip(&locals.v4).zip(&locals.v6).zip(&locals.v6_ports) {
-            match addr {
-                IpAddr::V4(addr) => v4.store(zerocopy::transmute!(Local4 { addr: (*addr).into(), ports })),
-                IpAddr::V6(addr) => {
-                    let Addr6(halves) = (*addr).into();
-                    for (word, half) in v6.iter().zip(halves) {
-                        word.store(half);
-                    }
-                    v6_ports.store(zerocopy::transmute!(ports));
-                }
-            }
-        }
-        locals.count.store(addrs.len() as u32);
         locals.workers.store(u32::from(workers));
-        Ok(locals)
+        // Odd factors, scattered by the golden ratio.
+        let factors = || (1..=FACTORS).map(|step| step.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let found = factors().any(|factor| locals.place4(addrs, ports, (factor >> 32) as u32 | 1))
+            && factors().any(|factor| locals.place6(addrs, ports, factor));
+        if found { Ok(locals) } else { Err(LocalsError::NoFactor) }
+    }
+
+    /// Puts all IPv4 addresses at their places by a factor; whether each has one of its own.
+    fn place4(&self, addrs: &[IpAddr], ports: Ports, factor: u32) -> bool {
+        self.v4.iter().for_each(Place::clear);
+        self.factor4.store(factor);
+        addrs.iter().zip(0..).all(|(addr, number)| match addr {
+            IpAddr::V4(addr) => {
+                let addr = Addr4::from(*addr);
+                self.at4(addr).put([u64::from(addr.raw())], number, ports)
+            }
+            IpAddr::V6(_) => true,
+        })
+    }
+
+    /// The same for IPv6.
+    fn place6(&self, addrs: &[IpAddr], ports: Ports, factor: u64) -> bool {
+        self.v6.iter().for_each(Place::clear);
+        self.factor6.store(factor);
+        addrs.iter().zip(0..).all(|(addr, number)| match addr {
+            IpAddr::V6(addr) => {
+                let addr = Addr6::from(*addr);
+                self.at6(addr).put(addr.0, number, ports)
+            }
+            IpAddr::V4(_) => true,
+        })
+    }
+
+    #[inline(always)]
+    fn at4(&self, addr: Addr4) -> &Place<1> {
+        let product = addr.raw().wrapping_mul(self.factor4.load());
+        &self.v4[(product >> (u32::BITS - PLACE_BITS)) as usize]
+    }
+
+    #[inline(always)]
+    fn at6(&self, addr: Addr6) -> &Place<2> {
+        let factor = self.factor6.load();
+        let product = addr.0[1].wrapping_mul(factor).wrapping_add(addr.0[0]).wrapping_mul(factor);
+        &self.v6[(product >> (u64::BITS - PLACE_BITS)) as usize]
     }
 
     /// The words as the XDP program's memory holds them.
     pub fn words(&self) -> [u64; Self::WORDS] {
+        let pair = |one: &Word<u32>, two: &Word<u32>| zerocopy::transmute!([one.load(), two.load()]);
+        let v4 = self.v4.iter().flat_map(|place| [place.addr[0].load(), pair(&place.taken, &place.ports)]);
+        let v6 = self.v6.iter().flat_map(|place| {
+            let [high, low] = &place.addr;
+            [high.load(), low.load(), pair(&place.taken, &place.ports)]
+        });
+        let head = [pair(&self.workers, &self.factor4), self.factor6.load()];
         let mut words = [0; Self::WORDS];
-        let head = [self.count.load(), self.workers.load()];
-        let v6_ports = self.v6_ports.as_chunks::<2>().0.iter().map(|[one, two]| [one.load(), two.load()]);
-        let all = core::iter::once(zerocopy::transmute!(head))
-            .chain(self.v4.iter().map(Word::load))
-            .chain(self.v6.as_flattened().iter().map(Word::load))
-            .chain(v6_ports.map(|ports| zerocopy::transmute!(ports)));
-        for (word, value) in words.iter_mut().zip(all) {
+        for (word, value) in words.iter_mut().zip(head.into_iter().chain(v4).chain(v6)) {
             *word = value;
         }
         words
@@ -150,33 +229,21 @@ impl Locals {
     /// Whether the address is one of the relay's, and which.
     #[inline(always)]
     pub fn find4(&self, addr: Addr4) -> Option<LocalPorts> {
-        let count = self.count.load();
-        for (word, number) in self.v4.iter().zip(0..) {
-            if number >= count {
-                break;
-            }
-            let local: Local4 = zerocopy::transmute!(word.load());
-            if local.addr == addr {
-                return Some(LocalPorts { number, ports: local.ports });
-            }
+        let place = self.at4(addr);
+        if place.addr[0].load() != u64::from(addr.raw()) {
+            return None;
         }
-        None
+        place.ports()
     }
 
     /// The same for IPv6.
     #[inline(always)]
     pub fn find6(&self, addr: Addr6) -> Option<LocalPorts> {
-        let count = self.count.load();
-        for (([high, low], ports), number) in self.v6.iter().zip(&self.v6_ports).zip(0..) {
-            if number >= count {
-                break;
-            }
-            // The low half first: addresses of one host differ there.
-            if low.load() == addr.0[1] && high.load() == addr.0[0] {
-                return Some(LocalPorts { number, ports: zerocopy::transmute!(ports.load()) });
-            }
+        let place = self.at6(addr);
+        if place.addr[1].load() != addr.0[1] || place.addr[0].load() != addr.0[0] {
+            return None;
         }
-        None
+        place.ports()
     }
 
     /// The same for either.
@@ -262,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_has_no_slot_though_it_fills_the_gaps() {
+    fn the_unspecified_address_has_no_slot_though_it_fills_the_vacant_places() {
         let locals = Locals::new(&[addr(1), SIX.parse().unwrap()], 1, 65535, 1).unwrap();
         assert_eq!(slot(&locals, "0.0.0.0".parse().unwrap(), 30000), None);
         assert_eq!(slot(&locals, "::".parse().unwrap(), 30000), None);
@@ -288,5 +355,44 @@ mod tests {
         let addrs: Vec<_> = (0..17).map(addr).collect();
         assert!(Locals::new(&addrs[..16], 1, 65535, 1).unwrap().find(addr(15)).is_some());
         assert!(matches!(Locals::new(&addrs, 1, 65535, 1), Err(LocalsError::TooMany)));
+    }
+
+    #[test]
+    fn an_address_that_is_given_twice_keeps_its_first_number() {
+        let locals = Locals::new(&[addr(9), addr(1), addr(1)], 30000, 30099, 1).unwrap();
+        assert_eq!(slot(&locals, addr(1), 30000).map(SlotIndex::local), Some(1));
+    }
+
+    #[test]
+    fn the_words_are_the_memory() {
+        let addrs: Vec<IpAddr> =
+            (0..8).map(addr).chain((0..8).map(|low| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, low, 1]))).collect();
+        let locals = Locals::new(&addrs, 30000, 30099, 3).unwrap();
+        let words = locals.words();
+        assert_eq!(words[0], zerocopy::transmute!([3, locals.factor4.load()]));
+        assert_eq!(words[1], locals.factor6.load());
+        let taken = |words: &[u64]| words.iter().filter(|word| **word as u32 != 0).count();
+        let (v4, v6) = words[2..].split_at(2 * PLACES);
+        assert_eq!(taken(&v4.iter().skip(1).step_by(2).copied().collect::<Vec<_>>()), 8);
+        assert_eq!(taken(&v6.iter().skip(2).step_by(3).copied().collect::<Vec<_>>()), 8);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_sixteen_addresses_of_either_family_are_told_apart(
+            v4 in proptest::collection::hash_set(1u32.., 16), v6 in proptest::collection::hash_set(1u128.., 16), stride in 0..16u32,
+        ) {
+            let v4: Vec<IpAddr> = v4.into_iter().map(|bits| std::net::Ipv4Addr::from_bits(bits).into()).collect();
+            let v6: Vec<IpAddr> = v6.into_iter().map(|bits| std::net::Ipv6Addr::from_bits(bits).into()).collect();
+            // As hosts really have them: a few bits differ.
+            let near: Vec<IpAddr> = (0..16).map(|bits| std::net::Ipv4Addr::from_bits(0x0a00_0001 + (bits << stride)).into()).collect();
+            let near6: Vec<IpAddr> = (0..16u128).map(|bits| std::net::Ipv6Addr::from_bits((0x2001 << 112 | 1) + (bits << (7 * stride))).into()).collect();
+            for addrs in [v4, v6, near, near6] {
+                let locals = Locals::new(&addrs, 1, 65535, 1).unwrap();
+                for (addr, number) in addrs.iter().zip(0..) {
+                    proptest::prop_assert_eq!(locals.find(*addr).map(|ports| ports.number), Some(number));
+                }
+            }
+        }
     }
 }

@@ -52,7 +52,7 @@ pub enum StartError {
         addr: IpAddr,
     },
     /// The addresses or ports cannot be represented.
-    #[error("more than {max} local addresses, or a port range that ends before it begins", max = Locals::MAX)]
+    #[error("the local addresses cannot be used: more than {max}, or a port range that ends before it begins", max = Locals::MAX)]
     Locals,
     /// Two interfaces have one address.
     #[error("two interfaces have the address {0}: their ports would be the same ones")]

@@ -27,7 +27,7 @@ pub struct Options {
     /// The last media port [default: 40000]
     #[arg(long, value_name = "PORT")]
     pub port_max: Option<u16>,
-    /// Which path carries media: auto, xdp or uring [default: auto]
+    /// Which path carries media: auto, xdp, uring or epoll [default: auto]
     #[arg(long)]
     pub engine: Option<String>,
     /// How XDP is attached: native or generic [default: native]

@@ -92,7 +92,7 @@ const fn without_xdp(config: &RelayConfig) -> Level {
     match config.engine {
         relay::Engine::Xdp => Level::Error,
         relay::Engine::Auto => Level::Warning,
-        relay::Engine::Uring => Level::Good,
+        relay::Engine::Uring | relay::Engine::Epoll => Level::Good,
     }
 }
 

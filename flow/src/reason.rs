@@ -48,11 +48,13 @@ pub enum Reason {
     NoChecksum = 20,
     /// The legs are of different families, IPv4 and IPv6.
     Family = 21,
+    /// The relay runs without XDP, and without io_uring.
+    EngineEpoll = 22,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 22;
+    pub const COUNT: usize = 23;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -78,6 +80,7 @@ impl Reason {
         Self::NoCall,
         Self::NoChecksum,
         Self::Family,
+        Self::EngineEpoll,
     ];
 
     /// The name in replies, logs and metrics.
@@ -105,6 +108,7 @@ impl Reason {
             Self::NoCall => "no-call",
             Self::NoChecksum => "no-checksum",
             Self::Family => "family",
+            Self::EngineEpoll => "engine-epoll",
         }
     }
 }

@@ -60,6 +60,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::ReceiveOverflow,
         Reason::NotLearned,
         Reason::EngineUring,
+        Reason::EngineEpoll,
         Reason::NoCall,
     ];
     for reason in Reason::ALL {

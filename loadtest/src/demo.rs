@@ -22,7 +22,7 @@ const FAST_PERCENT: u64 = 98;
 /// What was proved.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// The engine that ran: `xdp` or `uring`.
+    /// The engine that ran: `xdp`, `uring` or `epoll`.
     pub engine: String,
     /// From where to where.
     pub route: String,
@@ -99,7 +99,7 @@ pub fn run(
 fn account(outcome: &Outcome, plan: &CallPlan, asked: &str, ended: usize) -> Vec<String> {
     let mut failures = Vec::new();
     // Network namespaces have XDP, so here "auto" has no excuse.
-    let wanted = if asked == "uring" { "uring" } else { "xdp" };
+    let wanted = if matches!(asked, "uring" | "epoll") { asked } else { "xdp" };
     if outcome.engine != wanted {
         failures.push(format!("the engine is {}, not {wanted}; the daemon's log says why", outcome.engine));
     }
@@ -122,7 +122,7 @@ fn account(outcome: &Outcome, plan: &CallPlan, asked: &str, ended: usize) -> Vec
         "xdp" if outcome.fast_path_packets * 100 < carried * FAST_PERCENT => {
             failures.push(format!("only {} of {carried} packets took the fast path", outcome.fast_path_packets));
         }
-        "uring" if outcome.fast_path_packets > 0 => {
+        "uring" | "epoll" if outcome.fast_path_packets > 0 => {
             failures.push(format!("{} packets took the fast path although there is none", outcome.fast_path_packets));
         }
         _ => {}

@@ -75,7 +75,7 @@ struct BenchStrangers {
 #[derive(clap::Args)]
 struct Demo {
     /// Which path carries the media
-    #[arg(long, default_value = "auto", value_parser = ["auto", "xdp", "uring"])]
+    #[arg(long, default_value = "auto", value_parser = ["auto", "xdp", "uring", "epoll"])]
     engine: String,
     /// How many calls at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]

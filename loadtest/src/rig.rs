@@ -11,4 +11,5 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod scene;
+pub mod seccomp;
 pub mod trunks;

@@ -60,14 +60,14 @@ fn a_call_within_ipv6_is_carried_without_xdp_too() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_call_between_the_families_is_carried_by_the_slow_path_which_says_why() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         for is_ipv6 in [[false, true], [true, false]] {
             let mut scene = scene(engine);
             let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
             converse(&mut caller, &mut callee, &call, 20);
             assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine}");
             let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
-            let reason = if engine == "xdp" { "family" } else { "engine-uring" };
+            let reason = if engine == "xdp" { "family".to_owned() } else { format!("engine-{engine}") };
             assert_eq!((&stream["path"], &stream["reason"]), (&json!("slow"), &json!(reason)));
         }
     }

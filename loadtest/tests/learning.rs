@@ -70,7 +70,7 @@ impl Rig {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn under_every_mode_a_stranger_neither_hears_nor_is_heard_beside_a_party_at_its_address() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         for mode in ["heuristic", "immediate", "delayed", "off"] {
             for flags in [&[][..], &["strict-source"], &["asymmetric"]] {
                 let (mut rig, mut caller) = Rig::new(engine, mode, flags);
@@ -118,7 +118,7 @@ fn delayed_learning_loses_nothing_and_comes_to_the_fast_path() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_party_behind_a_nat_gets_its_port_from_a_stray_packet_that_came_first() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let (mut rig, _caller) = Rig::new(engine, "heuristic", &[]);
         let (mut stray, mut behind_nat) = (rig.other(7000), rig.other(5000));
         assert!(rig.is_heard(&mut stray));
@@ -134,7 +134,7 @@ fn a_party_behind_a_nat_gets_its_port_from_a_stray_packet_that_came_first() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn with_strict_source_a_learned_party_is_not_even_moved_to_its_address() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let (mut rig, mut caller) = Rig::new(engine, "heuristic", &["strict-source"]);
         let mut behind_nat = rig.other(5000);
         assert!(rig.is_heard(&mut behind_nat));
@@ -147,7 +147,7 @@ fn with_strict_source_a_learned_party_is_not_even_moved_to_its_address() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn with_media_handover_a_party_may_move_without_being_signalled() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let (mut rig, mut caller) = Rig::new(engine, "heuristic", &["media-handover"]);
         assert!(rig.is_heard(&mut caller) && rig.hears(&caller));
         let mut moved = rig.other(5000);

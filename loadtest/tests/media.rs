@@ -49,7 +49,7 @@ fn trusted_signalling_is_on_the_fast_path_from_the_first_packet() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn a_party_behind_a_nat_is_answered_where_it_was_heard() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
         let (_caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
         // The caller signalled port 4000 and sends from 5000.
@@ -181,7 +181,7 @@ fn a_new_synchronisation_source_is_followed_without_loss() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn after_the_delete_nothing_passes_and_the_reply_has_the_account() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
         let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
         for _ in 0..5 {
@@ -210,7 +210,7 @@ fn a_call_without_media_is_ended() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn type_of_service_is_written_on_both_paths() {
-    for engine in ["xdp", "uring"] {
+    for engine in ["xdp", "uring", "epoll"] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &["--tos", "184"]).unwrap();
         let (mut caller, callee, call) = scene.call([false, false], &[]).unwrap();
         let file = scene.folder.path().join("tos.pcap");

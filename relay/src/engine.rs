@@ -11,13 +11,24 @@ pub enum Engine {
     Auto,
     /// XDP on every interface's device; a start-up error where it cannot be had.
     Xdp,
-    /// The slow path alone.
+    /// The slow path alone, by io_uring; a start-up error where that is forbidden.
     Uring,
+    /// The slow path alone, without io_uring.
+    Epoll,
+}
+
+/// How workers wait, receive and send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loop {
+    /// By io_uring.
+    Ring,
+    /// By epoll and plain system calls, where io_uring is forbidden.
+    Epoll,
 }
 
 /// Not the name of an engine.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("\"{0}\" is no engine: choose auto, xdp or uring")]
+#[error("\"{0}\" is no engine: choose auto, xdp, uring or epoll")]
 pub struct UnknownEngine(String);
 
 impl FromStr for Engine {
@@ -28,6 +39,7 @@ impl FromStr for Engine {
             "auto" => Ok(Self::Auto),
             "xdp" => Ok(Self::Xdp),
             "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
             _ => Err(UnknownEngine(text.to_owned())),
         }
     }
@@ -39,6 +51,7 @@ impl fmt::Display for Engine {
             Self::Auto => "auto",
             Self::Xdp => "xdp",
             Self::Uring => "uring",
+            Self::Epoll => "epoll",
         })
     }
 }

@@ -7,13 +7,15 @@
 //!    +--StreamTotals--- table            XDP program ---> wire
 //!                       ^ carry               | pass
 //!                       |                     v
-//!                    worker <--- ring <--- steered sockets
+//!                    worker <--- ring or epoll <--- steered sockets
 //! ```
 
 mod carry;
 mod engine;
+mod epoll;
 mod ethtool;
 mod features;
+mod handler;
 mod interface;
 mod kernel;
 mod learning;

@@ -13,7 +13,7 @@ use crate::kernel::Kernel;
 use crate::netlink::{self, Device};
 use crate::relay::RelayConfig;
 use crate::resolver::{Entry, Event, Neighbour};
-use crate::{ethtool, permit, reserve};
+use crate::{ethtool, permit, reserve, ring};
 
 /// The facts about a host.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Host {
             capabilities: capabilities(&read("/proc/self/status")).unwrap_or(0),
             lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
             bpf: bpf(&addrs, config),
-            io_uring: io_uring::IoUring::new(8).map(drop).map_err(|error| permit::explain_ring(&error)),
+            io_uring: ring::probe().map_err(|error| permit::explain_ring(&error)),
             raw_socket: raw_socket().map_err(|error| permit::explain_raw(&error)),
             ports: reserve::conflicts(&addrs, config.port_min, config.port_max),
             missing,

@@ -10,7 +10,7 @@ use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
 use crate::carry::{Carrier, Reasons};
-use crate::engine::Engine;
+use crate::engine::{Engine, Loop};
 use crate::features;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
@@ -18,7 +18,9 @@ use crate::meter::{Counts, Meter, StreamTotals};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
+use crate::permit;
 use crate::reserve;
+use crate::ring;
 use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
 use crate::worker::Worker;
@@ -112,9 +114,16 @@ impl Relay {
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
         let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
         let mut kernel = Kernel::load(&locals, slots, HOPS, workers)?;
-        let (engine, why) = attach(&mut kernel, config, &devices)?;
+        let kind = choose_loop(config.engine)?;
+        let (mut engine, why) = attach(&mut kernel, config, &devices)?;
+        if (engine, kind) == (Engine::Uring, Loop::Epoll) {
+            engine = Engine::Epoll;
+        }
         let has_fast_path = engine == Engine::Xdp;
-        let shape = TableShape { has_fast_path, devices: devices.iter().map(|device| device.index).collect() };
+        let shape = TableShape {
+            without_fast_path: without_fast_path(engine),
+            devices: devices.iter().map(|device| device.index).collect(),
+        };
         let hops = NextHops::new(kernel.map_hops()?, has_fast_path).map_err(KernelError::Memory)?;
         let table = FlowTable::new(kernel.map_slots()?, kernel.map_timings()?, hops, shape);
         let table = Arc::new(table.map_err(KernelError::Memory)?);
@@ -124,7 +133,7 @@ impl Relay {
             .map(|number| {
                 let carrier =
                     Carrier { table: Arc::clone(&table), locals: Arc::clone(&locals), reasons: Arc::clone(&reasons) };
-                let worker = Worker::start(number, carrier).map_err(|error| StartError::Worker(number, error))?;
+                let worker = Worker::start(number, carrier, kind).map_err(|error| StartError::Worker(number, error))?;
                 kernel.set_worker(number, worker.receiver())?;
                 Ok(worker)
             })
@@ -235,16 +244,39 @@ fn redirects(kernel: &mut Kernel, devices: &[Device]) -> Result<HashMap<u32, u16
     Ok(ports)
 }
 
+/// How the workers go about it. A ring that was asked for by name and cannot be had is an error; else epoll takes over.
+fn choose_loop(engine: Engine) -> Result<Loop, StartError> {
+    if engine == Engine::Epoll {
+        return Ok(Loop::Epoll);
+    }
+    let Err(error) = ring::probe() else { return Ok(Loop::Ring) };
+    let why = permit::explain_ring(&error);
+    if engine == Engine::Uring {
+        return Err(StartError::Worker(0, why));
+    }
+    tracing::warn!("the slow path runs without io_uring, by epoll, which costs more for each packet: {why}");
+    Ok(Loop::Epoll)
+}
+
+/// Why no stream is on the fast path, when none is.
+const fn without_fast_path(engine: Engine) -> Option<Reason> {
+    match engine {
+        Engine::Auto | Engine::Xdp => None,
+        Engine::Uring => Some(Reason::EngineUring),
+        Engine::Epoll => Some(Reason::EngineEpoll),
+    }
+}
+
 /// Attaches XDP where it is wanted; tells the engine that runs, and why.
 fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Result<(Engine, String), StartError> {
-    if config.engine == Engine::Uring {
-        return Ok((Engine::Uring, "as configured".to_owned()));
+    if matches!(config.engine, Engine::Uring | Engine::Epoll) {
+        return Ok((config.engine, "as configured".to_owned()));
     }
     // The program relies on loads that stay in order, as x86 keeps them; elsewhere it would need barriers that BPF has only since 6.14.
     if cfg!(not(target_arch = "x86_64")) {
         return match config.engine {
             Engine::Auto => Ok((Engine::Uring, StartError::Architecture.to_string())),
-            Engine::Xdp | Engine::Uring => Err(StartError::Architecture),
+            Engine::Xdp | Engine::Uring | Engine::Epoll => Err(StartError::Architecture),
         };
     }
     let attached = config.interfaces.iter().zip(devices).find(|(_, device)| device.is_loopback).map_or_else(
@@ -261,6 +293,6 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
             kernel.detach_xdp()?;
             Ok((Engine::Uring, error.to_string()))
         }
-        (Err(error), Engine::Xdp | Engine::Uring) => Err(error),
+        (Err(error), Engine::Xdp | Engine::Uring | Engine::Epoll) => Err(error),
     }
 }

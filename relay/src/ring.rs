@@ -6,8 +6,8 @@
 #![expect(unsafe_code, reason = "the ring's memory is shared with the kernel")]
 
 use std::io;
-use std::mem::{offset_of, size_of};
-use std::net::{IpAddr, SocketAddr};
+use std::mem::size_of;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -19,17 +19,13 @@ use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut, SubmitArgs
 use io_uring::{IoUring, cqueue, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use crate::carry::Departure;
+use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
 use crate::socket::Senders;
 
 /// Datagrams that can be on their way through one worker at once. A power of two; 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;
 /// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
 const BUFFER_LEN: usize = 2048;
-/// The sender's address, as the kernel writes it.
-const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
-/// One control message with the address that the datagram was for.
-const CONTROL_LEN: usize = 48;
 /// Where the payload begins. The headers of a departure fit before it, over what was read already.
 const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
 
@@ -37,23 +33,12 @@ const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
 const HEADERS_MAX: usize = size_of::<flow::compose::Outgoing6>();
 
 const _: () = assert!(PAYLOAD >= HEADERS_MAX && BUFFERS.is_power_of_two());
-const _: () = assert!(CONTROL_LEN >= size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in6>());
 
 const RECEIVE: u64 = u64::MAX;
 const GROUP: u16 = 0;
 const RECEIVER: Fixed = Fixed(0);
 const SENDER4: Fixed = Fixed(1);
 const SENDER6: Fixed = Fixed(2);
-
-/// Where what happens on the ring is decided.
-pub(crate) trait Handler {
-    /// A datagram; returns how it leaves, if it does.
-    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure>;
-    /// A datagram that was longer than a buffer.
-    fn oversized(&mut self);
-    /// The kernel refused to send a departure.
-    fn refused(&mut self, slot: SlotIndex, error: &io::Error);
-}
 
 /// A ring with its sockets and buffers.
 pub(crate) struct Ring {
@@ -63,6 +48,15 @@ pub(crate) struct Ring {
     request: Box<libc::msghdr>,
     departures: Box<[Message]>,
     armed: bool,
+}
+
+/// Whether this process may have a ring of the kind that workers use.
+///
+/// # Errors
+/// As [`Ring::new`].
+pub(crate) fn probe() -> io::Result<()> {
+    let made: io::Result<IoUring> = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8);
+    made.map(drop)
 }
 
 impl Ring {
@@ -230,23 +224,6 @@ fn departure_data(buffer: u16, slot: SlotIndex) -> u64 {
 
 fn departure_of(data: u64) -> (u16, SlotIndex) {
     (data as u16, SlotIndex((data >> 16) as u32))
-}
-
-/// The endpoint in a socket address, IPv4 ones in their own form.
-fn endpoint(bytes: &[u8]) -> Option<SocketAddr> {
-    let family = u16::from_ne_bytes(*bytes.first_chunk()?);
-    let (port, addr): (_, IpAddr) = match libc::c_int::from(family) {
-        libc::AF_INET => {
-            let addr: [u8; 4] = *bytes.get(offset_of!(libc::sockaddr_in, sin_addr)..)?.first_chunk()?;
-            (bytes.get(offset_of!(libc::sockaddr_in, sin_port)..)?, addr.into())
-        }
-        libc::AF_INET6 => {
-            let addr: [u8; 16] = *bytes.get(offset_of!(libc::sockaddr_in6, sin6_addr)..)?.first_chunk()?;
-            (bytes.get(offset_of!(libc::sockaddr_in6, sin6_port)..)?, addr.into())
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(addr.to_canonical(), u16::from_be_bytes(*port.first_chunk()?)))
 }
 
 /// The message of a departure: one for each buffer, for the pointers in it must stay.

@@ -34,8 +34,8 @@ const SWEEP: usize = 1024;
 /// What the table has to know of the relay around it.
 #[derive(Clone, Debug)]
 pub(crate) struct TableShape {
-    /// Whether the XDP program runs: without it, no stream is on the fast path.
-    pub(crate) has_fast_path: bool,
+    /// Why no stream is on the fast path; `None` when the XDP program runs.
+    pub(crate) without_fast_path: Option<Reason>,
     /// The device of each local address.
     pub(crate) devices: Vec<u32>,
 }
@@ -375,7 +375,7 @@ impl FlowTable {
     ) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
-            (Ok(_), _) if !self.shape.has_fast_path => Path::Slow(Reason::EngineUring),
+            (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
             (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
             (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
             (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {

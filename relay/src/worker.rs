@@ -1,4 +1,4 @@
-//! The slow path's threads: each its own ring and sockets, run to completion, no queue between receiving and sending.
+//! The slow path's threads: each its own loop and sockets, run to completion, no queue between receiving and sending.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +12,11 @@ use std::time::Duration;
 use flow::{Reason, SlotIndex};
 
 use crate::carry::{Carrier, Departure};
+use crate::engine::Loop;
+use crate::epoll::Epoll;
+use crate::handler::Handler;
 use crate::permit;
-use crate::ring::{Handler, Ring};
+use crate::ring::Ring;
 use crate::socket;
 
 /// How long a worker that has nothing to do sleeps before it looks whether it shall stop.
@@ -29,11 +32,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker; returns when its ring stands.
+    /// Starts a worker; returns when its loop stands.
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
-    pub(crate) fn start(number: usize, carrier: Carrier) -> Result<Self, String> {
+    pub(crate) fn start(number: usize, carrier: Carrier, kind: Loop) -> Result<Self, String> {
         let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
         let senders = socket::senders().map_err(|error| permit::explain_raw(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -41,11 +44,15 @@ impl Worker {
         let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            match Ring::new(&socket, &senders) {
-                Ok(ring) => {
+            let made = match kind {
+                Loop::Ring => Ring::new(&socket, &senders).map(|ring| Turner::Ring(Box::new(ring))),
+                Loop::Epoll => Epoll::new(socket, senders).map(Turner::Epoll),
+            };
+            match made {
+                Ok(turner) => {
                     let told = ready.send(Ok(()));
                     if told.is_ok() {
-                        run(ring, carrier, &stopped);
+                        run(turner, carrier, &stopped);
                     }
                 }
                 Err(error) => drop(ready.send(Err(error))),
@@ -85,12 +92,27 @@ impl Drop for Worker {
     }
 }
 
-fn run(mut ring: Ring, carrier: Carrier, stop: &AtomicBool) {
+/// The loop of one worker.
+enum Turner {
+    Ring(Box<Ring>),
+    Epoll(Epoll),
+}
+
+impl Turner {
+    fn turn(&mut self, timeout: Duration, work: &mut Work) -> io::Result<()> {
+        match self {
+            Self::Ring(ring) => ring.turn(timeout, work),
+            Self::Epoll(epoll) => epoll.turn(timeout, work),
+        }
+    }
+}
+
+fn run(mut turner: Turner, carrier: Carrier, stop: &AtomicBool) {
     let mut work = Work { carrier, clock_ns: 0 };
     while !stop.load(Ordering::Relaxed) {
-        if let Err(error) = ring.turn(IDLE, &mut work) {
-            // A ring that fails once is tried again; without a pause a ring that always fails would take the core.
-            tracing::error!(%error, "a worker's ring failed; trying again");
+        if let Err(error) = turner.turn(IDLE, &mut work) {
+            // A loop that fails once is tried again; without a pause one that always fails would take the core.
+            tracing::error!(%error, "a worker's loop failed; trying again");
             std::thread::sleep(IDLE);
         }
         work.clock_ns = 0;

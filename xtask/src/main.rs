@@ -34,7 +34,7 @@ enum Task {
     /// Make real calls between two trunks through the relay and prove that they crossed it whole
     #[command(disable_help_flag = true)]
     Demo {
-        /// `--engine auto|xdp|uring`, `--calls N`, `--seconds S`, `--route R`, `--json`
+        /// `--engine auto|xdp|uring|epoll`, `--calls N`, `--seconds S`, `--route R`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -10,7 +10,7 @@ const LARGEST_MTU: u32 = 3498;
 
 pub(super) fn findings(nic: &Nic, config: &RelayConfig) -> Vec<Finding> {
     let mut findings = vec![what(nic)];
-    if config.engine != Engine::Uring {
+    if matches!(config.engine, Engine::Auto | Engine::Xdp) {
         findings.extend(xdp(nic, config));
         findings.extend(occupied(nic, config));
         findings.extend(redirects(nic));

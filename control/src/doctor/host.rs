@@ -22,13 +22,13 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
         let text = format!("Lockdown is in {mode} mode, which may forbid BPF.");
         findings.push(Finding::warning("kernel", text).mended_by("cat /sys/kernel/security/lockdown"));
     }
-    if !facts.is_x86_64 && config.engine != relay::Engine::Uring {
+    if !facts.is_x86_64 && matches!(config.engine, relay::Engine::Auto | relay::Engine::Xdp) {
         let text = "The fast path is for x86-64 only so far: the slow path carries everything.";
         findings.push(Finding::new(without_xdp(config), "processor", text).mended_by("engine = \"uring\""));
     }
     // Steering is BPF too, so without it there is no slow path either.
     findings.push(try_out("bpf", &facts.bpf, "The programs load, and the verifier accepts them."));
-    findings.push(try_out("io_uring", &facts.io_uring, "Rings can be made."));
+    findings.push(io_uring(facts, config));
     findings.push(try_out("raw socket", &facts.raw_socket, "The slow path can send."));
     for (name, addr) in &facts.missing {
         let text = format!("Interface \"{name}\": this host has no address {addr}.");
@@ -80,6 +80,23 @@ fn capabilities(facts: &Host) -> Finding {
     let text = format!("The process lacks {}.", missing.join(", "));
     let remedy = format!("systemctl edit intertrunk   # AmbientCapabilities={names}, or run this as root");
     Finding::new(Level::Error, "capabilities", text).mended_by(remedy)
+}
+
+/// Only who asks for io_uring by name cannot do without.
+fn io_uring(facts: &Host, config: &RelayConfig) -> Finding {
+    let finding = try_out("io_uring", &facts.io_uring, "Rings can be made.");
+    let level = match config.engine {
+        relay::Engine::Uring => return finding,
+        relay::Engine::Auto | relay::Engine::Xdp => Level::Warning,
+        relay::Engine::Epoll => Level::Good,
+    };
+    match &facts.io_uring {
+        Ok(()) => finding,
+        Err(why) => {
+            let text = format!("{why}. The slow path runs by epoll, which costs more for each packet.");
+            Finding::new(level, "io_uring", text).mended_by("sysctl -w kernel.io_uring_disabled=0")
+        }
+    }
 }
 
 fn try_out(subject: &str, tried: &Result<(), String>, good: &str) -> Finding {

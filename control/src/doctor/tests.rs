@@ -120,7 +120,6 @@ fn what_no_engine_can_do_without_is_an_error() {
         (Host { kernel: "5.10.0-9".into(), ..facts() }, "kernel"),
         (Host { capabilities: 0, ..facts() }, "capabilities"),
         (Host { bpf: why(), ..facts() }, "bpf"),
-        (Host { io_uring: why(), ..facts() }, "io_uring"),
         (Host { raw_socket: why(), ..facts() }, "raw socket"),
         (Host { missing, ..facts() }, "addresses"),
     ] {
@@ -128,6 +127,22 @@ fn what_no_engine_can_do_without_is_an_error() {
         let errors: Vec<_> = examination.findings.iter().filter(|finding| finding.level == Level::Error).collect();
         assert!(!examination.able && errors.len() == 1 && errors[0].subject == subject, "{examination}");
         assert!(examination.to_string().ends_with("The relay cannot run as configured."));
+    }
+}
+
+#[test]
+fn only_who_asks_for_io_uring_by_name_cannot_do_without() {
+    let broken = Host { io_uring: Err("forbidden".to_owned()), ..facts() };
+    for (engine, level) in [
+        (Engine::Uring, Level::Error),
+        (Engine::Xdp, Level::Warning),
+        (Engine::Auto, Level::Warning),
+        (Engine::Epoll, Level::Good),
+    ] {
+        let examination = examine(&broken, &RelayConfig { engine, ..config() });
+        let finding = examination.findings.iter().find(|finding| finding.subject == "io_uring").unwrap();
+        assert_eq!((finding.level, examination.able), (level, level != Level::Error), "{engine}");
+        assert!(finding.sentence.contains("forbidden"));
     }
 }
 

@@ -19,7 +19,7 @@ pub const NG: &str = "127.0.0.1:2223";
 /// How the daemon is started.
 #[derive(Clone, Debug)]
 pub struct DaemonOptions {
-    /// `auto`, `xdp` or `uring`.
+    /// `auto`, `xdp`, `uring` or `epoll`.
     pub engine: String,
     /// Further arguments.
     pub args: Vec<String>,

@@ -16,7 +16,8 @@ const B_RTCP: SlotIndex = B.sibling();
 fn table_with(has_fast_path: bool) -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
     let slots = flow::local::SLOTS_PER_LOCAL as usize;
-    let shape = TableShape { has_fast_path, devices: vec![1] };
+    let without_fast_path = (!has_fast_path).then_some(Reason::EngineUring);
+    let shape = TableShape { without_fast_path, devices: vec![1] };
     FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
 }
 

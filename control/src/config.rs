@@ -36,6 +36,9 @@ pub struct Options {
     /// Threads of the slow path [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Keep each thread of the slow path on a core of its own [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub pin_workers: Option<bool>,
     /// NG over UDP; give one for each address [default: 127.0.0.1:2223]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_ng: Option<Vec<SocketAddr>>,
@@ -129,6 +132,7 @@ impl Options {
             engine: self.engine.or(other.engine),
             xdp_mode: self.xdp_mode.or(other.xdp_mode),
             workers: self.workers.or(other.workers),
+            pin_workers: self.pin_workers.or(other.pin_workers),
             listen_ng: self.listen_ng.or(other.listen_ng),
             listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
             listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
@@ -176,6 +180,7 @@ impl Options {
                     &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
                 )?,
                 workers,
+                pin_workers: self.pin_workers.unwrap_or(false),
             },
             calls: call::Settings {
                 tos: self.tos,

@@ -4,9 +4,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet over IPv4 and two bytes more.
 const WORDS: usize = 7;
@@ -121,15 +122,131 @@ fn redirect(context: XdpContext) -> u32 {
     EGRESS.redirect(0, 0).unwrap_or(XDP_ABORTED)
 }
 
+/// Words of a frame that bears the time of its making: the headers over IPv4, two bytes more, and eight bytes of payload.
+const STAMPED_WORDS: usize = 8;
+
+/// Where a party sends stamped frames: the relay's port, in network order, by side and by the party's own port.
+#[map]
+static DESTINATIONS: Array<u32> = Array::with_max_entries(2 << 16, 0);
+
+/// How long frames were under way: counts by delay, see [`bucket`].
+#[map]
+static DELAYS: PerCpuArray<u64> = PerCpuArray::with_max_entries(BUCKETS, 0);
+/// Eight buckets for each power of two, of nanoseconds.
+const BUCKETS: u32 = 64 * 8;
+
+/// The pace of stamped frames: nanoseconds from burst to burst, and frames of a burst.
+#[map]
+static PACE: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// When the next burst is due, how many frames of this one are to come, and when the first was sent.
+#[map]
+static DUE: PerCpuArray<[u64; 3]> = PerCpuArray::with_max_entries(1, 0);
+/// A generator that was kept from its work for longer (nanoseconds) does not make up for it: no network sends such bursts.
+const LATE: u64 = 200_000;
+/// How often the clock is read for a burst: longer than from one to the next at the slowest pace.
+const READINGS: u32 = 4000;
+
+/// Makes the next frame of the plan over IPv4 when it is due, with whole checksums and the time of its making, and sends it: for relays
+/// behind a stack.
+#[xdp]
+fn generate_stamped(context: XdpContext) -> u32 {
+    wait();
+    next_frame(&context).and_then(|side| stamp(&context, side)).map_or(XDP_ABORTED, |()| XDP_TX)
+}
+
+#[inline(always)]
+fn wait() -> Option<()> {
+    let [interval, burst] = *PACE.get(0)?;
+    let state = DUE.get_ptr_mut(0)?;
+    #[expect(unsafe_code, reason = "the state of this CPU")]
+    // SAFETY: the pointer is to this CPU's entry, and the program runs with bottom halves off, so nothing else uses it meanwhile.
+    let state = unsafe { &mut *state };
+    let [due, left, first] = *state;
+    if left > 0 {
+        state[1] = left - 1;
+        return Some(());
+    }
+    let mut now = clock();
+    for _ in 0..READINGS {
+        if now >= due {
+            break;
+        }
+        now = clock();
+    }
+    let due = if now > due + LATE { now } else { due };
+    *state = [due + interval, burst.saturating_sub(1), if first == 0 { now } else { first }];
+    Some(())
+}
+
+#[inline(always)]
+fn stamp(context: &XdpContext, side: u64) -> Option<()> {
+    let frame: &mut [u64; STAMPED_WORDS] = words_mut(context)?;
+    // Bytes 24-25 are the IP checksum of side 0. Side 1 adds one to both addresses; the template's low byte has room for that.
+    frame[3] -= (2 * side) << 8;
+    // Bytes 34-35 are the party's port, 36-37 the relay's.
+    let port = u16::from_be((frame[4] >> 16) as u16);
+    let destination = *DESTINATIONS.get((side as u32 & 1) << 16 | u32::from(port))?;
+    frame[4] = frame[4] & !(0xffff << 32) | u64::from(destination) << 32;
+    frame[7] = clock();
+    Some(())
+}
+
+/// Counts stamped frames and their delays, and drops everything that is no ARP. By the stack: XDP on a veth device would first have a frame
+/// that a socket has sent copied, at the expense of the relay that is measured.
+#[classifier]
+fn sink_delays(context: TcContext) -> i32 {
+    let (start, end) = (context.data(), context.data_end());
+    if start + STAMPED_WORDS * 8 > end {
+        return TC_ACT_UNSPEC;
+    }
+    #[expect(unsafe_code, reason = "the frame")]
+    // SAFETY: the words lie within the frame, as just seen; nobody writes to them meanwhile.
+    let frame = unsafe { &*(start as *const [u64; STAMPED_WORDS]) };
+    let is_udp = u16::from_be((frame[1] >> 32) as u16) == 0x0800 && (frame[2] >> 56) as u8 == 17;
+    if !is_udp {
+        return TC_ACT_UNSPEC;
+    }
+    // Byte 43 is the payload type. ICMP, RTCP and the like are no frames of the plan.
+    if (frame[5] >> 24) as u8 == 8 {
+        count();
+        if let Some(delays) = DELAYS.get_ptr_mut(bucket(clock().wrapping_sub(frame[7]))) {
+            #[expect(unsafe_code, reason = "the counter of this CPU")]
+            // SAFETY: the pointer is to this CPU's entry, and nothing interrupts a softirq to run this program on the same CPU.
+            unsafe {
+                *delays += 1;
+            }
+        }
+    }
+    TC_ACT_SHOT
+}
+
+/// The bucket of a delay: the number of its highest bit, and the three bits behind that.
+#[inline(always)]
+fn bucket(delay: u64) -> u32 {
+    let high = 63 - (delay | 8).leading_zeros();
+    (high * 8 + (delay >> (high - 3)) as u32 % 8) % BUCKETS
+}
+
+#[inline(always)]
+fn clock() -> u64 {
+    #[expect(unsafe_code, reason = "a helper call")]
+    // SAFETY: the helper takes no arguments and only reads a clock.
+    unsafe {
+        aya_ebpf::helpers::bpf_ktime_get_ns()
+    }
+}
+
 /// Makes the next frame of the plan and sends it. Run by `BPF_PROG_RUN` on live frames, which come back used: every word that anyone on the
 /// way may have written is written anew.
 #[xdp]
 fn generate(context: XdpContext) -> u32 {
-    next_frame(&context).map_or(XDP_ABORTED, |()| XDP_TX)
+    next_frame(&context).map_or(XDP_ABORTED, |_| XDP_TX)
 }
 
+/// Writes the frame; tells its side.
 #[inline(always)]
-fn next_frame(context: &XdpContext) -> Option<()> {
+fn next_frame(context: &XdpContext) -> Option<u64> {
     let frame: &mut [u64; WORDS] = words_mut(context)?;
     let Next { side, port, sequence, timestamp } = next_packet()?;
     for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
@@ -142,13 +259,13 @@ fn next_frame(context: &XdpContext) -> Option<()> {
     frame[4] |= port << 16 | port << 32;
     frame[5] |= sequence << 32 | timestamp << 48;
     frame[6] |= timestamp >> 16;
-    Some(())
+    Some(side)
 }
 
 /// Writes the next frame of a flood over IPv4: now and then one of the parties', all others from strangers to the same ports.
 #[xdp]
 fn flood(context: XdpContext) -> u32 {
-    next_frame(&context).and_then(|()| disguise(&context)).map_or(XDP_ABORTED, |()| XDP_TX)
+    next_frame(&context).and_then(|_| disguise(&context)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 /// Makes a party's frame a stranger's, unless it is its turn.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
 use loadtest::bench::{Action, Family, scale};
 use loadtest::demo::{self, Outcome};
@@ -27,6 +28,8 @@ enum Command {
     Demo(Demo),
     /// Measure the fast path against the limit of the rig
     BenchFastpath(BenchFastpath),
+    /// Measure the slow path against rtpengine
+    BenchSlowpath(BenchSlowpath),
     /// Flood the ports of live calls with strangers' packets
     BenchStrangers(BenchStrangers),
     /// Have a hundred thousand flows at once
@@ -54,6 +57,22 @@ struct BenchFastpath {
     /// Only so many flows
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=40_000))]
     flows: Option<u32>,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct BenchSlowpath {
+    /// Rounds, of which the medians are reported
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds for each measurement
+    #[arg(long, default_value_t = 1000)]
+    millis: u64,
+    /// Over how many streams
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
+    streams: u32,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -112,6 +131,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(demo) => run(&demo).map(|outcome| report(&outcome, demo.json)),
         Command::BenchFastpath(bench) => bench_fastpath(&bench),
+        Command::BenchSlowpath(bench) => bench_slowpath(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { json } => bench_scale(json),
     };
@@ -149,6 +169,35 @@ fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
             100.0 * row.ratio_to_bare,
             row.test_run_ns.map(|ns| ns.to_string()).unwrap_or_default()
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
+    let time = Duration::from_millis(bench.millis.max(100));
+    let result = slowpath::run(&SlowpathPlan { rounds: bench.rounds.max(1), time, streams: bench.streams })?;
+    if bench.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("relay            workers  sent, kpps  received   lost, %  us/packet  delay us: p50     p99   p99.9");
+    for row in &result.rows {
+        println!(
+            "{:<16} {:>7} {:>11.1} {:>9.1} {:>9.3} {:>10.2} {:>14.0} {:>7.0} {:>7.0}",
+            row.relay,
+            row.workers,
+            row.offered_kpps,
+            row.received_kpps,
+            100.0 * row.loss,
+            row.cpu_us_per_packet,
+            row.latency_us.p50,
+            row.latency_us.p99,
+            row.latency_us.p999
+        );
+    }
+    for (relay, kpps) in &result.max_loss_free_kpps {
+        println!("{relay:<18} carries {kpps:.0} kpps without loss");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -40,6 +40,8 @@ pub struct RelayConfig {
     pub xdp_mode: XdpMode,
     /// How many threads carry the slow path.
     pub workers: usize,
+    /// Whether each of them stays on a core of its own.
+    pub pin_workers: bool,
 }
 
 /// Why the relay could not start.
@@ -133,7 +135,8 @@ impl Relay {
             .map(|number| {
                 let carrier =
                     Carrier { table: Arc::clone(&table), locals: Arc::clone(&locals), reasons: Arc::clone(&reasons) };
-                let worker = Worker::start(number, carrier, kind).map_err(|error| StartError::Worker(number, error))?;
+                let worker = Worker::start(number, carrier, kind, config.pin_workers)
+                    .map_err(|error| StartError::Worker(number, error))?;
                 kernel.set_worker(number, worker.receiver())?;
                 Ok(worker)
             })

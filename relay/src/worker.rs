@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flow::{Reason, SlotIndex};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::carry::{Carrier, Departure};
 use crate::engine::Loop;
@@ -36,7 +37,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
-    pub(crate) fn start(number: usize, carrier: Carrier, kind: Loop) -> Result<Self, String> {
+    pub(crate) fn start(number: usize, carrier: Carrier, kind: Loop, is_pinned: bool) -> Result<Self, String> {
         let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
         let senders = socket::senders().map_err(|error| permit::explain_raw(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -44,10 +45,10 @@ impl Worker {
         let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let made = match kind {
+            let made = if is_pinned { pin(number) } else { Ok(()) }.and_then(|()| match kind {
                 Loop::Ring => Ring::new(&socket, &senders).map(|ring| Turner::Ring(Box::new(ring))),
                 Loop::Epoll => Epoll::new(socket, senders).map(Turner::Epoll),
-            };
+            });
             match made {
                 Ok(turner) => {
                     let told = ready.send(Ok(()));
@@ -90,6 +91,15 @@ impl Drop for Worker {
             tracing::error!("a worker had panicked");
         }
     }
+}
+
+/// Keeps this thread on one of the cores that the process may use. Where workers are more than cores, they share.
+fn pin(number: usize) -> io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).cycle();
+    let mut own = CpuSet::new();
+    own.set(cores.nth(number % CpuSet::MAX_CPU).unwrap_or(0));
+    Ok(sched_setaffinity(None, &own)?)
 }
 
 /// The loop of one worker.

@@ -38,12 +38,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Measure, against something known in the same run: `fastpath` and `strangers` against programs that send everything back, `scale`
-    /// against what was sent
+    /// Measure, against something known in the same run: `fastpath` and `strangers` against programs that send everything back, `slowpath`
+    /// against rtpengine, `scale` against what was sent
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure
-        #[arg(value_parser = ["fastpath", "strangers", "scale"])]
+        #[arg(value_parser = ["fastpath", "slowpath", "strangers", "scale"])]
         what: String,
         /// `--rounds N`, `--millis MS`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -73,6 +73,9 @@ fn main() -> ExitCode {
         Task::Setup { check: true } => setup::check(),
         Task::Setup { check: false } => setup::install(),
         Task::Demo { args } => loadtest("demo", &args),
+        Task::Bench { what, args } if what == "slowpath" => {
+            setup::install_rival().and_then(|()| loadtest("bench-slowpath", &args))
+        }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),

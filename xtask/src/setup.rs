@@ -64,6 +64,10 @@ const EMULATOR: [Need; 2] = [
     Need { what: "xz, for kernel modules", package: "xz-utils", is_there: || exists("xz") },
 ];
 
+/// What `cargo xtask bench slowpath` compares with.
+const RIVAL: [Need; 1] =
+    [Need { what: "rtpengine, to compare with", package: "rtpengine-daemon", is_there: || exists("rtpengine") }];
+
 /// Whether a program is of the version that the XDP program is built with: Debian's ordinary compiler is years older, and has the same path.
 fn is_web(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
@@ -145,6 +149,12 @@ pub(crate) fn install() -> anyhow::Result<()> {
 pub(crate) fn install_emulator() -> anyhow::Result<()> {
     install()?;
     install_packages(&EMULATOR)
+}
+
+/// The same, with the relay that benches compare with.
+pub(crate) fn install_rival() -> anyhow::Result<()> {
+    install()?;
+    install_packages(&RIVAL)
 }
 
 fn install_packages(needs: &[Need]) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ fn config() -> RelayConfig {
         engine: Engine::Auto,
         xdp_mode: XdpMode::Native,
         workers: 1,
+        pin_workers: false,
     }
 }
 

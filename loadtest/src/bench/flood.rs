@@ -176,7 +176,7 @@ pub(super) fn flood(
     })
 }
 
-fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
+pub(super) fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
     let map = generator.ebpf.map_mut("PLAN").context("no PLAN")?;
     let mut plan: Array<_, u64> = map.try_into()?;
     plan.set(EVERY, flows.every.unwrap_or(1), 0)?;
@@ -191,7 +191,7 @@ fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<(
 }
 
 /// How many frames the generator has made.
-fn made(generator: &Program) -> anyhow::Result<u64> {
+pub(super) fn made(generator: &Program) -> anyhow::Result<u64> {
     let map = generator.ebpf.map("POSITION").context("no POSITION")?;
     let position: PerCpuArray<_, [u64; 2]> = map.try_into()?;
     Ok(position.get(&0, 0)?.iter().map(|[number, _]| number).sum())

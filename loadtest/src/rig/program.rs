@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use aya::maps::DevMap;
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
 use aya::{Ebpf, EbpfLoader};
 
 use super::host::{Host, in_namespace};
@@ -48,6 +48,22 @@ impl Program {
         let program = self.xdp(name)?;
         in_namespace(host, || {
             program.attach(device, XdpMode::Driver)?;
+            Ok(())
+        })
+        .with_context(|| format!("{name} cannot be attached to {device}"))
+    }
+
+    /// Attaches one of the object's programs to what the stack takes in from a device.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach_ingress(&mut self, name: &str, host: &Host, device: &str) -> anyhow::Result<()> {
+        let program = self.ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+        let program: &mut SchedClassifier = program.try_into()?;
+        program.load()?;
+        in_namespace(host, || {
+            tc::qdisc_add_clsact(device)?;
+            program.attach(device, TcAttachType::Ingress)?;
             Ok(())
         })
         .with_context(|| format!("{name} cannot be attached to {device}"))

@@ -1,0 +1,168 @@
+//! A relay between two hosts, with calls, and what is needed to send it frames and see them come back.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aya::maps::Array;
+use serde_json::{Value, json};
+
+use super::cpu::{Clock, of_threads};
+use super::flood::{Family, Flows, party, relay};
+use super::pace::{Passed, pace};
+use crate::rig::daemon::{NG, NgClient, binary};
+use crate::rig::host::{Host, Port};
+use crate::rig::party::sdp;
+use crate::rig::process::{Process, wait_until};
+use crate::rig::program::Program;
+
+/// The first port of the parties.
+const FIRST_PORT: u16 = 20_000;
+/// The core of the relay: its threads run there, and so does what the kernel does for it.
+const CORE: usize = 1;
+/// The same as a mask.
+const CORE_MASK: &str = "2";
+
+/// Which relay.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Subject {
+    /// Ours, by io_uring, with so many workers.
+    Uring(u32),
+    /// Ours, by epoll.
+    Epoll,
+    /// rtpengine in userspace.
+    Rtpengine,
+}
+
+impl Subject {
+    /// The name in the result.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Uring(_) => "intertrunk-uring",
+            Self::Epoll => "intertrunk-epoll",
+            Self::Rtpengine => "rtpengine",
+        }
+    }
+
+    /// How many threads carry packets.
+    pub(super) const fn workers(self) -> u32 {
+        match self {
+            Self::Uring(workers) => workers,
+            Self::Epoll | Self::Rtpengine => 1,
+        }
+    }
+
+    fn arguments(self) -> anyhow::Result<Vec<String>> {
+        let interfaces = [("a", 0), ("b", 1)].map(|(name, side)| format!("{name}/{}", relay(Family::Ipv4, side)));
+        let mut words: Vec<String> = Vec::new();
+        let engine = match self {
+            Self::Uring(_) => "uring",
+            Self::Epoll => "epoll",
+            Self::Rtpengine => {
+                words.extend(
+                    ["rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1"].map(str::to_owned),
+                );
+                words.extend([format!("--listen-ng={NG}"), "--port-min=30000".into(), "--port-max=40000".into()]);
+                words.push(format!("--num-threads={}", self.workers()));
+                words.extend(interfaces.map(|interface| format!("--interface={interface}")));
+                return Ok(words);
+            }
+        };
+        words.push(binary()?.to_string_lossy().into_owned());
+        words.extend(["serve", "--log-format", "json", "--engine", engine, "--listen-ng", NG].map(str::to_owned));
+        words.extend(["--pin-workers".to_owned(), "--workers".to_owned(), self.workers().to_string()]);
+        for interface in interfaces {
+            words.extend(["--interface".to_owned(), interface]);
+        }
+        Ok(words)
+    }
+}
+
+/// A relay with calls, ready to be sent frames.
+pub(super) struct Lane {
+    pub(super) subject: Subject,
+    flows: Flows,
+    generator: Program,
+    sink: Program,
+    relay: Process,
+    source: Host,
+    _host: Host,
+}
+
+impl Lane {
+    /// Starts the relay and sets calls of so many flows up.
+    pub(super) fn new(subject: Subject, flows: u32, folder: &Path) -> anyhow::Result<Self> {
+        let v4 = Family::Ipv4;
+        let (source, host) = (Host::new("source")?, Host::new("relay")?);
+        let port = |device, addr| Port { device, addr };
+        source.connect(port("s", party(v4, 0)), &host, port("r", relay(v4, 0)))?;
+        source.add_addr("s", party(v4, 1))?;
+        host.add_addr("r", relay(v4, 1))?;
+        // The generator's frames are for this MAC; they come by XDP, which a veth without a program takes only with GRO.
+        host.run("ip", ["link", "set", "r", "address", "02:00:00:00:00:01"])?;
+        host.run("ethtool", ["-K", "r", "gro", "on"])?;
+        // The stack's work for a frame belongs to the relay's core, not to the generator's. The namespace's sysfs has to be mounted to be seen.
+        let steer = format!("mount -t sysfs sysfs /sys && echo {CORE_MASK} > /sys/class/net/r/queues/rx-0/rps_cpus");
+        host.run("unshare", ["--mount", "sh", "-c", &steer])?;
+        let mut sink = Program::load()?;
+        sink.attach_ingress("sink_delays", &source, "s")?;
+
+        let mut command = host.command("taskset");
+        command.args(["--cpu-list", if subject.workers() > 1 { "0-1" } else { "1" }]).args(subject.arguments()?);
+        let log = folder.join(format!("{}-{}.log", subject.name(), subject.workers()));
+        let mut relay = Process::start(subject.name(), command, &log)?;
+        let mut ng = NgClient::on(&host)?;
+        wait_until("the relay answers", Duration::from_secs(10), || ng.request(&json!({"command": "ping"})).is_ok())?;
+        anyhow::ensure!(relay.ended()?.is_none(), "{} has ended: {}", subject.name(), relay.output()?);
+        let mut generator = Program::load()?;
+        set_up(&mut ng, &mut generator, flows)?;
+        let flows = Flows { family: v4, count: flows, every: None, first_port: FIRST_PORT };
+        Ok(Self { subject, flows, generator, sink, relay, source, _host: host })
+    }
+
+    /// Sends it so many frames a second, for a time.
+    pub(super) fn pace(&mut self, per_second: u32, time: Duration) -> anyhow::Result<Passed> {
+        let (id, start) = (self.relay.id(), Clock::read(CORE)?);
+        let has_two = self.subject.workers() > 1;
+        let busy = || -> anyhow::Result<Duration> {
+            // The second worker shares the generator's core, where all else is not the relay's.
+            let second = if has_two { of_threads(id, "worker-0")? } else { Duration::ZERO };
+            Ok(Clock::read(CORE)?.busy_since(start) + second)
+        };
+        let from = (&self.source, "s");
+        let passed = pace(&mut self.generator, from, self.flows, per_second, time, &self.sink, &busy)?;
+        anyhow::ensure!(self.relay.ended()?.is_none(), "{} has ended: {}", self.subject.name(), self.relay.output()?);
+        Ok(passed)
+    }
+}
+
+/// Sets calls up, each of two flows, and tells the generator where their parties send to.
+fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Result<()> {
+    let map = generator.ebpf.map_mut("DESTINATIONS").context("no DESTINATIONS")?;
+    let mut destinations: Array<_, u32> = map.try_into()?;
+    for call in 0..flows as u16 / 2 {
+        let port = FIRST_PORT + 2 * call;
+        let addr = |side| SocketAddr::new(party(Family::Ipv4, side), port);
+        let id = format!("call-{call}");
+        let offer = ng.request(&json!({"command": "offer", "call-id": id, "from-tag": "1", "sdp": sdp(addr(0)),
+            "flags": ["asymmetric"], "direction": ["a", "b"], "ICE": "remove"}))?;
+        let answer = ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2",
+            "sdp": sdp(addr(1)), "flags": ["asymmetric"], "ICE": "remove"}))?;
+        // What the callee is told is in the reply to the offer, and the other way round.
+        for (reply, side) in [(&answer, 0), (&offer, 1)] {
+            let local = local(reply).filter(|local| local.ip() == relay(Family::Ipv4, side));
+            let local = local.with_context(|| format!("no address for side {side}: {reply}"))?;
+            destinations.set(u32::from(side) << 16 | u32::from(port), u32::from(local.port().to_be()), 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// The address and port that a reply's session description names.
+fn local(reply: &Value) -> Option<SocketAddr> {
+    let sdp = reply.get("sdp")?.as_str()?;
+    let addr: IpAddr = sdp.lines().find_map(|line| line.strip_prefix("c=IN IP4 "))?.trim().parse().ok()?;
+    let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
+    Some(SocketAddr::new(addr, port.parse().ok()?))
+}

@@ -1,0 +1,135 @@
+//! Frames made in the kernel at a steady pace, and what became of them.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aya::maps::{Array, PerCpuArray};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
+use aya::util::nr_cpus;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::flood::{Flows, made, plan, sunk, template};
+use crate::rig::host::{Host, in_namespace};
+use crate::rig::program::Program;
+
+/// The core that makes the frames.
+const CORE: usize = 0;
+/// Frames that are due within this time are sent together: a driver, too, hands frames over in small bursts.
+const BURST: Duration = Duration::from_micros(50);
+/// How long the last frames may be under way.
+const REST: Duration = Duration::from_millis(50);
+
+/// What came of a pace.
+#[derive(Clone, Debug)]
+pub(super) struct Passed {
+    pub(super) sent: u64,
+    pub(super) arrived: u64,
+    /// From the first frame to the last.
+    pub(super) time: Duration,
+    /// Time of the relay's processors.
+    pub(super) busy: Duration,
+    /// Frames by delay; see [`delay_us`].
+    pub(super) delays: Vec<u64>,
+}
+
+impl Passed {
+    /// Share of the frames that were lost.
+    pub(super) fn loss(&self) -> f64 {
+        1.0 - self.arrived as f64 / self.sent as f64
+    }
+
+    /// The delay that so great a share of the frames stayed within, in microseconds.
+    pub(super) fn delay_us(&self, share: f64) -> f64 {
+        let total: u64 = self.delays.iter().sum();
+        let mut seen = 0;
+        let bucket = self.delays.iter().position(|count| {
+            seen += count;
+            seen as f64 >= share * total as f64
+        });
+        delay_us(bucket.unwrap_or(0))
+    }
+}
+
+/// The upper end of a bucket of the sink, in microseconds.
+fn delay_us(bucket: usize) -> f64 {
+    let (high, rest) = (bucket / 8, bucket % 8);
+    (8 + rest + 1) as f64 * (high as f64 - 3.0).exp2() / 1000.0
+}
+
+/// Sends so many frames a second out of a device of a host for about so long. `busy` tells how long the relay has been at work.
+pub(super) fn pace(
+    generator: &mut Program,
+    (host, device): (&Host, &str),
+    flows: Flows,
+    per_second: u32,
+    time: Duration,
+    sink: &Program,
+    busy: &(dyn Fn() -> anyhow::Result<Duration> + Sync),
+) -> anyhow::Result<Passed> {
+    let mut frame = template(flows.family, [0; 2]);
+    complete(&mut frame)?;
+    plan(generator, flows, &frame)?;
+    let burst = ((f64::from(per_second) * BURST.as_secs_f64()) as u32).clamp(1, 64);
+    let interval = f64::from(burst) * 1e9 / f64::from(per_second);
+    let mut pace: Array<_, [u64; 2]> = generator.ebpf.map_mut("PACE").context("no PACE")?.try_into()?;
+    pace.set(0, [interval as u64, u64::from(burst)], 0)?;
+    let mut due: PerCpuArray<_, [u64; 3]> = generator.ebpf.map_mut("DUE").context("no DUE")?.try_into()?;
+    due.set(0, vec![[0; 3]; nr_cpus().map_err(|(_, error)| error)?].try_into()?, 0)?;
+    let index = host.device_index(device)?;
+    generator.xdp("generate_stamped")?;
+    let generator = &*generator;
+    let program = generator.loaded("generate_stamped")?;
+    in_namespace(host, || {
+        let mut core = CpuSet::new();
+        core.set(CORE);
+        sched_setaffinity(None, &core).context("cannot stay on one core")?;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: Vec<u8> = [0, frame.len() as u32, 0, index, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let options = |repeat| TestRunOptions {
+            data_in: Some(&frame),
+            ctx_in: Some(&context),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(burst),
+            ..TestRunOptions::new()
+        };
+        let (arrived, sent, delays) = (sunk(sink)?, made(generator)?, histogram(sink)?);
+        let before = busy()?;
+        program.test_run(options((f64::from(per_second) * time.as_secs_f64()) as u32))?;
+        std::thread::sleep(REST);
+        let busy = busy()? - before;
+        let (arrived, sent) = (sunk(sink)? - arrived, made(generator)? - sent);
+        let delays = histogram(sink)?.iter().zip(&delays).map(|(after, before)| after - before).collect();
+        Ok(Passed { sent, arrived, time: span(generator)?, busy, delays })
+    })
+}
+
+/// Gives the template what a stack asks for: a whole IP checksum, whose low byte the generator takes two from, and no UDP checksum.
+fn complete(frame: &mut [u8]) -> anyhow::Result<()> {
+    let header = frame.get_mut(14..42).context("a frame too short for its headers")?;
+    for id in 0..=u16::MAX {
+        header.get_mut(4..6).context("no id")?.copy_from_slice(&id.to_be_bytes());
+        header.get_mut(10..12).context("no checksum")?.fill(0);
+        let words = header.get(..20).unwrap_or_default().as_chunks::<2>().0;
+        let sum: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let checksum = !((sum + (sum >> 16)) as u16);
+        if checksum & 0xff >= 2 {
+            header.get_mut(10..12).context("no checksum")?.copy_from_slice(&checksum.to_be_bytes());
+            break;
+        }
+    }
+    header.get_mut(26..28).context("no UDP checksum")?.fill(0);
+    Ok(())
+}
+
+/// From the first frame to the end of the last burst's turn.
+fn span(generator: &Program) -> anyhow::Result<Duration> {
+    let due: PerCpuArray<_, [u64; 3]> = generator.ebpf.map("DUE").context("no DUE")?.try_into()?;
+    let span = due.get(&0, 0)?.iter().map(|[due, _, first]| due.saturating_sub(*first)).max();
+    Ok(Duration::from_nanos(span.unwrap_or(0)))
+}
+
+fn histogram(sink: &Program) -> anyhow::Result<Vec<u64>> {
+    let delays: PerCpuArray<_, u64> = sink.ebpf.map("DELAYS").context("no DELAYS")?.try_into()?;
+    (0..delays.len()).map(|bucket| Ok(delays.get(&bucket, 0)?.iter().sum())).collect()
+}

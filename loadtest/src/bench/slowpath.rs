@@ -1,0 +1,177 @@
+//! The slow path against rtpengine in userspace: the same calls by the same commands, the same frames, in turns.
+//!
+//! ```text
+//!   CPU 0                               CPU 1
+//!   s --(frames made in the kernel)-->  r [stack] -> relay -> [stack] -> s [counts, and tells delays]
+//! ```
+//!
+//! Each relay has hosts of its own and keeps to CPU 1, with all that the kernel does for it from the taking of a frame out of the device's
+//! queue to the sink. Its time is all that CPU 1 is not idle. Of two workers, one shares CPU 0 with the generator, and its thread's time is
+//! added.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::lane::{Lane, Subject};
+use super::pace::Passed;
+
+/// Everything that is compared.
+const SUBJECTS: [Subject; 4] = [Subject::Uring(1), Subject::Uring(2), Subject::Epoll, Subject::Rtpengine];
+/// The paces at which time is measured, in thousands of packets a second.
+pub const OFFERED: [u32; 3] = [50, 100, 200];
+/// A greater share of lost packets is a relay that cannot keep up.
+const LOSS: f64 = 0.001;
+/// The search for the highest pace begins here (packets a second), and each step is so much faster than the last.
+const FIRST_PACE: f64 = 50_000.0;
+const FASTER: f64 = 1.15;
+/// Where the search ends: what the generator can make at this fineness.
+const LAST_PACE: f64 = 2_000_000.0;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowpathPlan {
+    /// Rounds of each pace; medians are reported.
+    pub rounds: usize,
+    /// Time for each measurement.
+    pub time: Duration,
+    /// Over how many streams.
+    pub streams: u32,
+}
+
+/// The delay that a relay adds, in microseconds: from the making of a frame to its arrival at the sink.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 99 % within.
+    pub p99: f64,
+    /// 99.9 % within.
+    pub p999: f64,
+}
+
+/// One line of the result: medians over the rounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// `intertrunk-uring`, `intertrunk-epoll` or `rtpengine`.
+    pub relay: &'static str,
+    /// Threads that carry packets.
+    pub workers: u32,
+    /// Thousands of packets a second that were sent.
+    pub offered_kpps: f64,
+    /// Thousands of packets a second that arrived.
+    pub received_kpps: f64,
+    /// Share of lost packets.
+    pub loss: f64,
+    /// Time of the relay's processors for a packet that arrived, in microseconds.
+    pub cpu_us_per_packet: f64,
+    /// The delay.
+    pub latency_us: Latency,
+}
+
+/// The result.
+#[derive(Clone, Debug, Serialize)]
+pub struct Slowpath {
+    /// All lines.
+    pub rows: Vec<Row>,
+    /// The highest pace without loss, in thousands of packets a second; two workers have a name with `-2`.
+    pub max_loss_free_kpps: BTreeMap<String, f64>,
+}
+
+/// Measures everything.
+///
+/// # Errors
+/// When the rig cannot be built, or a relay ends.
+pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
+    let folder = tempfile::tempdir()?;
+    let mut lanes = Vec::new();
+    for subject in SUBJECTS {
+        eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
+        lanes.push(Lane::new(subject, plan.streams, folder.path())?);
+    }
+    let mut rows = Vec::new();
+    for kpps in OFFERED {
+        let mut passed: Vec<Vec<Passed>> = lanes.iter().map(|_| Vec::new()).collect();
+        for round in 1..=plan.rounds {
+            for (lane, passed) in lanes.iter_mut().zip(&mut passed) {
+                let one = lane.pace(kpps * 1000, plan.time)?;
+                eprintln!("{kpps} kpps, round {round}: {}", tell(lane.subject, &one));
+                passed.push(one);
+            }
+        }
+        for (lane, passed) in lanes.iter().zip(&passed) {
+            rows.push(row(lane.subject, passed)?);
+        }
+    }
+    let max_loss_free_kpps = search(&mut lanes, plan)?;
+    Ok(Slowpath { rows, max_loss_free_kpps })
+}
+
+/// Goes faster and faster, all relays in turn, until each has lost packets at two paces running.
+fn search(lanes: &mut [Lane], plan: &SlowpathPlan) -> anyhow::Result<BTreeMap<String, f64>> {
+    let mut best = BTreeMap::new();
+    let mut failures = vec![0; lanes.len()];
+    let mut pace = FIRST_PACE;
+    while pace < LAST_PACE && failures.iter().any(|failures| *failures < 2) {
+        for (lane, failures) in lanes.iter_mut().zip(&mut failures).filter(|(_, failures)| **failures < 2) {
+            let passed = lane.pace(pace as u32, plan.time)?;
+            eprintln!("search: {}", tell(lane.subject, &passed));
+            if passed.loss() < LOSS {
+                *failures = 0;
+                let name = match lane.subject.workers() {
+                    1 => lane.subject.name().to_owned(),
+                    workers => format!("{}-{workers}", lane.subject.name()),
+                };
+                best.insert(name, kpps(passed.arrived, passed.time));
+            } else {
+                *failures += 1;
+            }
+        }
+        pace *= FASTER;
+    }
+    Ok(best)
+}
+
+fn tell(subject: Subject, passed: &Passed) -> String {
+    format!(
+        "{} ({}) {:.0} kpps sent, {:.3} % lost, {:.2} us of its processors for each, delay {:.0} us, 99 % within {:.0} us",
+        subject.name(),
+        subject.workers(),
+        kpps(passed.sent, passed.time),
+        100.0 * passed.loss(),
+        cost_us(passed),
+        passed.delay_us(0.5),
+        passed.delay_us(0.99)
+    )
+}
+
+fn kpps(packets: u64, time: Duration) -> f64 {
+    packets as f64 / time.as_secs_f64() / 1000.0
+}
+
+fn cost_us(passed: &Passed) -> f64 {
+    passed.busy.as_secs_f64() * 1e6 / passed.arrived.max(1) as f64
+}
+
+fn row(subject: Subject, passed: &[Passed]) -> anyhow::Result<Row> {
+    let median = |of: &dyn Fn(&Passed) -> f64| {
+        let mut values: Vec<f64> = passed.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().context("nothing was measured")
+    };
+    Ok(Row {
+        relay: subject.name(),
+        workers: subject.workers(),
+        offered_kpps: median(&|passed| kpps(passed.sent, passed.time))?,
+        received_kpps: median(&|passed| kpps(passed.arrived, passed.time))?,
+        loss: median(&Passed::loss)?,
+        cpu_us_per_packet: median(&cost_us)?,
+        latency_us: Latency {
+            p50: median(&|passed| passed.delay_us(0.5))?,
+            p99: median(&|passed| passed.delay_us(0.99))?,
+            p999: median(&|passed| passed.delay_us(0.999))?,
+        },
+    })
+}

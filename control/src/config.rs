@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use relay::{Engine, Interface, Interfaces, Learning, RelayConfig, XdpMode};
+use relay::{Engine, Interface, Interfaces, Learning, Output, RelayConfig, XdpMode};
 use serde::Deserialize;
 
 use crate::call;
@@ -33,6 +33,9 @@ pub struct Options {
     /// How XDP is attached: native or generic [default: native]
     #[arg(long, value_name = "MODE")]
     pub xdp_mode: Option<String>,
+    /// Where the slow path sends: device or stack [default: device]
+    #[arg(long, value_name = "WHERE")]
+    pub output: Option<String>,
     /// Threads of the slow path [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -131,6 +134,7 @@ impl Options {
             port_max: self.port_max.or(other.port_max),
             engine: self.engine.or(other.engine),
             xdp_mode: self.xdp_mode.or(other.xdp_mode),
+            output: self.output.or(other.output),
             workers: self.workers.or(other.workers),
             pin_workers: self.pin_workers.or(other.pin_workers),
             listen_ng: self.listen_ng.or(other.listen_ng),
@@ -178,6 +182,11 @@ impl Options {
                     "xdp-mode",
                     self.xdp_mode.as_deref(),
                     &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
+                )?,
+                output: word(
+                    "output",
+                    self.output.as_deref(),
+                    &[("device", Output::Device), ("stack", Output::Stack)],
                 )?,
                 workers,
                 pin_workers: self.pin_workers.unwrap_or(false),

@@ -16,7 +16,7 @@ use crate::hop::Bearing;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Outgoing4 {
-    /// The IP header. Identification and checksum are zero: the kernel fills them in when it sends.
+    /// The IP header. Identification and checksum are zero until [`Outgoing::complete`]; a raw socket's kernel fills them in itself.
     pub ip: Ipv4,
     /// The UDP header, complete.
     pub udp: Udp,
@@ -98,6 +98,16 @@ impl Outgoing {
         }
     }
 
+    /// Numbers the packet and computes what is left open, for a link that nothing else stands before. The number lets a router take the packet
+    /// apart and its receiver put it together (RFC 6864): no two packets under way between two hosts may share one.
+    pub fn complete(&mut self, id: u16) {
+        if let Self::V4(Outgoing4 { ip, .. }) = self {
+            ip.id = Be16::new(id);
+            ip.checksum = 0;
+            ip.checksum = Sum::default().bytes(ip.as_bytes()).finish();
+        }
+    }
+
     /// The headers as they go onto the wire.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -156,6 +166,14 @@ mod tests {
         let sum = Sum::default().bytes(&headers.as_bytes()[8..40]).word(17u16.to_be()).word(15u16.to_be());
         assert_eq!(sum.bytes(headers.udp.as_bytes()).bytes(b"payload").finish(), 0, "a right checksum sums to zero");
         assert_eq!(Outgoing::V6(headers).to(), "[2001:db8::2]:6000".parse().unwrap());
+    }
+
+    #[test]
+    fn a_complete_header_has_a_number_and_sums_to_zero() {
+        let mut headers = Outgoing::new(&bearing(None), PORTS, &[0x80; 172]).unwrap();
+        headers.complete(7);
+        let Outgoing::V4(Outgoing4 { ip, .. }) = headers else { panic!() };
+        assert_eq!((ip.id.get(), Sum::default().bytes(ip.as_bytes()).finish()), (7, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use flow::compose::Outgoing;
 use flow::slot::Flags;
 use flow::{Be16, Locals, Reason, Rule, SlotIndex, rtp};
 
+use crate::departure::{Departure, Link};
 use crate::table::{Departing, FlowTable};
 
 /// Counts of packets by reason, shared by the workers.
@@ -43,18 +44,14 @@ pub(crate) struct Carrier {
     pub(crate) locals: Arc<Locals>,
     /// Packets that the workers lost, by reason.
     pub(crate) reasons: Arc<Reasons>,
-}
-
-/// A packet to send: its headers, and the slot that it is counted at.
-pub(crate) struct Departure {
-    pub(crate) headers: Outgoing,
-    pub(crate) slot: SlotIndex,
+    /// The number of the last packet that went to a device; each worker counts its own.
+    pub(crate) last_id: u16,
 }
 
 impl Carrier {
     /// Decides on a payload that came from `source` to `local`: how it leaves, or `None` when it cannot. `clock_ns` is a steady clock.
     pub(crate) fn carry(
-        &self,
+        &mut self,
         source: SocketAddr,
         local: SocketAddr,
         payload: &[u8],
@@ -70,7 +67,7 @@ impl Carrier {
     }
 
     fn decide(
-        &self,
+        &mut self,
         source: SocketAddr,
         local: SocketAddr,
         payload: &[u8],
@@ -84,7 +81,7 @@ impl Carrier {
             Known::Lose(reason) => return Err(reason),
             Known::Ask => self.table.learn(index, source, payload, Instant::now())?,
         };
-        let headers = Outgoing::new(&departing.bearing, departing.ports, payload).ok_or(Reason::Truncated)?;
+        let mut headers = Outgoing::new(&departing.bearing, departing.ports, payload).ok_or(Reason::Truncated)?;
         let bytes = payload.len() as u16;
         // The kind of stream is the slot's, and an inactive slot has none: an RTP slot is even (RFC 3550 11).
         let is_rtp = !index.is_odd();
@@ -98,7 +95,12 @@ impl Carrier {
                 Some(_) | None => carried.count(bytes),
             }
         }
-        Ok(Departure { headers, slot: index })
+        let link = departing.hop.map(Link::from);
+        if link.is_some() {
+            self.last_id = self.last_id.wrapping_add(1);
+            headers.complete(self.last_id);
+        }
+        Ok(Departure { link, headers, slot: index })
     }
 
     /// The slot of the stream that a payload at a port belongs to: RTCP may share the port of its RTP (RFC 5761).

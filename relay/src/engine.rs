@@ -17,6 +17,16 @@ pub enum Engine {
     Epoll,
 }
 
+/// Where the workers hand the packets that they send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Output {
+    /// To the device, as the XDP program does, when the next hop is known: past routing, netfilter and queueing disciplines.
+    #[default]
+    Device,
+    /// To the IP stack.
+    Stack,
+}
+
 /// How workers wait, receive and send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loop {

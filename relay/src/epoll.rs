@@ -1,20 +1,20 @@
 //! The slow path's plain loop, for hosts where io_uring is forbidden: wait, receive a batch, send each datagram on from the buffer it came in.
 //!
 //! It carries whatever the ring carries, by the same [`Handler`]; it only costs a system call for each departure.
-#![expect(unsafe_code, reason = "one system call that no wrapper has: recvmmsg with addresses and control messages")]
+#![expect(
+    unsafe_code,
+    reason = "system calls that no wrapper has: recvmmsg with control messages, and sendto a device"
+)]
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flow::compose::Outgoing;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, sendto};
 
-use crate::carry::Departure;
+use crate::departure::{Departure, Exit, HEADERS_MAX};
 use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
 use crate::socket::Senders;
 
@@ -22,8 +22,6 @@ use crate::socket::Senders;
 const BATCH: usize = 64;
 /// Batches of one turn: a flood must not keep the loop from seeing that it shall stop.
 const BATCHES: usize = 16;
-/// The longest headers of a departure; they are written before the payload.
-const HEADERS_MAX: usize = size_of::<flow::compose::Outgoing6>();
 /// Room for the payload of the largest Ethernet frame and more. Longer datagrams are lost, and counted.
 const PAYLOAD_LEN: usize = 2000;
 
@@ -62,9 +60,8 @@ impl Epoll {
             let count = self.receive()?;
             for arrival in self.arrivals.iter_mut().take(count) {
                 let Some(departure) = arrival.handle(handler) else { continue };
-                let sent = arrival.datagram(&departure.headers).ok_or(Errno::MSGSIZE);
-                if let Err(error) = sent.and_then(|datagram| send(&self.senders, &departure.headers, datagram)) {
-                    handler.refused(departure.slot, &error.into());
+                if let Err(error) = arrival.send(&self.senders, &departure) {
+                    handler.refused(departure.slot, &error);
                 }
             }
             if count < BATCH {
@@ -109,20 +106,6 @@ impl Epoll {
     }
 }
 
-fn send(senders: &Senders, headers: &Outgoing, datagram: &[u8]) -> Result<(), Errno> {
-    // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time. The port stays zero: to a
-    // raw socket it would be a protocol.
-    let flags = SendFlags::DONTWAIT;
-    match headers.to() {
-        SocketAddr::V4(to) => sendto(&senders.v4, datagram, flags, &SocketAddrV4::new(*to.ip(), 0))?,
-        SocketAddr::V6(to) => {
-            let sender = senders.v6.as_ref().ok_or(Errno::AFNOSUPPORT)?;
-            sendto(sender, datagram, flags, &SocketAddrV6::new(*to.ip(), 0, 0, 0))?
-        }
-    };
-    Ok(())
-}
-
 /// A datagram as the kernel hands it over, with room for the headers of its departure. Aligned as control messages are.
 #[repr(C, align(8))]
 struct Arrival {
@@ -158,11 +141,31 @@ impl Arrival {
         handler.arrived(source, local, self.bytes.get(HEADERS_MAX..HEADERS_MAX + self.len)?)
     }
 
-    /// The datagram under new headers.
-    fn datagram(&mut self, headers: &Outgoing) -> Option<&[u8]> {
-        let headers = headers.as_bytes();
-        let start = HEADERS_MAX.checked_sub(headers.len())?;
-        self.bytes.get_mut(start..HEADERS_MAX)?.copy_from_slice(headers);
-        self.bytes.get(start..HEADERS_MAX + self.len)
+    /// Sends the datagram under new headers.
+    fn send(&mut self, senders: &Senders, departure: &Departure) -> io::Result<()> {
+        let no_room = || io::Error::from(Errno::MSGSIZE);
+        let place = self.bytes.get_mut(..HEADERS_MAX).ok_or_else(no_room)?;
+        let start = HEADERS_MAX - departure.write_before(place).ok_or_else(no_room)?;
+        let packet = self.bytes.get(start..HEADERS_MAX + self.len).ok_or_else(no_room)?;
+        let (exit, name) = departure.exit();
+        let socket = match exit {
+            Exit::Packet => senders.packet.as_ref().ok_or(Errno::AFNOSUPPORT)?,
+            Exit::Raw4 => &senders.v4,
+            Exit::Raw6 => senders.v6.as_ref().ok_or(Errno::AFNOSUPPORT)?,
+        };
+        let name = name.as_bytes();
+        // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
+        // SAFETY: the kernel reads the packet and the address, both of the lengths beside them, and keeps neither.
+        let sent = unsafe {
+            libc::sendto(
+                socket.as_raw_fd(),
+                packet.as_ptr().cast(),
+                packet.len(),
+                libc::MSG_DONTWAIT,
+                name.as_ptr().cast(),
+                name.len() as libc::socklen_t,
+            )
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use flow::SlotIndex;
 
-use crate::carry::Departure;
+use crate::departure::Departure;
 
 /// Room for the sender's address, as the kernel writes it.
 pub(crate) const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();

@@ -11,6 +11,7 @@
 //! ```
 
 mod carry;
+mod departure;
 mod engine;
 mod epoll;
 mod ethtool;
@@ -38,7 +39,7 @@ mod tally;
 mod watcher;
 mod worker;
 
-pub use engine::{Engine, UnknownEngine};
+pub use engine::{Engine, Output, UnknownEngine};
 pub use features::Features;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};

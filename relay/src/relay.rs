@@ -10,7 +10,7 @@ use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
 use crate::carry::{Carrier, Reasons};
-use crate::engine::{Engine, Loop};
+use crate::engine::{Engine, Loop, Output};
 use crate::features;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
@@ -23,7 +23,7 @@ use crate::reserve;
 use crate::ring;
 use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
-use crate::worker::Worker;
+use crate::worker::{Manner, Worker};
 
 /// What the relay is started with.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct RelayConfig {
     pub engine: Engine,
     /// How XDP is attached.
     pub xdp_mode: XdpMode,
+    /// Where those who carry the slow path hand their packets.
+    pub output: Output,
     /// How many threads carry the slow path.
     pub workers: usize,
     /// Whether each of them stays on a core of its own.
@@ -125,26 +127,38 @@ impl Relay {
         let shape = TableShape {
             without_fast_path: without_fast_path(engine),
             devices: devices.iter().map(|device| device.index).collect(),
+            output: config.output,
         };
-        let hops = NextHops::new(kernel.map_hops()?, has_fast_path).map_err(KernelError::Memory)?;
+        let has_resolver = has_fast_path || config.output == Output::Device;
+        let hops = NextHops::new(kernel.map_hops()?, has_resolver).map_err(KernelError::Memory)?;
         let table = FlowTable::new(kernel.map_slots()?, kernel.map_timings()?, hops, shape);
         let table = Arc::new(table.map_err(KernelError::Memory)?);
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
+        let manner = Manner { kind, output: config.output, is_pinned: config.pin_workers };
         let workers = (0..workers)
             .map(|number| {
-                let carrier =
-                    Carrier { table: Arc::clone(&table), locals: Arc::clone(&locals), reasons: Arc::clone(&reasons) };
-                let worker = Worker::start(number, carrier, kind, config.pin_workers)
-                    .map_err(|error| StartError::Worker(number, error))?;
+                let carrier = Carrier {
+                    table: Arc::clone(&table),
+                    locals: Arc::clone(&locals),
+                    reasons: Arc::clone(&reasons),
+                    last_id: 0,
+                };
+                let worker =
+                    Worker::start(number, carrier, manner).map_err(|error| StartError::Worker(number, error))?;
                 kernel.set_worker(number, worker.receiver())?;
                 Ok(worker)
             })
             .collect::<Result<_, StartError>>()?;
         // Only now: a datagram that is steered finds its worker.
         kernel.steer()?;
-        let watcher = if engine == Engine::Xdp {
-            Some(Watcher::start(Arc::clone(&table), redirects(&mut kernel, &devices)?).map_err(StartError::Netlink)?)
+        let ports = if has_fast_path {
+            redirects(&mut kernel, &devices)?
+        } else {
+            distinct(&devices).map(|device| (device.index, NO_PORT)).collect()
+        };
+        let watcher = if has_resolver {
+            Some(Watcher::start(Arc::clone(&table), ports).map_err(StartError::Netlink)?)
         } else {
             None
         };

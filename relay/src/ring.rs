@@ -5,20 +5,20 @@
 //! that the kernel has not completed, or in the hands of [`Ring::turn`]; it leaves the last two only by going back to the first.
 #![expect(unsafe_code, reason = "the ring's memory is shared with the kernel")]
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use flow::SlotIndex;
-use flow::compose::Outgoing;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
+use crate::departure::{Exit, HEADERS_MAX, NAME_MAX};
 use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
 use crate::socket::Senders;
 
@@ -26,19 +26,23 @@ use crate::socket::Senders;
 pub(crate) const BUFFERS: u16 = 1024;
 /// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
 const BUFFER_LEN: usize = 2048;
-/// Where the payload begins. The headers of a departure fit before it, over what was read already.
+/// Where the payload begins. The address and the headers of a departure fit before it, over what was read already.
 const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
 
-/// The longest headers of a departure.
-const HEADERS_MAX: usize = size_of::<flow::compose::Outgoing6>();
-
-const _: () = assert!(PAYLOAD >= HEADERS_MAX && BUFFERS.is_power_of_two());
+const _: () = assert!(PAYLOAD >= NAME_MAX + HEADERS_MAX && BUFFERS.is_power_of_two());
 
 const RECEIVE: u64 = u64::MAX;
 const GROUP: u16 = 0;
 const RECEIVER: Fixed = Fixed(0);
-const SENDER4: Fixed = Fixed(1);
-const SENDER6: Fixed = Fixed(2);
+
+/// The place of a socket among the registered files.
+const fn sender(exit: Exit) -> Fixed {
+    Fixed(match exit {
+        Exit::Packet => 1,
+        Exit::Raw4 => 2,
+        Exit::Raw6 => 3,
+    })
+}
 
 /// A ring with its sockets and buffers.
 pub(crate) struct Ring {
@@ -46,7 +50,8 @@ pub(crate) struct Ring {
     memory: Memory,
     /// What a receive asks for: only the lengths matter.
     request: Box<libc::msghdr>,
-    departures: Box<[Message]>,
+    /// What was queued since the last submission, in order: the buffer of a departure, or `None` for a receive.
+    queued: VecDeque<Option<u16>>,
     armed: bool,
 }
 
@@ -71,9 +76,10 @@ impl Ring {
             // A departure and an arrival for every buffer, and some to spare: an overflow would end the receive.
             .setup_cqsize(u32::from(BUFFERS) * 4)
             .build(u32::from(BUFFERS))?;
-        // -1 is a place without a file: a kernel without IPv6 has no departures for it.
-        let sender6 = senders.v6.as_ref().map_or(-1, OwnedFd::as_raw_fd);
-        uring.submitter().register_files(&[receiver.as_raw_fd(), senders.v4.as_raw_fd(), sender6])?;
+        // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
+        let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
+        let files = [receiver.as_raw_fd(), place(&senders.packet), senders.v4.as_raw_fd(), place(&senders.v6)];
+        uring.submitter().register_files(&files)?;
         let mut memory = Memory::new()?;
         // SAFETY: the entries are a page-aligned mapping of BUFFERS entries that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries.as_ptr() as u64, BUFFERS, GROUP, 0) }?;
@@ -85,8 +91,7 @@ impl Ring {
         let mut request: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         request.msg_namelen = NAME_LEN as u32;
         request.msg_controllen = CONTROL_LEN;
-        let departures = (0..BUFFERS).map(|buffer| Message::new(memory.buffer(buffer))).collect();
-        Ok(Self { uring, memory, request, departures, armed: false })
+        Ok(Self { uring, memory, request, queued: VecDeque::with_capacity(usize::from(BUFFERS)), armed: false })
     }
 
     /// Submits, waits for completions or the time-out, and handles what there is.
@@ -99,7 +104,7 @@ impl Ring {
         }
         let timeout = Timespec::from(timeout);
         match self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
-            Ok(_) => {}
+            Ok(submitted) => self.submitted(submitted),
             Err(error) => match error.raw_os_error() {
                 // Time-out, a signal, or completions that want to be taken first: all are turns like any other.
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY) => {}
@@ -116,15 +121,19 @@ impl Ring {
         while let Some(entry) = self.complete() {
             if entry.user_data() == RECEIVE {
                 self.received(&entry, handler)?;
-            } else {
-                let (buffer, slot) = departure_of(entry.user_data());
-                if entry.result() < 0 {
-                    handler.refused(slot, &io::Error::from_raw_os_error(-entry.result()));
-                }
-                self.memory.give(buffer);
+            } else if entry.result() < 0 {
+                let error = io::Error::from_raw_os_error(-entry.result());
+                handler.refused(SlotIndex(entry.user_data() as u32), &error);
             }
         }
         Ok(())
+    }
+
+    /// The kernel has taken so many of the queued requests. It does not wait to send, so the departures among them are sent or refused by now.
+    fn submitted(&mut self, count: usize) {
+        for buffer in self.queued.drain(..count.min(self.queued.len())).flatten() {
+            self.memory.give(buffer);
+        }
     }
 
     fn complete(&mut self) -> Option<cqueue::Entry> {
@@ -133,20 +142,22 @@ impl Ring {
 
     fn arm(&mut self) -> io::Result<()> {
         let receive = opcode::RecvMsgMulti::new(RECEIVER, &raw const *self.request, GROUP).build().user_data(RECEIVE);
-        self.push(&receive)?;
+        self.push(&receive, None)?;
         self.armed = true;
         Ok(())
     }
 
-    fn push(&mut self, entry: &io_uring::squeue::Entry) -> io::Result<()> {
+    fn push(&mut self, entry: &squeue::Entry, buffer: Option<u16>) -> io::Result<()> {
         loop {
-            // SAFETY: what the entry points to - the request, a message of `departures`, the buffers - is on the heap or mapped, and lives until
-            // `self` is dropped, which ends all requests first.
+            // SAFETY: what the entry points to - the request, a buffer - is on the heap or mapped, and lives until `self` is dropped, which ends
+            // all requests first.
             let pushed = unsafe { self.uring.submission().push(entry) };
             if pushed.is_ok() {
+                self.queued.push_back(buffer);
                 return Ok(());
             }
-            self.uring.submit()?;
+            let submitted = self.uring.submit()?;
+            self.submitted(submitted);
         }
     }
 
@@ -162,8 +173,8 @@ impl Ring {
             }
             return Ok(());
         };
-        if let Some(message) = self.handle(buffer, entry.result(), handler) {
-            let pushed = self.push(&message);
+        if let Some(send) = self.handle(buffer, entry.result(), handler) {
+            let pushed = self.push(&send, Some(buffer));
             if pushed.is_err() {
                 self.memory.give(buffer);
             }
@@ -174,7 +185,7 @@ impl Ring {
     }
 
     /// Has a received datagram handled; returns the departure to submit from the same buffer.
-    fn handle(&mut self, buffer: u16, result: i32, handler: &mut impl Handler) -> Option<io_uring::squeue::Entry> {
+    fn handle(&mut self, buffer: u16, result: i32, handler: &mut impl Handler) -> Option<squeue::Entry> {
         let filled = usize::try_from(result).ok()?.min(BUFFER_LEN);
         let bytes = self.memory.bytes(buffer);
         let (departure, payload_len) = {
@@ -188,17 +199,19 @@ impl Ring {
             let payload = message.payload_data();
             (handler.arrived(source, local, payload)?, payload.len())
         };
-        let headers = departure.headers.as_bytes();
-        bytes.get_mut(PAYLOAD - headers.len()..PAYLOAD)?.copy_from_slice(headers);
-        let sender = match departure.headers {
-            Outgoing::V4(_) => SENDER4,
-            Outgoing::V6(_) => SENDER6,
-        };
-        let message = self.departures.get_mut(usize::from(buffer))?;
-        message.address(departure.headers.to(), headers.len(), payload_len);
-        // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
-        let send = opcode::SendMsg::new(sender, &raw const message.header).flags(libc::MSG_DONTWAIT as u32).build();
-        Some(send.user_data(departure_data(buffer, departure.slot)))
+        let (exit, name) = departure.exit();
+        let name = name.as_bytes();
+        let (place, rest) = bytes.split_at_mut_checked(NAME_MAX)?;
+        place.get_mut(..name.len())?.copy_from_slice(name);
+        let headers = departure.write_before(rest.get_mut(..PAYLOAD - NAME_MAX)?)?;
+        let packet = bytes.get(PAYLOAD - headers..PAYLOAD + payload_len)?;
+        let send = opcode::Send::new(sender(exit), packet.as_ptr(), packet.len() as u32)
+            // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(bytes.as_ptr().cast())
+            .dest_addr_len(name.len() as libc::socklen_t)
+            .build();
+        Some(send.flags(squeue::Flags::SKIP_SUCCESS).user_data(u64::from(departure.slot.0)))
     }
 }
 
@@ -211,74 +224,9 @@ impl Drop for Ring {
         {
             tracing::error!(%error, "requests of the ring could not be cancelled; their memory is kept");
             self.memory.leak();
-            std::mem::forget(std::mem::replace(&mut self.departures, Box::new([])));
             // SAFETY: a message header of zeros is an empty one.
             std::mem::forget(std::mem::replace(&mut self.request, Box::new(unsafe { std::mem::zeroed() })));
         }
-    }
-}
-
-fn departure_data(buffer: u16, slot: SlotIndex) -> u64 {
-    u64::from(slot.0) << 16 | u64::from(buffer)
-}
-
-fn departure_of(data: u64) -> (u16, SlotIndex) {
-    (data as u16, SlotIndex((data >> 16) as u32))
-}
-
-/// The message of a departure: one for each buffer, for the pointers in it must stay.
-struct Message {
-    header: libc::msghdr,
-    name: Box<Name>,
-    vector: Box<libc::iovec>,
-    /// Where the payload begins.
-    payload: NonNull<u8>,
-}
-
-/// Where a departure goes, of one family or the other.
-union Name {
-    v4: libc::sockaddr_in,
-    v6: libc::sockaddr_in6,
-}
-
-// SAFETY: the pointers are to the message's own boxes and to the ring's buffers, both of which move with the ring.
-unsafe impl Send for Message {}
-
-impl Message {
-    fn new(buffer: NonNull<u8>) -> Self {
-        // SAFETY: zeros are a valid address and an empty message header.
-        let (mut name, mut header): (Box<Name>, libc::msghdr) =
-            unsafe { (Box::new(std::mem::zeroed()), std::mem::zeroed()) };
-        // SAFETY: the offset is within the buffer.
-        let payload = unsafe { buffer.add(PAYLOAD) };
-        let mut vector = Box::new(libc::iovec { iov_base: payload.as_ptr().cast(), iov_len: 0 });
-        header.msg_name = (&raw mut *name).cast();
-        header.msg_iov = &raw mut *vector;
-        header.msg_iovlen = 1;
-        Self { header, name, vector, payload }
-    }
-
-    /// Addresses the message; its headers of so many bytes, at most HEADERS_MAX, stand before the payload.
-    fn address(&mut self, to: SocketAddr, headers: usize, payload: usize) {
-        // SAFETY: zeros are a valid address of either family.
-        *self.name = unsafe { std::mem::zeroed() };
-        match to {
-            SocketAddr::V4(to) => {
-                self.name.v4.sin_family = libc::AF_INET as u16;
-                self.name.v4.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
-                self.header.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
-            }
-            SocketAddr::V6(to) => {
-                // The port stays zero: to a raw socket it would be a protocol.
-                self.name.v6.sin6_family = libc::AF_INET6 as u16;
-                self.name.v6.sin6_addr.s6_addr = to.ip().octets();
-                self.header.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
-            }
-        }
-        let headers = headers.min(HEADERS_MAX);
-        // SAFETY: the buffer has at least HEADERS_MAX bytes before the payload.
-        self.vector.iov_base = unsafe { self.payload.sub(headers) }.as_ptr().cast();
-        self.vector.iov_len = headers + payload;
     }
 }
 

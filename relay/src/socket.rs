@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
 
+use crate::engine::Output;
+
 /// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 /// Departures of a whole turn of the ring at once.
@@ -39,15 +41,17 @@ pub(crate) fn receiver() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The sockets that send whole IP packets (raw(7), `IP_HDRINCL`).
+/// The sockets that send whole IP packets (raw(7), `IP_HDRINCL`) and whole frames.
 pub(crate) struct Senders {
     pub(crate) v4: OwnedFd,
     /// None where the kernel has no IPv6.
     pub(crate) v6: Option<OwnedFd>,
+    /// Sends whole frames to a device (packet(7)); none where all is left to the stack.
+    pub(crate) packet: Option<OwnedFd>,
 }
 
-/// One sending socket for each family.
-pub(crate) fn senders() -> io::Result<Senders> {
+/// One sending socket of each kind.
+pub(crate) fn senders(output: Output) -> io::Result<Senders> {
     let sender = |family| -> Result<OwnedFd, Errno> {
         // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
         let raw: Option<Protocol> = Some(ipproto::RAW);
@@ -58,8 +62,13 @@ pub(crate) fn senders() -> io::Result<Senders> {
         Err(Errno::AFNOSUPPORT) => None,
         Err(error) => return Err(error.into()),
     };
-    let senders = Senders { v4: sender(AddressFamily::INET)?, v6 };
-    for socket in std::iter::once(&senders.v4).chain(&senders.v6) {
+    let packet = match output {
+        // Without a protocol it receives nothing.
+        Output::Device => Some(socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?),
+        Output::Stack => None,
+    };
+    let senders = Senders { v4: sender(AddressFamily::INET)?, v6, packet };
+    for socket in [Some(&senders.v4), senders.v6.as_ref(), senders.packet.as_ref()].into_iter().flatten() {
         set_buffer(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
     }
     Ok(senders)

@@ -11,8 +11,9 @@ use std::time::Instant;
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::{Flags, Path as Addresses};
-use flow::{Be16, Bearing, HopId, Reason, Rule, Slot, SlotIndex};
+use flow::{Be16, Bearing, Hop, HopId, Reason, Rule, Slot, SlotIndex};
 
+use crate::engine::Output;
 use crate::learning::{Admission, Peer, Standing};
 use crate::memory::Mapped;
 use crate::meter::{Path, StreamTotals};
@@ -38,6 +39,8 @@ pub(crate) struct TableShape {
     pub(crate) without_fast_path: Option<Reason>,
     /// The device of each local address.
     pub(crate) devices: Vec<u32>,
+    /// Where the workers' packets go: to the device, or to the stack.
+    pub(crate) output: Output,
 }
 
 /// The flow table.
@@ -293,6 +296,7 @@ impl FlowTable {
             bearing: Bearing { from: addresses.from.ip(), to: addresses.to.ip(), tos: stream.spec.tos },
             ports: [addresses.from, addresses.to].map(|endpoint| Be16::new(endpoint.port())),
             source: stream.held_to(),
+            hop: None,
         })
     }
 
@@ -300,7 +304,11 @@ impl FlowTable {
     pub(crate) fn departing(&self, rule: &Rule) -> Option<Departing> {
         let bearing = self.hops.cell(rule.hop)?.bearing();
         let source = if rule.flags.has(Flags::ANY_SSRC) { None } else { Some(rule.ssrc) };
-        Some(Departing { bearing, ports: rule.ports, source })
+        let hop = match self.shape.output {
+            Output::Device => self.hops.hop(rule.hop),
+            Output::Stack => None,
+        };
+        Some(Departing { bearing, ports: rule.ports, source, hop })
     }
 
     /// Begins to account a synchronisation source that was not seen before.
@@ -418,6 +426,8 @@ pub(crate) struct Departing {
     pub(crate) ports: [Be16; 2],
     /// The synchronisation source that the stream is held to; bytes in network order.
     pub(crate) source: Option<u32>,
+    /// The next hop, where packets go to the device and it is resolved.
+    pub(crate) hop: Option<Hop>,
 }
 
 /// The slot of the RTP stream that an RTCP stream belongs to.

@@ -12,8 +12,9 @@ use std::time::Duration;
 use flow::{Reason, SlotIndex};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::carry::{Carrier, Departure};
-use crate::engine::Loop;
+use crate::carry::Carrier;
+use crate::departure::Departure;
+use crate::engine::{Loop, Output};
 use crate::epoll::Epoll;
 use crate::handler::Handler;
 use crate::permit;
@@ -22,6 +23,17 @@ use crate::socket;
 
 /// How long a worker that has nothing to do sleeps before it looks whether it shall stop.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// How workers go about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// By what they wait, receive and send.
+    pub(crate) kind: Loop,
+    /// Where they send.
+    pub(crate) output: Output,
+    /// Whether each stays on a core of its own.
+    pub(crate) is_pinned: bool,
+}
 
 /// A running worker.
 pub(crate) struct Worker {
@@ -37,15 +49,15 @@ impl Worker {
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
-    pub(crate) fn start(number: usize, carrier: Carrier, kind: Loop, is_pinned: bool) -> Result<Self, String> {
+    pub(crate) fn start(number: usize, carrier: Carrier, manner: Manner) -> Result<Self, String> {
         let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
-        let senders = socket::senders().map_err(|error| permit::explain_raw(&error))?;
+        let senders = socket::senders(manner.output).map_err(|error| permit::explain_raw(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let made = if is_pinned { pin(number) } else { Ok(()) }.and_then(|()| match kind {
+            let made = if manner.is_pinned { pin(number) } else { Ok(()) }.and_then(|()| match manner.kind {
                 Loop::Ring => Ring::new(&socket, &senders).map(|ring| Turner::Ring(Box::new(ring))),
                 Loop::Epoll => Epoll::new(socket, senders).map(Turner::Epoll),
             });

@@ -10,6 +10,7 @@ fn config() -> RelayConfig {
         port_max: 40000,
         engine: Engine::Auto,
         xdp_mode: XdpMode::Native,
+        output: relay::Output::Device,
         workers: 1,
         pin_workers: false,
     }

@@ -17,7 +17,7 @@ fn table_with(has_fast_path: bool) -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
     let slots = flow::local::SLOTS_PER_LOCAL as usize;
     let without_fast_path = (!has_fast_path).then_some(Reason::EngineUring);
-    let shape = TableShape { without_fast_path, devices: vec![1] };
+    let shape = TableShape { without_fast_path, devices: vec![1], output: Output::Stack };
     FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
 }
 
@@ -215,7 +215,7 @@ fn a_stream_whose_way_out_takes_no_redirected_frames_says_so() {
     let hop = programmed(&table, A).hop;
     let leaving_by = |device, port| {
         let mac = [2, 0, 0, 0, 0, 1].into();
-        table.hops.cell(hop).unwrap().write(Some(flow::Hop { to: mac, from: mac, device, port }));
+        table.hops.cell(hop).unwrap().write(Some(Hop { to: mac, from: mac, device, port }));
         table.totals(A).unwrap().path
     };
     assert_eq!(leaving_by(2, 0), Path::Fast);

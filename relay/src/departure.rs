@@ -1,0 +1,159 @@
+//! A packet on its way out: its headers, and to which socket it goes. Both of a worker's loops send what is written here.
+
+use flow::compose::{Outgoing, Outgoing6};
+use flow::headers::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
+use flow::{Be16, Hop, SlotIndex};
+use zerocopy::IntoBytes;
+
+/// Room for the longest headers of a departure.
+pub(crate) const HEADERS_MAX: usize = size_of::<Ethernet>() + size_of::<Outgoing6>();
+/// Room for a socket address of any kind.
+pub(crate) const NAME_MAX: usize = size_of::<libc::sockaddr_in6>();
+
+/// A packet to send.
+pub(crate) struct Departure {
+    /// The way onto the wire, where it is known; the kernel's routing finds it otherwise.
+    pub(crate) link: Option<Link>,
+    /// The packet's headers.
+    pub(crate) headers: Outgoing,
+    /// The slot that it is counted at.
+    pub(crate) slot: SlotIndex,
+}
+
+/// The way onto the wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    /// The device's index (`ifindex`).
+    device: u32,
+    macs: [u16; 6],
+}
+
+impl From<Hop> for Link {
+    fn from(hop: Hop) -> Self {
+        let (flow::Mac([a, b, c]), flow::Mac([d, e, g])) = (hop.to, hop.from);
+        Self { device: hop.device, macs: [a, b, c, d, e, g] }
+    }
+}
+
+/// By which of the sockets a packet leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// The packet socket: to the device.
+    Packet,
+    /// The raw socket of IPv4: to the IP stack.
+    Raw4,
+    /// The raw socket of IPv6.
+    Raw6,
+}
+
+/// A socket address as the kernel reads it.
+pub(crate) struct Name {
+    bytes: [u8; NAME_MAX],
+    len: usize,
+}
+
+impl Name {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn new<const FIELDS: usize>(family: libc::c_int, fields: [(usize, &[u8]); FIELDS], len: usize) -> Self {
+        let mut bytes = [0; NAME_MAX];
+        for (start, field) in [(0, (family as u16).to_ne_bytes().as_slice())].into_iter().chain(fields) {
+            if let Some(place) = bytes.get_mut(start..start + field.len()) {
+                place.copy_from_slice(field);
+            }
+        }
+        Self { bytes, len }
+    }
+}
+
+impl Departure {
+    /// By which socket it leaves, and the address to send to.
+    pub(crate) fn exit(&self) -> (Exit, Name) {
+        use std::mem::offset_of;
+        match (&self.link, &self.headers) {
+            (Some(link), headers) => {
+                let protocol = ethertype(headers);
+                let fields = [
+                    (offset_of!(libc::sockaddr_ll, sll_protocol), protocol.as_bytes()),
+                    (offset_of!(libc::sockaddr_ll, sll_ifindex), &link.device.to_ne_bytes()),
+                ];
+                (Exit::Packet, Name::new(libc::AF_PACKET, fields, size_of::<libc::sockaddr_ll>()))
+            }
+            // The ports stay zero: to a raw socket they would be protocols.
+            (None, Outgoing::V4(headers)) => {
+                let fields = [(offset_of!(libc::sockaddr_in, sin_addr), headers.ip.to.as_bytes())];
+                (Exit::Raw4, Name::new(libc::AF_INET, fields, size_of::<libc::sockaddr_in>()))
+            }
+            (None, Outgoing::V6(headers)) => {
+                let fields = [(offset_of!(libc::sockaddr_in6, sin6_addr), headers.ip.to.as_bytes())];
+                (Exit::Raw6, Name::new(libc::AF_INET6, fields, size_of::<libc::sockaddr_in6>()))
+            }
+        }
+    }
+
+    /// Writes the headers to the end of a place, where the payload follows; returns their length, or `None` when they do not fit.
+    pub(crate) fn write_before(&self, place: &mut [u8]) -> Option<usize> {
+        let headers = self.headers.as_bytes();
+        let (before, end) = place.split_at_mut_checked(place.len().checked_sub(headers.len())?)?;
+        end.copy_from_slice(headers);
+        let Some(link) = &self.link else { return Some(headers.len()) };
+        let ethernet = Ethernet { macs: link.macs, kind: ethertype(&self.headers) };
+        let start = before.len().checked_sub(size_of::<Ethernet>())?;
+        before.get_mut(start..)?.copy_from_slice(ethernet.as_bytes());
+        Some(headers.len() + size_of::<Ethernet>())
+    }
+}
+
+const fn ethertype(headers: &Outgoing) -> Be16 {
+    match headers {
+        Outgoing::V4(_) => ETHERTYPE_IPV4,
+        Outgoing::V6(_) => ETHERTYPE_IPV6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flow::Bearing;
+
+    use super::*;
+
+    fn departure(to: &str, link: Option<Link>) -> Departure {
+        let to: std::net::IpAddr = to.parse().unwrap();
+        let from = if to.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
+        let headers = Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), &[]).unwrap();
+        Departure { link, headers, slot: SlotIndex(0) }
+    }
+
+    fn link() -> Link {
+        Hop { to: [2, 0, 0, 0, 0, 9].into(), from: [2, 0, 0, 0, 0, 1].into(), device: 7, port: 0 }.into()
+    }
+
+    #[test]
+    fn a_packet_whose_way_is_known_leaves_as_a_frame_for_its_device() {
+        let departure = departure("198.51.100.10", Some(link()));
+        let (exit, name) = departure.exit();
+        assert_eq!(exit, Exit::Packet);
+        assert_eq!(name.as_bytes()[..8], [17, 0, 0x08, 0x00, 7, 0, 0, 0]);
+        assert_eq!(name.as_bytes().len(), 20);
+        let mut place = [0xff; 62];
+        assert_eq!(departure.write_before(&mut place), Some(42));
+        assert_eq!(place[20..34], [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x00]);
+        assert_eq!(place[34], 0x45);
+    }
+
+    #[test]
+    fn a_packet_whose_way_is_not_known_is_left_to_the_stack_of_its_family() {
+        let (exit, name) = departure("198.51.100.10", None).exit();
+        assert_eq!((exit, name.as_bytes()[..8].to_vec()), (Exit::Raw4, vec![2, 0, 0, 0, 198, 51, 100, 10]));
+        let (exit, name) = departure("2001:db8::2", None).exit();
+        assert_eq!((exit, name.as_bytes().len(), name.as_bytes()[23]), (Exit::Raw6, 28, 2));
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_are_not_written() {
+        assert_eq!(departure("2001:db8::2", Some(link())).write_before(&mut [0; 61]), None);
+        assert_eq!(departure("2001:db8::2", Some(link())).write_before(&mut [0; 62]), Some(62));
+    }
+}

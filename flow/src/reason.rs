@@ -50,11 +50,13 @@ pub enum Reason {
     Family = 21,
     /// The relay runs without XDP, and without io_uring.
     EngineEpoll = 22,
+    /// Somebody has detached the XDP program from the device.
+    XdpDetached = 23,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 23;
+    pub const COUNT: usize = 24;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -81,6 +83,7 @@ impl Reason {
         Self::NoChecksum,
         Self::Family,
         Self::EngineEpoll,
+        Self::XdpDetached,
     ];
 
     /// The name in replies, logs and metrics.
@@ -109,6 +112,7 @@ impl Reason {
             Self::NoChecksum => "no-checksum",
             Self::Family => "family",
             Self::EngineEpoll => "engine-epoll",
+            Self::XdpDetached => "xdp-detached",
         }
     }
 }

@@ -61,6 +61,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::NotLearned,
         Reason::EngineUring,
         Reason::EngineEpoll,
+        Reason::XdpDetached,
         Reason::NoCall,
     ];
     for reason in Reason::ALL {

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use loadtest::bench::fastpath::{self, FastpathPlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
-use loadtest::bench::{Action, Family, scale};
+use loadtest::bench::{self, Action, Family, scale};
 use loadtest::demo::{self, Outcome};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
@@ -128,17 +128,22 @@ impl Route {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Demo(demo) => run(&demo).map(|outcome| report(&outcome, demo.json)),
-        Command::BenchFastpath(bench) => bench_fastpath(&bench),
-        Command::BenchSlowpath(bench) => bench_slowpath(&bench),
-        Command::BenchStrangers(bench) => bench_strangers(&bench),
-        Command::BenchScale { json } => bench_scale(json),
-    };
+    let done = stopped_by_signals().and_then(|is_stopped| carry_out(Arguments::parse().command, &is_stopped));
     done.unwrap_or_else(|error| {
         eprintln!("loadtest: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
+    bench::stop_with(Arc::clone(is_stopped));
+    match command {
+        Command::Demo(demo) => run(&demo, is_stopped).map(|outcome| report(&outcome, demo.json)),
+        Command::BenchFastpath(bench) => bench_fastpath(&bench),
+        Command::BenchSlowpath(bench) => bench_slowpath(&bench),
+        Command::BenchStrangers(bench) => bench_strangers(&bench),
+        Command::BenchScale { json } => bench_scale(json),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
@@ -233,16 +238,21 @@ fn bench_scale(json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(demo: &Demo) -> anyhow::Result<Outcome> {
-    // The programs are in the terminal's process group and get the signal as well; what is left to do is the clean-up, by returning.
+/// True when a signal has asked for the end. The programs are in the terminal's process group and get the signal as well; what is left to do is
+/// the clean-up, by returning.
+fn stopped_by_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let is_stopped = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&is_stopped)).context("cannot catch signals")?;
     }
+    Ok(is_stopped)
+}
+
+fn run(demo: &Demo, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<Outcome> {
     let (from, to) = demo.route.ends();
     let plan = CallPlan { from, to, calls: demo.calls, seconds: demo.seconds };
     let folder = tempfile::tempdir()?;
-    demo::run(&plan, &DaemonOptions::new(&demo.engine), folder.path(), &is_stopped)
+    demo::run(&plan, &DaemonOptions::new(&demo.engine), folder.path(), is_stopped)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]

@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use loadtest::rig::daemon::binary;
 use loadtest::rig::host::Host;
+use loadtest::rig::process::wait_until;
 use loadtest::rig::program::Program;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The line of `ip link` about a device.
 fn link(host: &Host, device: &str) -> String {
@@ -94,6 +96,66 @@ fn a_process_without_capabilities_is_told_which_it_lacks() {
     command.arg(program).args(["serve", "--engine", "xdp", "--interface", "a/127.0.0.1"]);
     let error = text(&command.output().unwrap());
     assert!(error.contains("CAP_BPF") && error.contains("lockdown"), "{error}");
+}
+
+/// Detaches the program of a device, from all devices that have it.
+fn detach(host: &Host, device: &str) {
+    let words = link(host, device);
+    let program: u32 = words.split_once("prog/xdp id ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    let links: Value = serde_json::from_str(&host.run("bpftool", ["--json", "link", "show"]).unwrap()).unwrap();
+    let of_program = |link: &&Value| link["type"] == "xdp" && link["prog_id"] == program;
+    for link in links.as_array().unwrap().iter().filter(of_program) {
+        host.run("bpftool", ["link", "detach", "id", &link["id"].to_string()]).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_whose_program_is_detached_goes_on_and_returns_to_the_fast_path() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, callee, call) = scene.call([false; 2], &["asymmetric"]).unwrap();
+    let mut talk = || {
+        for _ in 0..20 {
+            let sent = caller.speak(call.for_caller).unwrap();
+            assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)));
+        }
+    };
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    talk();
+    let relay = &scene.trunks.relay;
+    detach(relay, Trunk::Pbx1.name());
+    let foreign = Program::attach_pass(relay, Trunk::Pbx1.name()).unwrap();
+    talk();
+    wait_until("the loss is noticed", Duration::from_secs(5), || {
+        call.stream(&mut scene.ng, call.for_caller).unwrap()["reason"] == "xdp-detached"
+    })
+    .unwrap();
+    talk();
+    drop(foreign);
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    let (fast, _) = scene.packets(&call, call.for_caller).unwrap();
+    talk();
+    let (fast_now, slow) = scene.packets(&call, call.for_caller).unwrap();
+    assert_eq!((fast_now - fast, fast_now + slow), (20, 80), "every packet is counted once");
+    let statistics = scene.ng.request(&json!({"command": "statistics"})).unwrap();
+    assert_eq!(statistics["statistics"]["fast path"], json!({"lost": 3, "regained": 3}), "of three devices");
+    let log: String = scene.daemon.log().unwrap().iter().map(Value::to_string).collect();
+    assert!(log.contains("the fast path is lost") && log.contains("the fast path is back"), "{log}");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_link_that_goes_down_and_up_is_a_loss_and_a_return() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    for (state, turns) in [("down", json!({"lost": 1, "regained": 0})), ("up", json!({"lost": 1, "regained": 1}))] {
+        scene.trunks.relay.run("ip", ["link", "set", Trunk::Pbx1.name(), state]).unwrap();
+        let mut last = Value::Null;
+        let counted = wait_until(state, Duration::from_secs(5), || {
+            last = scene.ng.request(&json!({"command": "statistics"})).unwrap()["statistics"]["fast path"].clone();
+            last == turns
+        });
+        assert!(counted.is_ok(), "{state}: {last}");
+    }
 }
 
 #[test]

@@ -153,6 +153,12 @@ impl Kernel {
         attached.map(drop).map_err(|error| KernelError::Attach { device: name, mode, error })
     }
 
+    /// The number of the XDP program, by which devices name it.
+    pub(crate) fn xdp_id(&mut self) -> Result<u32, KernelError> {
+        let info = self.load_xdp()?.info().map_err(|error| KernelError::Program("relay", error))?;
+        Ok(info.id())
+    }
+
     /// Detaches the XDP program from every device.
     pub(crate) fn detach_xdp(&mut self) -> Result<(), KernelError> {
         let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;

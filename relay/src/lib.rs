@@ -10,6 +10,7 @@
 //!                    worker <--- ring or epoll <--- steered sockets
 //! ```
 
+mod attachment;
 mod carry;
 mod departure;
 mod engine;
@@ -39,6 +40,7 @@ mod tally;
 mod watcher;
 mod worker;
 
+pub use attachment::Turns;
 pub use engine::{Engine, Output, UnknownEngine};
 pub use features::Features;
 pub use flow::{Reason, SlotIndex};

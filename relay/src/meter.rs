@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use flow::{Reason, SlotIndex};
 
+use crate::attachment::Turns;
+
 /// The path that a stream's packets take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
@@ -59,6 +61,8 @@ pub struct Counts {
     pub program: Vec<(Reason, u64)>,
     /// Those that the workers lost.
     pub workers: Vec<(Reason, u64)>,
+    /// How often the fast path was lost and came back.
+    pub fast_path: Turns,
 }
 
 /// Tells the totals of streams.

@@ -205,8 +205,11 @@ fn device(link: &LinkMessage) -> Event {
         LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac::from),
         _ => None,
     });
-    let is_up = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Event::Device { index: link.header.index, mac: mac.filter(|_| is_up) }
+    Event::Device { index: link.header.index, mac: mac.filter(|_| is_up(link)) }
+}
+
+fn is_up(link: &LinkMessage) -> bool {
+    link.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
 }
 
 fn neighbour(message: &NeighbourMessage, exists: bool) -> Option<Event> {
@@ -389,6 +392,23 @@ impl Netlink {
             }
         }
         Ok(())
+    }
+
+    /// A device, and whether its link is up; `None` when there is none of this number.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub(crate) fn device(&mut self, index: u32) -> io::Result<Option<(Device, bool)>> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.answer(&RouteNetlinkMessage::GetLink(message), 0, |_, payload| match payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                Some(Ok(Some((described(&link), is_up(&link)))))
+            }
+            // "No such device" is an answer, too.
+            NetlinkPayload::Error(_) => Some(Ok(None)),
+            _ => None,
+        })
     }
 
     /// The route of a way; `None` when there is none that leaves this host.

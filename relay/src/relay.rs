@@ -9,6 +9,7 @@ use std::time::Instant;
 use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
+use crate::attachment::{Attachments, Turns};
 use crate::carry::{Carrier, Reasons};
 use crate::engine::{Engine, Loop, Output};
 use crate::features;
@@ -96,6 +97,8 @@ pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
     kernel: Kernel,
     workers: Vec<Worker>,
+    /// None without XDP.
+    attachments: Option<Attachments>,
     watcher: Option<Watcher>,
     table: Arc<FlowTable>,
     reasons: Arc<Reasons>,
@@ -162,7 +165,13 @@ impl Relay {
         } else {
             None
         };
-        Ok(Self { kernel, workers, watcher, table, reasons, engine, why })
+        let attachments = if has_fast_path {
+            let attachments = Attachments::new(distinct(&devices).cloned(), config.xdp_mode);
+            Some(attachments.map_err(StartError::Netlink)?)
+        } else {
+            None
+        };
+        Ok(Self { kernel, workers, attachments, watcher, table, reasons, engine, why })
     }
 
     /// The engine that runs: never [`Engine::Auto`].
@@ -185,6 +194,10 @@ impl Relay {
     /// # Errors
     /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
     pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
+        if let Some(attachments) = &mut self.attachments {
+            attachments.look(&mut self.kernel);
+            self.table.set_detached(attachments.detached());
+        }
         self.table.sweep(now);
         for worker in &mut self.workers {
             match worker.new_drops() {
@@ -209,7 +222,8 @@ impl Meter for Relay {
             tracing::debug!(%error, "the program's counts cannot be read");
             [0; Reason::COUNT]
         });
-        Counts { program: named(program), workers: named(self.reasons.read()) }
+        let fast_path = self.attachments.as_ref().map_or_else(Turns::default, Attachments::turns);
+        Counts { program: named(program), workers: named(self.reasons.read()), fast_path }
     }
 
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -52,6 +53,8 @@ pub(crate) struct FlowTable {
     carried: Mapped<Carried>,
     hops: NextHops,
     shape: TableShape,
+    /// A bit for each local address whose device has lost the XDP program.
+    detached: AtomicU32,
     streams: Mutex<Vec<Option<Box<Stream>>>>,
 }
 
@@ -68,7 +71,7 @@ impl FlowTable {
     ) -> io::Result<Self> {
         let carried = Mapped::anonymous(slots.len())?;
         let streams = Mutex::new(slots.iter().map(|_| None).collect());
-        Ok(Self { slots, timings, carried, hops, shape, streams })
+        Ok(Self { slots, timings, carried, hops, shape, detached: AtomicU32::new(0), streams })
     }
 
     /// The next hops of the table's slots.
@@ -363,6 +366,13 @@ impl FlowTable {
         }
     }
 
+    /// Says which devices have lost the XDP program.
+    pub(crate) fn set_detached(&self, devices: impl Iterator<Item = u32>) {
+        let detached: Vec<u32> = devices.collect();
+        let bits = self.shape.devices.iter().enumerate().filter(|(_, device)| detached.contains(device));
+        self.detached.store(bits.fold(0, |bits, (local, _)| bits | 1 << local), Ordering::Relaxed);
+    }
+
     /// The device that a slot's packets come in by.
     fn device(&self, index: SlotIndex) -> Option<u32> {
         self.shape.devices.get(index.local() as usize).copied()
@@ -384,6 +394,9 @@ impl FlowTable {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
             (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
+            (Ok(_), _) if self.detached.load(Ordering::Relaxed) >> index.local() & 1 != 0 => {
+                Path::Slow(Reason::XdpDetached)
+            }
             (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
             (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
             (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
-use relay::{Counts, Family, FlowOp, Interfaces, Meter, Ports, Reason};
+use relay::{Counts, Family, FlowOp, Interfaces, Meter, Ports, Reason, Turns};
 
 use super::account::Account;
 use super::dialogue::{Call, Roles};
@@ -257,11 +257,13 @@ impl Calls {
     }
 
     fn statistics(&self, meter: &dyn Meter) -> Reply {
-        let Counts { program, workers } = meter.counts();
+        let Counts { program, workers, fast_path: Turns { lost, regained } } = meter.counts();
         let sessions = Value::count(self.calls.len() as u64);
         let current = Dict::new().with("sessionsown", sessions.clone()).with("sessionstotal", sessions);
         let reasons = Dict::new().with("program", by_reason(&program)).with("workers", by_reason(&workers));
-        let statistics = Dict::new().with("currentstatistics", current).with("reasons", reasons);
+        let fast_path = Dict::new().with("lost", Value::count(lost)).with("regained", Value::count(regained));
+        let statistics =
+            Dict::new().with("currentstatistics", current).with("reasons", reasons).with("fast path", fast_path);
         Reply::Ok(Dict::new().with("statistics", statistics))
     }
 

@@ -133,6 +133,7 @@ pub(super) fn flood(
     time: Duration,
     sink: &(dyn Fn() -> anyhow::Result<u64> + Sync),
 ) -> anyhow::Result<Rate> {
+    super::go_on()?;
     let frame = template(flows.family, [0; 2]);
     plan(generator, flows, &frame)?;
     let index = host.device_index(device)?;

@@ -66,6 +66,7 @@ pub(super) fn pace(
     sink: &Program,
     busy: &(dyn Fn() -> anyhow::Result<Duration> + Sync),
 ) -> anyhow::Result<Passed> {
+    super::go_on()?;
     let mut frame = template(flows.family, [0; 2]);
     complete(&mut frame)?;
     plan(generator, flows, &frame)?;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use relay::{Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals};
+use relay::{Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals, Turns};
 
 use super::plan::desired;
 use super::{Calls, Settings};
@@ -36,7 +36,11 @@ struct Packets(HashMap<SlotIndex, StreamTotals>);
 
 impl Meter for Packets {
     fn counts(&self) -> Counts {
-        Counts { program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)], workers: vec![(Reason::NoCall, 1)] }
+        Counts {
+            program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)],
+            workers: vec![(Reason::NoCall, 1)],
+            fast_path: Turns { lost: 2, regained: 1 },
+        }
     }
 
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {

@@ -142,6 +142,7 @@ fn statistics_tell_the_sessions_and_every_reason_that_has_occurred() {
     assert_eq!(number(&["statistics", "currentstatistics", "sessionstotal"]), 1);
     assert_eq!(number(&["statistics", "reasons", "program", "stranger"]), 7);
     assert_eq!(number(&["statistics", "reasons", "workers", "no-call"]), 1);
+    assert_eq!(["lost", "regained"].map(|turn| number(&["statistics", "fast path", turn])), [2, 1]);
     let program = find(&reply, &["statistics", "reasons", "program"]).as_dict().unwrap();
     assert!(program.get("not-media").is_none(), "what has not occurred is not told");
 }

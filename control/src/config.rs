@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use relay::{Engine, Interface, Interfaces, Learning, Output, RelayConfig, XdpMode};
+use relay::{Engine, Intake, Interface, Interfaces, Learning, Output, RelayConfig, XdpMode};
 use serde::Deserialize;
 
 use crate::call;
@@ -33,6 +33,9 @@ pub struct Options {
     /// How XDP is attached: native or generic [default: native]
     #[arg(long, value_name = "MODE")]
     pub xdp_mode: Option<String>,
+    /// How datagrams come to the slow path: auto, steered or bound [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub intake: Option<String>,
     /// Where the slow path sends: device or stack [default: device]
     #[arg(long, value_name = "WHERE")]
     pub output: Option<String>,
@@ -134,6 +137,7 @@ impl Options {
             port_max: self.port_max.or(other.port_max),
             engine: self.engine.or(other.engine),
             xdp_mode: self.xdp_mode.or(other.xdp_mode),
+            intake: self.intake.or(other.intake),
             output: self.output.or(other.output),
             workers: self.workers.or(other.workers),
             pin_workers: self.pin_workers.or(other.pin_workers),
@@ -182,6 +186,11 @@ impl Options {
                     "xdp-mode",
                     self.xdp_mode.as_deref(),
                     &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
+                )?,
+                intake: word(
+                    "intake",
+                    self.intake.as_deref(),
+                    &[("auto", Intake::Auto), ("steered", Intake::Steered), ("bound", Intake::Bound)],
                 )?,
                 output: word(
                     "output",

@@ -29,6 +29,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let calls = Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone());
     let relay = Relay::start(&config.relay)?;
     let (engine, why) = (relay.engine(), relay.why().to_owned());
+    let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let daemon = Arc::new(Daemon::new(calls, relay, now));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -42,7 +43,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
     tasks.spawn(tick(Arc::clone(&daemon)));
-    tracing::info!(%engine, why, "ready");
+    tracing::info!(%engine, why, ports, "ready");
 
     tokio::select! {
         () = stop => {}

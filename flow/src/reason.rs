@@ -52,11 +52,13 @@ pub enum Reason {
     EngineEpoll = 22,
     /// Somebody has detached the XDP program from the device.
     XdpDetached = 23,
+    /// The stream's port could not be bound.
+    NoSocket = 24,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 24;
+    pub const COUNT: usize = 25;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -84,6 +86,7 @@ impl Reason {
         Self::Family,
         Self::EngineEpoll,
         Self::XdpDetached,
+        Self::NoSocket,
     ];
 
     /// The name in replies, logs and metrics.
@@ -113,6 +116,7 @@ impl Reason {
             Self::Family => "family",
             Self::EngineEpoll => "engine-epoll",
             Self::XdpDetached => "xdp-detached",
+            Self::NoSocket => "no-socket",
         }
     }
 }

@@ -62,6 +62,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::EngineUring,
         Reason::EngineEpoll,
         Reason::XdpDetached,
+        Reason::NoSocket,
         Reason::NoCall,
     ];
     for reason in Reason::ALL {

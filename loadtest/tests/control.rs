@@ -216,8 +216,8 @@ fn failure(host: &Host, args: &[&str], wrap: &[&str]) -> String {
     let program = binary().unwrap().to_string_lossy().into_owned();
     let words: Vec<&str> =
         wrap.iter().copied().chain([program.as_str(), "serve"]).chain(args.iter().copied()).collect();
-    let (first, rest) = words.split_first().unwrap();
-    let output = host.command(first).args(rest).output().unwrap();
+    // One that starts after all must not be waited for.
+    let output = host.command("timeout").arg("20").args(words).output().unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     // The last line is the sentence; the log may have said things before.
@@ -244,7 +244,7 @@ fn a_start_that_must_fail_says_why_in_one_sentence() {
     assert!(text.contains("/nowhere/intertrunk.toml"), "{text}");
     // As somebody without any capability.
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
-    let text = failure(relay, &good, &nobody);
+    let text = failure(relay, &with(&["--intake", "steered"]), &nobody);
     assert!(text.contains("CAP_BPF"), "{text}");
 }
 

@@ -9,7 +9,7 @@ use flow::compose::Outgoing;
 use flow::slot::Flags;
 use flow::{Be16, Locals, Reason, Rule, SlotIndex, rtp};
 
-use crate::departure::{Departure, Link};
+use crate::departure::{Departure, Way};
 use crate::table::{Departing, FlowTable};
 
 /// Counts of packets by reason, shared by the workers.
@@ -44,6 +44,8 @@ pub(crate) struct Carrier {
     pub(crate) locals: Arc<Locals>,
     /// Packets that the workers lost, by reason.
     pub(crate) reasons: Arc<Reasons>,
+    /// Whether packets leave by the sockets of their ports.
+    pub(crate) has_bound_ports: bool,
     /// The number of the last packet that went to a device; each worker counts its own.
     pub(crate) last_id: u16,
 }
@@ -95,12 +97,21 @@ impl Carrier {
                 Some(_) | None => carried.count(bytes),
             }
         }
-        let link = departing.hop.map(Link::from);
-        if link.is_some() {
+        let way = self.way(&departing)?;
+        if matches!(way, Way::Link(_)) {
             self.last_id = self.last_id.wrapping_add(1);
             headers.complete(self.last_id);
         }
-        Ok(Departure { link, headers, slot: index })
+        Ok(Departure { way, headers, slot: index })
+    }
+
+    fn way(&self, departing: &Departing) -> Result<Way, Reason> {
+        if self.has_bound_ports {
+            let [from, _] = departing.ports;
+            let slot = self.locals.find(departing.bearing.from).and_then(|ports| ports.slot(from));
+            return slot.map(Way::Port).ok_or(Reason::NoCall);
+        }
+        Ok(departing.hop.map_or(Way::Stack, |hop| Way::Link(hop.into())))
     }
 
     /// The slot of the stream that a payload at a port belongs to: RTCP may share the port of its RTP (RFC 5761).

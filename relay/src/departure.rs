@@ -12,15 +12,26 @@ pub(crate) const NAME_MAX: usize = size_of::<libc::sockaddr_in6>();
 
 /// A packet to send.
 pub(crate) struct Departure {
-    /// The way onto the wire, where it is known; the kernel's routing finds it otherwise.
-    pub(crate) link: Option<Link>,
+    /// How it gets onto the wire.
+    pub(crate) way: Way,
     /// The packet's headers.
     pub(crate) headers: Outgoing,
     /// The slot that it is counted at.
     pub(crate) slot: SlotIndex,
 }
 
-/// The way onto the wire.
+/// How a packet gets onto the wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// As a frame by a device.
+    Link(Link),
+    /// The kernel's routing finds it.
+    Stack,
+    /// By the socket that is bound to the port of this slot; headers and way are the kernel's.
+    Port(SlotIndex),
+}
+
+/// The next hop of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
     /// The device's index (`ifindex`).
@@ -44,6 +55,8 @@ pub(crate) enum Exit {
     Raw4,
     /// The raw socket of IPv6.
     Raw6,
+    /// The socket of a media port.
+    Port(SlotIndex),
 }
 
 /// A socket address as the kernel reads it.
@@ -72,8 +85,8 @@ impl Departure {
     /// By which socket it leaves, and the address to send to.
     pub(crate) fn exit(&self) -> (Exit, Name) {
         use std::mem::offset_of;
-        match (&self.link, &self.headers) {
-            (Some(link), headers) => {
+        match (&self.way, &self.headers) {
+            (Way::Link(link), headers) => {
                 let protocol = ethertype(headers);
                 let fields = [
                     (offset_of!(libc::sockaddr_ll, sll_protocol), protocol.as_bytes()),
@@ -82,23 +95,46 @@ impl Departure {
                 (Exit::Packet, Name::new(libc::AF_PACKET, fields, size_of::<libc::sockaddr_ll>()))
             }
             // The ports stay zero: to a raw socket they would be protocols.
-            (None, Outgoing::V4(headers)) => {
+            (Way::Stack, Outgoing::V4(headers)) => {
                 let fields = [(offset_of!(libc::sockaddr_in, sin_addr), headers.ip.to.as_bytes())];
                 (Exit::Raw4, Name::new(libc::AF_INET, fields, size_of::<libc::sockaddr_in>()))
             }
-            (None, Outgoing::V6(headers)) => {
+            (Way::Stack, Outgoing::V6(headers)) => {
                 let fields = [(offset_of!(libc::sockaddr_in6, sin6_addr), headers.ip.to.as_bytes())];
                 (Exit::Raw6, Name::new(libc::AF_INET6, fields, size_of::<libc::sockaddr_in6>()))
+            }
+            (Way::Port(slot), Outgoing::V4(headers)) => {
+                let fields = [
+                    (
+                        offset_of!(libc::sockaddr_in, sin_port),
+                        headers.udp.ports.as_bytes().get(2..).unwrap_or_default(),
+                    ),
+                    (offset_of!(libc::sockaddr_in, sin_addr), headers.ip.to.as_bytes()),
+                ];
+                (Exit::Port(*slot), Name::new(libc::AF_INET, fields, size_of::<libc::sockaddr_in>()))
+            }
+            (Way::Port(slot), Outgoing::V6(headers)) => {
+                let fields = [
+                    (
+                        offset_of!(libc::sockaddr_in6, sin6_port),
+                        headers.udp.ports.as_bytes().get(2..).unwrap_or_default(),
+                    ),
+                    (offset_of!(libc::sockaddr_in6, sin6_addr), headers.ip.to.as_bytes()),
+                ];
+                (Exit::Port(*slot), Name::new(libc::AF_INET6, fields, size_of::<libc::sockaddr_in6>()))
             }
         }
     }
 
     /// Writes the headers to the end of a place, where the payload follows; returns their length, or `None` when they do not fit.
     pub(crate) fn write_before(&self, place: &mut [u8]) -> Option<usize> {
+        if matches!(self.way, Way::Port(_)) {
+            return Some(0);
+        }
         let headers = self.headers.as_bytes();
         let (before, end) = place.split_at_mut_checked(place.len().checked_sub(headers.len())?)?;
         end.copy_from_slice(headers);
-        let Some(link) = &self.link else { return Some(headers.len()) };
+        let Way::Link(link) = &self.way else { return Some(headers.len()) };
         let ethernet = Ethernet { macs: link.macs, kind: ethertype(&self.headers) };
         let start = before.len().checked_sub(size_of::<Ethernet>())?;
         before.get_mut(start..)?.copy_from_slice(ethernet.as_bytes());
@@ -119,20 +155,20 @@ mod tests {
 
     use super::*;
 
-    fn departure(to: &str, link: Option<Link>) -> Departure {
+    fn departure(to: &str, way: Way) -> Departure {
         let to: std::net::IpAddr = to.parse().unwrap();
         let from = if to.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
         let headers = Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), &[]).unwrap();
-        Departure { link, headers, slot: SlotIndex(0) }
+        Departure { way, headers, slot: SlotIndex(0) }
     }
 
-    fn link() -> Link {
-        Hop { to: [2, 0, 0, 0, 0, 9].into(), from: [2, 0, 0, 0, 0, 1].into(), device: 7, port: 0 }.into()
+    fn link() -> Way {
+        Way::Link(Hop { to: [2, 0, 0, 0, 0, 9].into(), from: [2, 0, 0, 0, 0, 1].into(), device: 7, port: 0 }.into())
     }
 
     #[test]
     fn a_packet_whose_way_is_known_leaves_as_a_frame_for_its_device() {
-        let departure = departure("198.51.100.10", Some(link()));
+        let departure = departure("198.51.100.10", link());
         let (exit, name) = departure.exit();
         assert_eq!(exit, Exit::Packet);
         assert_eq!(name.as_bytes()[..8], [17, 0, 0x08, 0x00, 7, 0, 0, 0]);
@@ -145,15 +181,27 @@ mod tests {
 
     #[test]
     fn a_packet_whose_way_is_not_known_is_left_to_the_stack_of_its_family() {
-        let (exit, name) = departure("198.51.100.10", None).exit();
+        let (exit, name) = departure("198.51.100.10", Way::Stack).exit();
         assert_eq!((exit, name.as_bytes()[..8].to_vec()), (Exit::Raw4, vec![2, 0, 0, 0, 198, 51, 100, 10]));
-        let (exit, name) = departure("2001:db8::2", None).exit();
+        let (exit, name) = departure("2001:db8::2", Way::Stack).exit();
         assert_eq!((exit, name.as_bytes().len(), name.as_bytes()[23]), (Exit::Raw6, 28, 2));
     }
 
     #[test]
+    fn a_packet_of_a_bound_port_is_addressed_and_its_headers_are_left_to_the_kernel() {
+        let slot = SlotIndex(5);
+        let v4 = departure("198.51.100.10", Way::Port(slot));
+        let (exit, name) = v4.exit();
+        assert_eq!(exit, Exit::Port(slot));
+        assert_eq!(name.as_bytes()[..8], [2, 0, 0x17, 0x70, 198, 51, 100, 10]);
+        assert_eq!(v4.write_before(&mut []), Some(0));
+        let (_, name) = departure("2001:db8::2", Way::Port(slot)).exit();
+        assert_eq!((name.as_bytes().len(), name.as_bytes()[3], name.as_bytes()[23]), (28, 0x70, 2));
+    }
+
+    #[test]
     fn headers_that_do_not_fit_are_not_written() {
-        assert_eq!(departure("2001:db8::2", Some(link())).write_before(&mut [0; 61]), None);
-        assert_eq!(departure("2001:db8::2", Some(link())).write_before(&mut [0; 62]), Some(62));
+        assert_eq!(departure("2001:db8::2", link()).write_before(&mut [0; 61]), None);
+        assert_eq!(departure("2001:db8::2", link()).write_before(&mut [0; 62]), Some(62));
     }
 }

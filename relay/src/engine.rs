@@ -27,6 +27,18 @@ pub enum Output {
     Stack,
 }
 
+/// How datagrams for media ports come to the workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Intake {
+    /// Steered where that can be had, or else by bound sockets; the choice and its cause are logged.
+    #[default]
+    Auto,
+    /// A BPF program steers all ports to one socket for each worker; a start-up error where it cannot be had.
+    Steered,
+    /// A socket for each port.
+    Bound,
+}
+
 /// How workers wait, receive and send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loop {

@@ -7,16 +7,18 @@
 )]
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
+use flow::SlotIndex;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::bound::Change;
 use crate::departure::{Departure, Exit, HEADERS_MAX};
 use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
-use crate::socket::Senders;
+use crate::socket::Sockets;
 
 /// Datagrams that one system call receives.
 const BATCH: usize = 64;
@@ -25,24 +27,33 @@ const BATCHES: usize = 16;
 /// Room for the payload of the largest Ethernet frame and more. Longer datagrams are lost, and counted.
 const PAYLOAD_LEN: usize = 2000;
 
+/// Sockets that one turn looks at.
+const EVENTS: usize = 64;
+
+/// What an event is of: a slot's port, or one of these.
+const STEERED: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
+
 /// A loop with its sockets and buffers.
 pub(crate) struct Epoll {
     epoll: OwnedFd,
-    receiver: Arc<OwnedFd>,
-    senders: Senders,
+    sockets: Sockets,
     arrivals: Box<[Arrival]>,
 }
 
 impl Epoll {
-    /// A loop that receives from one socket and sends by the others.
+    /// A loop that receives from and sends by these sockets.
     ///
     /// # Errors
     /// When the kernel gives no descriptor.
-    pub(crate) fn new(receiver: Arc<OwnedFd>, senders: Senders) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Sockets) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &*receiver, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        match &sockets {
+            Sockets::Steered(receiver, _) => watch(&epoll, receiver, STEERED)?,
+            Sockets::Bound(inbox) => watch(&epoll, inbox.wake(), WAKE)?,
+        }
         let arrivals = (0..BATCH).map(|_| Arrival::default()).collect();
-        Ok(Self { epoll, receiver, senders, arrivals })
+        Ok(Self { epoll, sockets, arrivals })
     }
 
     /// Waits for datagrams or the time-out, and handles what there is.
@@ -51,16 +62,54 @@ impl Epoll {
     /// When the sockets themselves fail.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
-        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
-        match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut events = [none; EVENTS];
+        let count = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
             Err(error) => return Err(error.into()),
+        };
+        for event in events.iter().take(count) {
+            let data = event.data;
+            match data.u64() {
+                WAKE => self.hear()?,
+                source => self.serve(source, handler)?,
+            }
         }
+        Ok(())
+    }
+
+    /// Takes the news of ports that were opened and closed.
+    fn hear(&mut self) -> io::Result<()> {
+        let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
+        inbox.awake();
+        while let Some(change) = inbox.next() {
+            if let Change::Opened(slot, generation) = change
+                && let Some(socket) = inbox.port(slot, generation)
+            {
+                watch(&self.epoll, socket, u64::from(slot.0))?;
+            }
+            // A socket that is closed is watched no more.
+        }
+        Ok(())
+    }
+
+    /// Handles what a socket has received.
+    fn serve(&mut self, source: u64, handler: &mut impl Handler) -> io::Result<()> {
         for _ in 0..BATCHES {
-            let count = self.receive()?;
+            let (socket, local) = match &self.sockets {
+                Sockets::Steered(receiver, _) => (&**receiver, None),
+                Sockets::Bound(inbox) => {
+                    let slot = SlotIndex(source as u32);
+                    // One that was closed after its event was told has nothing for us any more.
+                    let Some(socket) = inbox.socket(slot) else { return Ok(()) };
+                    (socket, inbox.local(slot))
+                }
+            };
+            let count = receive(socket, &mut self.arrivals)?;
             for arrival in self.arrivals.iter_mut().take(count) {
-                let Some(departure) = arrival.handle(handler) else { continue };
-                if let Err(error) = arrival.send(&self.senders, &departure) {
+                let Some(departure) = arrival.handle(local, handler) else { continue };
+                if let Err(error) = arrival.send(&self.sockets, &departure) {
                     handler.refused(departure.slot, &error);
                 }
             }
@@ -70,40 +119,43 @@ impl Epoll {
         }
         Ok(())
     }
+}
 
-    /// Receives as many datagrams as there are, up to a batch.
-    fn receive(&mut self) -> io::Result<usize> {
-        // SAFETY: zeros are empty vectors and empty message headers.
-        let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
-            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        for ((arrival, vector), message) in self.arrivals.iter_mut().zip(&mut vectors).zip(&mut messages) {
-            let (_, payload) = arrival.bytes.split_at_mut(HEADERS_MAX);
-            vector.iov_base = payload.as_mut_ptr().cast();
-            vector.iov_len = payload.len();
-            let header = &mut message.msg_hdr;
-            header.msg_name = arrival.name.as_mut_ptr().cast();
-            header.msg_namelen = NAME_LEN as u32;
-            header.msg_control = arrival.control.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_LEN;
-            header.msg_iov = vector;
-            header.msg_iovlen = 1;
-        }
-        let (fd, none) = (self.receiver.as_raw_fd(), std::ptr::null_mut());
-        // SAFETY: every pointer is to a field of an arrival or to an array above, of the length beside it; they outlive the call, and nobody
-        // else uses them meanwhile.
-        let count =
-            unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT, none) };
-        let Ok(count) = usize::try_from(count) else {
-            let error = io::Error::last_os_error();
-            let is_empty = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-            return if is_empty { Ok(0) } else { Err(error) };
-        };
-        for (arrival, message) in self.arrivals.iter_mut().zip(&messages).take(count) {
-            arrival.len = message.msg_len as usize;
-            arrival.is_truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-        }
-        Ok(count)
+fn watch(epoll: &OwnedFd, socket: &OwnedFd, source: u64) -> io::Result<()> {
+    Ok(epoll::add(epoll, socket, epoll::EventData::new_u64(source), epoll::EventFlags::IN)?)
+}
+
+/// Receives as many datagrams as there are, up to a batch.
+fn receive(socket: &OwnedFd, arrivals: &mut [Arrival]) -> io::Result<usize> {
+    // SAFETY: zeros are empty vectors and empty message headers.
+    let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    for ((arrival, vector), message) in arrivals.iter_mut().zip(&mut vectors).zip(&mut messages) {
+        let (_, payload) = arrival.bytes.split_at_mut(HEADERS_MAX);
+        vector.iov_base = payload.as_mut_ptr().cast();
+        vector.iov_len = payload.len();
+        let header = &mut message.msg_hdr;
+        header.msg_name = arrival.name.as_mut_ptr().cast();
+        header.msg_namelen = NAME_LEN as u32;
+        header.msg_control = arrival.control.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_LEN;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
     }
+    let (fd, none) = (socket.as_raw_fd(), std::ptr::null_mut());
+    // SAFETY: every pointer is to a field of an arrival or to an array above, of the length beside it; they outlive the call, and nobody
+    // else uses them meanwhile.
+    let count = unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT, none) };
+    let Ok(count) = usize::try_from(count) else {
+        let error = io::Error::last_os_error();
+        let is_empty = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+        return if is_empty { Ok(0) } else { Err(error) };
+    };
+    for (arrival, message) in arrivals.iter_mut().zip(&messages).take(count) {
+        arrival.len = message.msg_len as usize;
+        arrival.is_truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+    }
+    Ok(count)
 }
 
 /// A datagram as the kernel hands it over, with room for the headers of its departure. Aligned as control messages are.
@@ -131,28 +183,35 @@ impl Default for Arrival {
 
 impl Arrival {
     /// Has the datagram handled; returns how it leaves, if it does.
-    fn handle(&self, handler: &mut impl Handler) -> Option<Departure> {
+    fn handle(&self, local: Option<SocketAddr>, handler: &mut impl Handler) -> Option<Departure> {
         if self.is_truncated {
             handler.oversized();
             return None;
         }
         let source = endpoint(&self.name)?;
-        let local = endpoint(self.control.get(size_of::<libc::cmsghdr>()..)?)?;
+        // Where it was for: known by the socket, or told by the kernel.
+        let local = match local {
+            Some(local) => local,
+            None => endpoint(self.control.get(size_of::<libc::cmsghdr>()..)?)?,
+        };
         handler.arrived(source, local, self.bytes.get(HEADERS_MAX..HEADERS_MAX + self.len)?)
     }
 
     /// Sends the datagram under new headers.
-    fn send(&mut self, senders: &Senders, departure: &Departure) -> io::Result<()> {
+    fn send(&mut self, sockets: &Sockets, departure: &Departure) -> io::Result<()> {
         let no_room = || io::Error::from(Errno::MSGSIZE);
         let place = self.bytes.get_mut(..HEADERS_MAX).ok_or_else(no_room)?;
         let start = HEADERS_MAX - departure.write_before(place).ok_or_else(no_room)?;
         let packet = self.bytes.get(start..HEADERS_MAX + self.len).ok_or_else(no_room)?;
         let (exit, name) = departure.exit();
-        let socket = match exit {
-            Exit::Packet => senders.packet.as_ref().ok_or(Errno::AFNOSUPPORT)?,
-            Exit::Raw4 => &senders.v4,
-            Exit::Raw6 => senders.v6.as_ref().ok_or(Errno::AFNOSUPPORT)?,
+        let socket = match (exit, sockets) {
+            (Exit::Packet, Sockets::Steered(_, senders)) => senders.packet.as_ref(),
+            (Exit::Raw4, Sockets::Steered(_, senders)) => Some(&senders.v4),
+            (Exit::Raw6, Sockets::Steered(_, senders)) => senders.v6.as_ref(),
+            (Exit::Port(slot), Sockets::Bound(inbox)) => inbox.socket(slot),
+            _ => None,
         };
+        let socket = socket.ok_or(Errno::NOTCONN)?;
         let name = name.as_bytes();
         // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
         // SAFETY: the kernel reads the packet and the address, both of the lengths beside them, and keeps neither.

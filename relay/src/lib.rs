@@ -11,6 +11,8 @@
 //! ```
 
 mod attachment;
+mod bound;
+mod buffers;
 mod carry;
 mod departure;
 mod engine;
@@ -18,6 +20,7 @@ mod epoll;
 mod ethtool;
 mod features;
 mod handler;
+mod intake;
 mod interface;
 mod kernel;
 mod learning;
@@ -41,7 +44,7 @@ mod watcher;
 mod worker;
 
 pub use attachment::Turns;
-pub use engine::{Engine, Output, UnknownEngine};
+pub use engine::{Engine, Intake, Output, UnknownEngine};
 pub use features::Features;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};

@@ -10,11 +10,14 @@ use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
 use crate::attachment::{Attachments, Turns};
+use crate::bound::BoundPorts;
 use crate::carry::{Carrier, Reasons};
-use crate::engine::{Engine, Loop, Output};
+use crate::engine::{Engine, Intake, Loop, Output};
 use crate::features;
+use crate::intake;
 use crate::interface::Interfaces;
 use crate::kernel::{Kernel, KernelError, XdpMode};
+use crate::memory::Mapped;
 use crate::meter::{Counts, Meter, StreamTotals};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
@@ -22,6 +25,7 @@ use crate::op::FlowOp;
 use crate::permit;
 use crate::reserve;
 use crate::ring;
+use crate::socket::Sockets;
 use crate::table::{FlowTable, TableShape};
 use crate::watcher::Watcher;
 use crate::worker::{Manner, Worker};
@@ -39,6 +43,8 @@ pub struct RelayConfig {
     pub engine: Engine,
     /// How XDP is attached.
     pub xdp_mode: XdpMode,
+    /// How datagrams come to those who carry the slow path.
+    pub intake: Intake,
     /// Where those who carry the slow path hand their packets.
     pub output: Output,
     /// How many threads carry the slow path.
@@ -95,8 +101,13 @@ pub struct DeadThread(&'static str);
 /// The running relay. Dropping it stops it and leaves nothing behind.
 pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
-    kernel: Kernel,
+    /// None where BPF is forbidden or not needed.
+    kernel: Option<Kernel>,
     workers: Vec<Worker>,
+    /// The sockets of media ports, where they are not steered.
+    bound: Option<Arc<BoundPorts>>,
+    /// Losses of their buffers that were counted.
+    bound_drops: u64,
     /// None without XDP.
     attachments: Option<Attachments>,
     watcher: Option<Watcher>,
@@ -120,45 +131,50 @@ impl Relay {
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
         let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
-        let mut kernel = Kernel::load(&locals, slots, HOPS, workers)?;
+        let mut kernel = intake::load(config, &locals, slots, workers)?;
         let kind = choose_loop(config.engine)?;
-        let (mut engine, why) = attach(&mut kernel, config, &devices)?;
-        if (engine, kind) == (Engine::Uring, Loop::Epoll) {
+        let (mut engine, why) = match &mut kernel {
+            Some(kernel) => attach(kernel, config, &devices)?,
+            None => (Engine::Uring, "without BPF".to_owned()),
+        };
+        if kind == Loop::Epoll && engine != Engine::Xdp {
             engine = Engine::Epoll;
         }
+        let (sockets, bound) = intake::sockets(config, kernel.is_some(), &addrs, workers)?;
         let has_fast_path = engine == Engine::Xdp;
+        let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
         let shape = TableShape {
             without_fast_path: without_fast_path(engine),
             devices: devices.iter().map(|device| device.index).collect(),
             output: config.output,
+            bound: bound.clone(),
         };
-        let has_resolver = has_fast_path || config.output == Output::Device;
-        let hops = NextHops::new(kernel.map_hops()?, has_resolver).map_err(KernelError::Memory)?;
-        let table = FlowTable::new(kernel.map_slots()?, kernel.map_timings()?, hops, shape);
-        let table = Arc::new(table.map_err(KernelError::Memory)?);
+        let table = Arc::new(table(kernel.as_ref(), slots, has_resolver, shape)?);
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
-        let manner = Manner { kind, output: config.output, is_pinned: config.pin_workers };
-        let workers = (0..workers)
-            .map(|number| {
-                let carrier = Carrier {
-                    table: Arc::clone(&table),
-                    locals: Arc::clone(&locals),
-                    reasons: Arc::clone(&reasons),
-                    last_id: 0,
-                };
-                let worker =
-                    Worker::start(number, carrier, manner).map_err(|error| StartError::Worker(number, error))?;
-                kernel.set_worker(number, worker.receiver())?;
-                Ok(worker)
-            })
-            .collect::<Result<_, StartError>>()?;
+        let manner = Manner { kind, is_pinned: config.pin_workers };
+        let mut workers = Vec::new();
+        for (number, sockets) in sockets.into_iter().enumerate() {
+            let carrier = Carrier {
+                table: Arc::clone(&table),
+                locals: Arc::clone(&locals),
+                reasons: Arc::clone(&reasons),
+                has_bound_ports: bound.is_some(),
+                last_id: 0,
+            };
+            if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
+                kernel.set_worker(number, &**receiver)?;
+            }
+            let worker = Worker::start(number, carrier, sockets, manner);
+            workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
+        }
         // Only now: a datagram that is steered finds its worker.
-        kernel.steer()?;
-        let ports = if has_fast_path {
-            redirects(&mut kernel, &devices)?
-        } else {
-            distinct(&devices).map(|device| (device.index, NO_PORT)).collect()
+        if let Some(kernel) = kernel.as_mut().filter(|_| bound.is_none()) {
+            kernel.steer()?;
+        }
+        let ports = match kernel.as_mut().filter(|_| has_fast_path) {
+            Some(kernel) => redirects(kernel, &devices)?,
+            None => distinct(&devices).map(|device| (device.index, NO_PORT)).collect(),
         };
         let watcher = if has_resolver {
             Some(Watcher::start(Arc::clone(&table), ports).map_err(StartError::Netlink)?)
@@ -171,12 +187,17 @@ impl Relay {
         } else {
             None
         };
-        Ok(Self { kernel, workers, attachments, watcher, table, reasons, engine, why })
+        Ok(Self { kernel, workers, bound, bound_drops: 0, attachments, watcher, table, reasons, engine, why })
     }
 
     /// The engine that runs: never [`Engine::Auto`].
     pub const fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// Whether each media port has a socket of its own.
+    pub const fn has_bound_ports(&self) -> bool {
+        self.bound.is_some()
     }
 
     /// Why it is this engine, for the log.
@@ -194,8 +215,8 @@ impl Relay {
     /// # Errors
     /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
     pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
-        if let Some(attachments) = &mut self.attachments {
-            attachments.look(&mut self.kernel);
+        if let (Some(attachments), Some(kernel)) = (&mut self.attachments, &mut self.kernel) {
+            attachments.look(kernel);
             self.table.set_detached(attachments.detached());
         }
         self.table.sweep(now);
@@ -204,6 +225,11 @@ impl Relay {
                 Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
                 Err(error) => tracing::debug!(%error, "a worker's drops cannot be read"),
             }
+        }
+        if let Some(bound) = &self.bound {
+            let drops = bound.drops();
+            self.reasons
+                .add(Reason::ReceiveOverflow, drops.saturating_sub(std::mem::replace(&mut self.bound_drops, drops)));
         }
         if self.workers.iter().any(Worker::is_dead) {
             return Err(DeadThread("a worker"));
@@ -218,7 +244,7 @@ impl Relay {
 impl Meter for Relay {
     fn counts(&self) -> Counts {
         let named = |counts: [u64; Reason::COUNT]| Reason::ALL.into_iter().zip(counts).collect();
-        let program = self.kernel.reasons().unwrap_or_else(|error| {
+        let program = self.kernel.as_ref().map_or(Ok([0; Reason::COUNT]), Kernel::reasons).unwrap_or_else(|error| {
             tracing::debug!(%error, "the program's counts cannot be read");
             [0; Reason::COUNT]
         });
@@ -229,6 +255,20 @@ impl Meter for Relay {
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.table.totals(slot)
     }
+}
+
+/// The flow table, in the programs' memory where there are programs.
+fn table(
+    kernel: Option<&Kernel>,
+    slots: usize,
+    has_resolver: bool,
+    shape: TableShape,
+) -> Result<FlowTable, KernelError> {
+    let (cells, slots, timings) = match kernel {
+        Some(kernel) => (kernel.map_hops()?, kernel.map_slots()?, kernel.map_timings()?),
+        None => (Mapped::anonymous(HOPS)?, Mapped::anonymous(slots)?, Mapped::anonymous(slots)?),
+    };
+    Ok(FlowTable::new(slots, timings, NextHops::new(cells, has_resolver)?, shape)?)
 }
 
 /// The device of each interface, in order.

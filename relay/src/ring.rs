@@ -9,50 +9,82 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use flow::SlotIndex;
-use io_uring::types::{BufRingEntry, CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
+use crate::bound::Change;
+use crate::buffers::{BUFFER_LEN, Buffers};
 use crate::departure::{Exit, HEADERS_MAX, NAME_MAX};
 use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
-use crate::socket::Senders;
+use crate::socket::Sockets;
 
-/// Datagrams that can be on their way through one worker at once. A power of two; 20 ms of 50,000 packets a second.
+/// Datagrams that can be on their way through one worker at once: 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;
-/// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
-const BUFFER_LEN: usize = 2048;
 /// Where the payload begins. The address and the headers of a departure fit before it, over what was read already.
 const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
 
-const _: () = assert!(PAYLOAD >= NAME_MAX + HEADERS_MAX && BUFFERS.is_power_of_two());
+const _: () = assert!(PAYLOAD >= NAME_MAX + HEADERS_MAX);
 
-const RECEIVE: u64 = u64::MAX;
 const GROUP: u16 = 0;
+/// The place of the steered socket among the registered files.
 const RECEIVER: Fixed = Fixed(0);
 
-/// The place of a socket among the registered files.
-const fn sender(exit: Exit) -> Fixed {
-    Fixed(match exit {
-        Exit::Packet => 1,
-        Exit::Raw4 => 2,
-        Exit::Raw6 => 3,
-    })
+/// What a completion is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Request {
+    /// A departure of a slot.
+    Send(SlotIndex),
+    /// The receive of the steered socket.
+    Receive,
+    /// The receive of a slot's port, the so-manieth that had the slot.
+    ReceivePort(SlotIndex, u32),
+    /// Waiting for news of ports.
+    Wake,
+    /// The end of a port's receive.
+    Cancel,
+}
+
+impl Request {
+    /// The lowest bits of a generation that a request remembers: far more than can be under way.
+    const GENERATIONS: u32 = (1 << 24) - 1;
+
+    const fn data(self) -> u64 {
+        let (kind, generation, slot) = match self {
+            Self::Send(slot) => (0, 0, slot.0),
+            Self::Receive => (1, 0, 0),
+            Self::ReceivePort(slot, generation) => (2, generation & Self::GENERATIONS, slot.0),
+            Self::Wake => (3, 0, 0),
+            Self::Cancel => (4, 0, 0),
+        };
+        kind << 56 | (generation as u64) << 32 | slot as u64
+    }
+
+    const fn of(data: u64) -> Self {
+        let slot = SlotIndex(data as u32);
+        match data >> 56 {
+            0 => Self::Send(slot),
+            1 => Self::Receive,
+            2 => Self::ReceivePort(slot, (data >> 32) as u32 & Self::GENERATIONS),
+            3 => Self::Wake,
+            _ => Self::Cancel,
+        }
+    }
 }
 
 /// A ring with its sockets and buffers.
 pub(crate) struct Ring {
     uring: IoUring,
-    memory: Memory,
+    memory: Buffers,
+    sockets: Sockets,
     /// What a receive asks for: only the lengths matter.
     request: Box<libc::msghdr>,
-    /// What was queued since the last submission, in order: the buffer of a departure, or `None` for a receive.
+    /// What was queued since the last submission, in order: the buffer of a departure, or `None` for anything else.
     queued: VecDeque<Option<u16>>,
-    armed: bool,
+    /// What is to be armed in the next turn, because it never was or has ended.
+    unarmed: Vec<Request>,
 }
 
 /// Whether this process may have a ring of the kind that workers use.
@@ -65,25 +97,32 @@ pub(crate) fn probe() -> io::Result<()> {
 }
 
 impl Ring {
-    /// A ring that receives from one socket and sends by the others. It belongs to the thread that makes it.
+    /// A ring that receives from and sends by these sockets. It belongs to the thread that makes it.
     ///
     /// # Errors
     /// When the kernel has no io_uring, forbids it, or is older than 6.1.
-    pub(crate) fn new(receiver: &OwnedFd, senders: &Senders) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Sockets, buffers: u16) -> io::Result<Self> {
+        let mut memory = Buffers::new(buffers)?;
+        let entries = u32::from(memory.count()).max(8);
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             // A departure and an arrival for every buffer, and some to spare: an overflow would end the receive.
-            .setup_cqsize(u32::from(BUFFERS) * 4)
-            .build(u32::from(BUFFERS))?;
-        // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
-        let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
-        let files = [receiver.as_raw_fd(), place(&senders.packet), senders.v4.as_raw_fd(), place(&senders.v6)];
-        uring.submitter().register_files(&files)?;
-        let mut memory = Memory::new()?;
-        // SAFETY: the entries are a page-aligned mapping of BUFFERS entries that lives until `self` is dropped, which ends all requests first.
-        unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries.as_ptr() as u64, BUFFERS, GROUP, 0) }?;
-        for buffer in 0..BUFFERS {
+            .setup_cqsize(entries * 4)
+            .build(entries)?;
+        let unarmed = match &sockets {
+            Sockets::Steered(receiver, senders) => {
+                // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
+                let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
+                let files = [receiver.as_raw_fd(), place(&senders.packet), senders.v4.as_raw_fd(), place(&senders.v6)];
+                uring.submitter().register_files(&files)?;
+                Request::Receive
+            }
+            Sockets::Bound(_) => Request::Wake,
+        };
+        // SAFETY: the entries are a page-aligned mapping of so many that lives until `self` is dropped, which ends all requests first.
+        unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries(), memory.count(), GROUP, 0) }?;
+        for buffer in 0..memory.count() {
             memory.give(buffer);
         }
         memory.publish();
@@ -91,7 +130,7 @@ impl Ring {
         let mut request: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         request.msg_namelen = NAME_LEN as u32;
         request.msg_controllen = CONTROL_LEN;
-        Ok(Self { uring, memory, request, queued: VecDeque::with_capacity(usize::from(BUFFERS)), armed: false })
+        Ok(Self { uring, memory, sockets, request, queued: VecDeque::new(), unarmed: vec![unarmed] })
     }
 
     /// Submits, waits for completions or the time-out, and handles what there is.
@@ -99,8 +138,8 @@ impl Ring {
     /// # Errors
     /// When the ring itself fails.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
-        if !self.armed {
-            self.arm()?;
+        for request in std::mem::take(&mut self.unarmed) {
+            self.arm(request)?;
         }
         let timeout = Timespec::from(timeout);
         match self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
@@ -119,14 +158,47 @@ impl Ring {
 
     fn take(&mut self, handler: &mut impl Handler) -> io::Result<()> {
         while let Some(entry) = self.complete() {
-            if entry.user_data() == RECEIVE {
-                self.received(&entry, handler)?;
-            } else if entry.result() < 0 {
-                let error = io::Error::from_raw_os_error(-entry.result());
-                handler.refused(SlotIndex(entry.user_data() as u32), &error);
+            let request = Request::of(entry.user_data());
+            match request {
+                Request::Receive | Request::ReceivePort(..) => self.received(request, &entry, handler)?,
+                Request::Send(slot) if entry.result() < 0 => {
+                    handler.refused(slot, &io::Error::from_raw_os_error(-entry.result()));
+                }
+                Request::Wake => {
+                    if !cqueue::more(entry.flags()) {
+                        self.unarmed.push(request);
+                    }
+                    self.hear()?;
+                }
+                Request::Send(_) | Request::Cancel => {}
             }
         }
         Ok(())
+    }
+
+    /// Takes the news of ports that were opened and closed.
+    fn hear(&mut self) -> io::Result<()> {
+        // A queued departure names its socket by a number that may be another's once the socket is closed.
+        while !self.queued.is_empty() {
+            let submitted = self.uring.submit()?;
+            self.submitted(submitted);
+        }
+        if let Sockets::Bound(inbox) = &self.sockets {
+            inbox.awake();
+        }
+        loop {
+            let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
+            match inbox.next() {
+                Some(Change::Opened(slot, port)) => self.unarmed.push(Request::ReceivePort(slot, port)),
+                Some(Change::Closed(slot, port)) => {
+                    let receive = Request::ReceivePort(slot, port);
+                    self.unarmed.retain(|request| *request != receive);
+                    let cancel = opcode::AsyncCancel::new(receive.data()).build();
+                    self.push(&cancel.user_data(Request::Cancel.data()), None)?;
+                }
+                None => return Ok(()),
+            }
+        }
     }
 
     /// The kernel has taken so many of the queued requests. It does not wait to send, so the departures among them are sent or refused by now.
@@ -140,11 +212,21 @@ impl Ring {
         self.uring.completion().next()
     }
 
-    fn arm(&mut self) -> io::Result<()> {
-        let receive = opcode::RecvMsgMulti::new(RECEIVER, &raw const *self.request, GROUP).build().user_data(RECEIVE);
-        self.push(&receive, None)?;
-        self.armed = true;
-        Ok(())
+    fn arm(&mut self, request: Request) -> io::Result<()> {
+        let header = &raw const *self.request;
+        let entry = match (request, &self.sockets) {
+            (Request::ReceivePort(slot, generation), Sockets::Bound(inbox)) => {
+                // One that was closed meanwhile is not received from any more.
+                let Some(socket) = inbox.port(slot, generation) else { return Ok(()) };
+                opcode::RecvMsgMulti::new(Fd(socket.as_raw_fd()), header, GROUP).build()
+            }
+            (Request::Wake, Sockets::Bound(inbox)) => {
+                let events = libc::POLLIN as u32;
+                opcode::PollAdd::new(Fd(inbox.wake().as_raw_fd()), events).multi(true).build()
+            }
+            _ => opcode::RecvMsgMulti::new(RECEIVER, header, GROUP).build(),
+        };
+        self.push(&entry.user_data(request.data()), None)
     }
 
     fn push(&mut self, entry: &squeue::Entry, buffer: Option<u16>) -> io::Result<()> {
@@ -161,11 +243,11 @@ impl Ring {
         }
     }
 
-    /// Handles one completion of the receive.
-    fn received(&mut self, entry: &cqueue::Entry, handler: &mut impl Handler) -> io::Result<()> {
+    /// Handles one completion of a receive.
+    fn received(&mut self, request: Request, entry: &cqueue::Entry, handler: &mut impl Handler) -> io::Result<()> {
         if !cqueue::more(entry.flags()) {
             // It has ended: out of buffers, an error of the socket, or the kernel's own reasons. The next turn arms it again.
-            self.armed = false;
+            self.unarmed.push(request);
         }
         let Some(buffer) = cqueue::buffer_select(entry.flags()) else {
             if entry.result() < 0 && entry.result() != -libc::ENOBUFS {
@@ -173,7 +255,7 @@ impl Ring {
             }
             return Ok(());
         };
-        if let Some(send) = self.handle(buffer, entry.result(), handler) {
+        if let Some(send) = self.handle(request, buffer, entry.result(), handler) {
             let pushed = self.push(&send, Some(buffer));
             if pushed.is_err() {
                 self.memory.give(buffer);
@@ -185,7 +267,13 @@ impl Ring {
     }
 
     /// Has a received datagram handled; returns the departure to submit from the same buffer.
-    fn handle(&mut self, buffer: u16, result: i32, handler: &mut impl Handler) -> Option<squeue::Entry> {
+    fn handle(
+        &mut self,
+        request: Request,
+        buffer: u16,
+        result: i32,
+        handler: &mut impl Handler,
+    ) -> Option<squeue::Entry> {
         let filled = usize::try_from(result).ok()?.min(BUFFER_LEN);
         let bytes = self.memory.bytes(buffer);
         let (departure, payload_len) = {
@@ -195,7 +283,10 @@ impl Ring {
                 return None;
             }
             let source = endpoint(message.name_data())?;
-            let local = endpoint(message.control_data().get(size_of::<libc::cmsghdr>()..)?)?;
+            let local = match (request, &self.sockets) {
+                (Request::ReceivePort(slot, _), Sockets::Bound(inbox)) => inbox.local(slot)?,
+                _ => endpoint(message.control_data().get(size_of::<libc::cmsghdr>()..)?)?,
+            };
             let payload = message.payload_data();
             (handler.arrived(source, local, payload)?, payload.len())
         };
@@ -205,13 +296,27 @@ impl Ring {
         place.get_mut(..name.len())?.copy_from_slice(name);
         let headers = departure.write_before(rest.get_mut(..PAYLOAD - NAME_MAX)?)?;
         let packet = bytes.get(PAYLOAD - headers..PAYLOAD + payload_len)?;
-        let send = opcode::Send::new(sender(exit), packet.as_ptr(), packet.len() as u32)
+        let (start, len) = (packet.as_ptr(), packet.len() as u32);
+        let send = match (exit, &self.sockets) {
+            (Exit::Packet, _) => opcode::Send::new(Fixed(1), start, len),
+            (Exit::Raw4, _) => opcode::Send::new(Fixed(2), start, len),
+            (Exit::Raw6, _) => opcode::Send::new(Fixed(3), start, len),
+            (Exit::Port(slot), Sockets::Bound(inbox)) => {
+                let Some(socket) = inbox.socket(slot) else {
+                    handler.refused(departure.slot, &io::ErrorKind::NotConnected.into());
+                    return None;
+                };
+                opcode::Send::new(Fd(socket.as_raw_fd()), start, len)
+            }
+            (Exit::Port(_), Sockets::Steered(..)) => return None,
+        };
+        let send = send
             // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(bytes.as_ptr().cast())
             .dest_addr_len(name.len() as libc::socklen_t)
             .build();
-        Some(send.flags(squeue::Flags::SKIP_SUCCESS).user_data(u64::from(departure.slot.0)))
+        Some(send.flags(squeue::Flags::SKIP_SUCCESS).user_data(Request::Send(departure.slot).data()))
     }
 }
 
@@ -230,86 +335,22 @@ impl Drop for Ring {
     }
 }
 
-/// The buffers, and the ring of entries by which they are given to the kernel.
-struct Memory {
-    entries: NonNull<BufRingEntry>,
-    buffers: NonNull<u8>,
-    /// Buffers that stand in the ring beyond its tail, where the kernel does not look yet.
-    given: u16,
-    leaked: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-// SAFETY: the mappings are its own and not tied to a thread.
-unsafe impl Send for Memory {}
-
-const ENTRIES_BYTES: usize = BUFFERS as usize * size_of::<BufRingEntry>();
-const BUFFERS_BYTES: usize = BUFFERS as usize * BUFFER_LEN;
-
-impl Memory {
-    fn new() -> io::Result<Self> {
-        let map = |bytes| -> io::Result<NonNull<u8>> {
-            // SAFETY: a new private mapping at an address of the kernel's choice touches nothing that exists.
-            let start = unsafe {
-                mmap_anonymous(
-                    std::ptr::null_mut(),
-                    bytes,
-                    ProtFlags::READ | ProtFlags::WRITE,
-                    MapFlags::PRIVATE | MapFlags::POPULATE,
-                )
-            }?;
-            NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
-        };
-        Ok(Self { entries: map(ENTRIES_BYTES)?.cast(), buffers: map(BUFFERS_BYTES)?, given: 0, leaked: false })
-    }
-
-    fn buffer(&self, buffer: u16) -> NonNull<u8> {
-        // SAFETY: buffer numbers come from the kernel or from 0..BUFFERS and are reduced to that range, so the offset is within the mapping.
-        unsafe { self.buffers.add(usize::from(buffer % BUFFERS) * BUFFER_LEN) }
-    }
-
-    /// A buffer that the kernel has filled. Its number came with a completion, so it is in nobody else's hands until it is given back.
-    fn bytes(&mut self, buffer: u16) -> &mut [u8] {
-        // SAFETY: the buffer is within the mapping and, by the rule above, not with the kernel; `&mut self` keeps others off.
-        unsafe { std::slice::from_raw_parts_mut(self.buffer(buffer).as_ptr(), BUFFER_LEN) }
-    }
-
-    fn tail(&self) -> &AtomicU16 {
-        // SAFETY: the tail lies within the first entry, is aligned to 2 and is written by this process only; the kernel reads it.
-        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) }
-    }
-
-    /// Writes a buffer into the ring. The kernel has it after [`Memory::publish`].
-    fn give(&mut self, buffer: u16) {
-        let place = self.tail().load(Ordering::Relaxed).wrapping_add(self.given) & (BUFFERS - 1);
-        // SAFETY: the place is within the ring, and beyond the tail the kernel does not look.
-        let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(place)) };
-        entry.set_addr(self.buffer(buffer).as_ptr() as u64);
-        entry.set_len(BUFFER_LEN as u32);
-        entry.set_bid(buffer);
-        self.given += 1;
-    }
-
-    fn publish(&mut self) {
-        let given = std::mem::take(&mut self.given);
-        let tail = self.tail();
-        tail.store(tail.load(Ordering::Relaxed).wrapping_add(given), Ordering::Release);
-    }
-
-    /// Leaves the memory mapped for ever.
-    fn leak(&mut self) {
-        self.leaked = true;
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if self.leaked {
-            return;
+    #[test]
+    fn a_completion_names_the_request_that_it_is_of() {
+        let slot = SlotIndex(0x000f_1234);
+        for request in [
+            Request::Send(slot),
+            Request::Receive,
+            Request::ReceivePort(slot, 0x00ab_cdef),
+            Request::Wake,
+            Request::Cancel,
+        ] {
+            assert_eq!(Request::of(request.data()), request);
         }
-        // SAFETY: the mappings are ours and of these lengths; the ring has ended all requests before its memory is dropped.
-        let unmapped = unsafe {
-            munmap(self.entries.as_ptr().cast(), ENTRIES_BYTES).and(munmap(self.buffers.as_ptr().cast(), BUFFERS_BYTES))
-        };
-        debug_assert!(unmapped.is_ok());
+        assert_eq!(Request::of(Request::ReceivePort(slot, 1 << 24 | 5).data()), Request::ReceivePort(slot, 5));
     }
 }

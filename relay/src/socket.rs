@@ -3,16 +3,20 @@
 
 use std::io;
 use std::mem::size_of_val;
-use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
 
+use crate::bound::Inbox;
 use crate::engine::Output;
 
 /// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
+/// A socket that is one stream's alone takes a second of 1,000 packets.
+const BOUND_BUFFER: libc::c_int = 1 << 20;
 /// Departures of a whole turn of the ring at once.
 const SEND_BUFFER: libc::c_int = 8 << 20;
 
@@ -72,6 +76,33 @@ pub(crate) fn senders(output: Output) -> io::Result<Senders> {
         set_buffer(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
     }
     Ok(senders)
+}
+
+/// What a worker receives from and sends by.
+pub(crate) enum Sockets {
+    /// One socket for all media ports, which the steering program fills, and senders that bring their own headers.
+    Steered(Arc<OwnedFd>, Senders),
+    /// A socket for each media port.
+    Bound(Inbox),
+}
+
+/// A socket for one media port. Its own buffer is large enough for a second of one stream of video.
+pub(crate) fn bound(local: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if local.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if local.is_ipv6() {
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
+    bind(&socket, &local)?;
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, BOUND_BUFFER)?;
+    Ok(socket)
+}
+
+/// Has a socket's packets bear a type of service (IPv6: traffic class).
+pub(crate) fn set_tos(socket: &OwnedFd, is_ipv6: bool, tos: u8) -> io::Result<()> {
+    let (level, option) =
+        if is_ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) } else { (libc::IPPROTO_IP, libc::IP_TOS) };
+    set(socket, level, option, libc::c_int::from(tos))
 }
 
 /// How many datagrams the socket has lost because its buffer was full.

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use flow::counters::{Carried, Counters, Timing};
@@ -14,6 +14,7 @@ use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::{Flags, Path as Addresses};
 use flow::{Be16, Bearing, Hop, HopId, Reason, Rule, Slot, SlotIndex};
 
+use crate::bound::BoundPorts;
 use crate::engine::Output;
 use crate::learning::{Admission, Peer, Standing};
 use crate::memory::Mapped;
@@ -34,7 +35,6 @@ const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::I
 const SWEEP: usize = 1024;
 
 /// What the table has to know of the relay around it.
-#[derive(Clone, Debug)]
 pub(crate) struct TableShape {
     /// Why no stream is on the fast path; `None` when the XDP program runs.
     pub(crate) without_fast_path: Option<Reason>,
@@ -42,6 +42,8 @@ pub(crate) struct TableShape {
     pub(crate) devices: Vec<u32>,
     /// Where the workers' packets go: to the device, or to the stack.
     pub(crate) output: Output,
+    /// The sockets of the media ports, where the ports are not steered.
+    pub(crate) bound: Option<Arc<BoundPorts>>,
 }
 
 /// The flow table.
@@ -114,6 +116,9 @@ impl FlowTable {
     fn install(&self, streams: &mut Streams, index: SlotIndex, spec: &StreamSpec, now: Instant) {
         let Some(cells) = self.cells(index) else { return };
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
+        if let Some(bound) = &self.shape.bound {
+            bound.open(index, spec.tos);
+        }
         match place {
             Some(stream) => {
                 stream.tally.fold(cells.fast(), cells.carried.read(), now);
@@ -146,6 +151,9 @@ impl FlowTable {
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
         let Some(stream) = place.take() else { return };
+        if let Some(bound) = &self.shape.bound {
+            bound.close(index);
+        }
         for (bearing, id) in stream.way.into_iter().chain(stream.towards) {
             self.hops.release(bearing, id);
         }
@@ -393,6 +401,9 @@ impl FlowTable {
     ) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
+            (Ok(_), _) if self.shape.bound.as_ref().is_some_and(|bound| !bound.has(index)) => {
+                Path::Slow(Reason::NoSocket)
+            }
             (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
             (Ok(_), _) if self.detached.load(Ordering::Relaxed) >> index.local() & 1 != 0 => {
                 Path::Slow(Reason::XdpDetached)

@@ -14,12 +14,12 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::carry::Carrier;
 use crate::departure::Departure;
-use crate::engine::{Loop, Output};
+use crate::engine::Loop;
 use crate::epoll::Epoll;
 use crate::handler::Handler;
 use crate::permit;
-use crate::ring::Ring;
-use crate::socket;
+use crate::ring::{BUFFERS, Ring};
+use crate::socket::{self, Sockets};
 
 /// How long a worker that has nothing to do sleeps before it looks whether it shall stop.
 const IDLE: Duration = Duration::from_millis(100);
@@ -29,8 +29,6 @@ const IDLE: Duration = Duration::from_millis(100);
 pub(crate) struct Manner {
     /// By what they wait, receive and send.
     pub(crate) kind: Loop,
-    /// Where they send.
-    pub(crate) output: Output,
     /// Whether each stays on a core of its own.
     pub(crate) is_pinned: bool,
 }
@@ -39,7 +37,8 @@ pub(crate) struct Manner {
 pub(crate) struct Worker {
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    receiver: Arc<OwnedFd>,
+    /// The socket that datagrams are steered to, where they are.
+    receiver: Option<Arc<OwnedFd>>,
     /// Losses of the receiver's buffer that were counted.
     drops: u32,
 }
@@ -49,17 +48,19 @@ impl Worker {
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
-    pub(crate) fn start(number: usize, carrier: Carrier, manner: Manner) -> Result<Self, String> {
-        let receiver = Arc::new(socket::receiver().map_err(|error| format!("no socket: {error}"))?);
-        let senders = socket::senders(manner.output).map_err(|error| permit::explain_raw(&error))?;
+    pub(crate) fn start(number: usize, carrier: Carrier, sockets: Sockets, manner: Manner) -> Result<Self, String> {
+        let receiver = match &sockets {
+            Sockets::Steered(receiver, _) => Some(Arc::clone(receiver)),
+            Sockets::Bound(_) => None,
+        };
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
-        let (socket, stopped) = (Arc::clone(&receiver), Arc::clone(&stop));
+        let stopped = Arc::clone(&stop);
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let made = if manner.is_pinned { pin(number) } else { Ok(()) }.and_then(|()| match manner.kind {
-                Loop::Ring => Ring::new(&socket, &senders).map(|ring| Turner::Ring(Box::new(ring))),
-                Loop::Epoll => Epoll::new(socket, senders).map(Turner::Epoll),
+                Loop::Ring => Ring::new(sockets, BUFFERS).map(|ring| Turner::Ring(Box::new(ring))),
+                Loop::Epoll => Epoll::new(sockets).map(Turner::Epoll),
             });
             match made {
                 Ok(turner) => {
@@ -77,11 +78,6 @@ impl Worker {
         Ok(Self { thread: Some(thread), stop, receiver, drops: 0 })
     }
 
-    /// The socket that datagrams are steered to.
-    pub(crate) fn receiver(&self) -> &OwnedFd {
-        &self.receiver
-    }
-
     /// Whether the thread has ended although nobody asked it to.
     pub(crate) fn is_dead(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)
@@ -89,7 +85,8 @@ impl Worker {
 
     /// Datagrams that the receive buffer had no room for, since the last call.
     pub(crate) fn new_drops(&mut self) -> io::Result<u32> {
-        let drops = socket::drops(&self.receiver)?;
+        let Some(receiver) = &self.receiver else { return Ok(0) };
+        let drops = socket::drops(receiver)?;
         Ok(drops.wrapping_sub(std::mem::replace(&mut self.drops, drops)))
     }
 }

@@ -1,7 +1,7 @@
 //! What is found about the host as a whole.
 
-use relay::RelayConfig;
 use relay::probe::Host;
+use relay::{Engine, Intake, RelayConfig};
 
 use super::{Finding, Level, without_xdp};
 
@@ -17,19 +17,18 @@ const CAPABILITIES: [(&str, u32); 4] =
 const SYS_ADMIN: u32 = 21;
 
 pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
-    let mut findings = vec![kernel(facts), capabilities(facts)];
+    let mut findings = vec![kernel(facts), capabilities(facts, config)];
     if let Some(mode) = &facts.lockdown {
         let text = format!("Lockdown is in {mode} mode, which may forbid BPF.");
         findings.push(Finding::warning("kernel", text).mended_by("cat /sys/kernel/security/lockdown"));
     }
-    if !facts.is_x86_64 && matches!(config.engine, relay::Engine::Auto | relay::Engine::Xdp) {
+    if !facts.is_x86_64 && matches!(config.engine, Engine::Auto | Engine::Xdp) {
         let text = "The fast path is for x86-64 only so far: the slow path carries everything.";
         findings.push(Finding::new(without_xdp(config), "processor", text).mended_by("engine = \"uring\""));
     }
-    // Steering is BPF too, so without it there is no slow path either.
-    findings.push(try_out("bpf", &facts.bpf, "The programs load, and the verifier accepts them."));
+    findings.push(steering("bpf", &facts.bpf, "The programs load, and the verifier accepts them.", config));
     findings.push(io_uring(facts, config));
-    findings.push(try_out("raw socket", &facts.raw_socket, "The slow path can send."));
+    findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", config));
     for (name, addr) in &facts.missing {
         let text = format!("Interface \"{name}\": this host has no address {addr}.");
         findings.push(Finding::new(Level::Error, "addresses", text).mended_by("ip address"));
@@ -66,7 +65,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn capabilities(facts: &Host) -> Finding {
+fn capabilities(facts: &Host, config: &RelayConfig) -> Finding {
     let has = |bit: u32| facts.capabilities >> bit & 1 == 1;
     let missing: Vec<_> = CAPABILITIES
         .into_iter()
@@ -79,16 +78,37 @@ fn capabilities(facts: &Host) -> Finding {
     let names = missing.join(" ");
     let text = format!("The process lacks {}.", missing.join(", "));
     let remedy = format!("systemctl edit intertrunk   # AmbientCapabilities={names}, or run this as root");
-    Finding::new(Level::Error, "capabilities", text).mended_by(remedy)
+    Finding::new(without_steering(config), "capabilities", text).mended_by(remedy)
+}
+
+/// How bad it is that media ports cannot be steered: each gets a socket of its own, unless the configuration forbids it.
+fn without_steering(config: &RelayConfig) -> Level {
+    match (config.intake, config.engine) {
+        (Intake::Steered, _) | (_, Engine::Xdp) => Level::Error,
+        (Intake::Bound, Engine::Uring | Engine::Epoll) => Level::Good,
+        (Intake::Auto | Intake::Bound, _) => Level::Warning,
+    }
+}
+
+/// What is needed to steer media ports.
+fn steering(subject: &str, tried: &Result<(), String>, good: &str, config: &RelayConfig) -> Finding {
+    match tried {
+        Ok(()) => Finding::good(subject, good),
+        Err(why) => {
+            let text =
+                format!("{why}. Each media port has a socket of its own, of which there can be as many as open files.");
+            Finding::new(without_steering(config), subject, text)
+        }
+    }
 }
 
 /// Only who asks for io_uring by name cannot do without.
 fn io_uring(facts: &Host, config: &RelayConfig) -> Finding {
     let finding = try_out("io_uring", &facts.io_uring, "Rings can be made.");
     let level = match config.engine {
-        relay::Engine::Uring => return finding,
-        relay::Engine::Auto | relay::Engine::Xdp => Level::Warning,
-        relay::Engine::Epoll => Level::Good,
+        Engine::Uring => return finding,
+        Engine::Auto | Engine::Xdp => Level::Warning,
+        Engine::Epoll => Level::Good,
     };
     match &facts.io_uring {
         Ok(()) => finding,

@@ -1,5 +1,5 @@
 use relay::probe::Nic;
-use relay::{Engine, Features, Interfaces, XdpMode};
+use relay::{Engine, Features, Intake, Interfaces, XdpMode};
 
 use super::*;
 
@@ -10,6 +10,7 @@ fn config() -> RelayConfig {
         port_max: 40000,
         engine: Engine::Auto,
         xdp_mode: XdpMode::Native,
+        intake: Intake::Auto,
         output: relay::Output::Device,
         workers: 1,
         pin_workers: false,
@@ -116,19 +117,41 @@ fn a_silent_gateway_a_large_mtu_and_a_deaf_veth_are_warnings() {
 
 #[test]
 fn what_no_engine_can_do_without_is_an_error() {
-    let why = || Err("forbidden".to_owned());
     let missing = vec![("pbx".to_owned(), "192.0.2.1".parse().unwrap())];
-    for (broken, subject) in [
-        (Host { kernel: "5.10.0-9".into(), ..facts() }, "kernel"),
-        (Host { capabilities: 0, ..facts() }, "capabilities"),
-        (Host { bpf: why(), ..facts() }, "bpf"),
-        (Host { raw_socket: why(), ..facts() }, "raw socket"),
-        (Host { missing, ..facts() }, "addresses"),
-    ] {
+    for (broken, subject) in
+        [(Host { kernel: "5.10.0-9".into(), ..facts() }, "kernel"), (Host { missing, ..facts() }, "addresses")]
+    {
         let examination = examine(&broken, &config());
         let errors: Vec<_> = examination.findings.iter().filter(|finding| finding.level == Level::Error).collect();
         assert!(!examination.able && errors.len() == 1 && errors[0].subject == subject, "{examination}");
         assert!(examination.to_string().ends_with("The relay cannot run as configured."));
+    }
+}
+
+#[test]
+fn only_who_asks_for_steering_or_xdp_by_name_cannot_do_without_what_it_takes() {
+    let why = || Err("forbidden".to_owned());
+    for (broken, subject) in [
+        (Host { capabilities: 0, ..facts() }, "capabilities"),
+        (Host { bpf: why(), ..facts() }, "bpf"),
+        (Host { raw_socket: why(), ..facts() }, "raw socket"),
+    ] {
+        for (intake, engine, level) in [
+            (Intake::Steered, Engine::Uring, Level::Error),
+            (Intake::Auto, Engine::Xdp, Level::Error),
+            (Intake::Auto, Engine::Auto, Level::Warning),
+            (Intake::Auto, Engine::Uring, Level::Warning),
+            (Intake::Bound, Engine::Auto, Level::Warning),
+            (Intake::Bound, Engine::Uring, Level::Good),
+        ] {
+            let examination = examine(&broken, &RelayConfig { intake, engine, ..config() });
+            let finding = examination.findings.iter().find(|finding| finding.subject == subject).unwrap();
+            assert_eq!(
+                (finding.level, examination.able),
+                (level, level != Level::Error),
+                "{subject} {intake:?} {engine}"
+            );
+        }
     }
 }
 

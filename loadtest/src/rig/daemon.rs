@@ -63,6 +63,11 @@ impl Daemon {
         Ok(Self { process })
     }
 
+    /// The process' number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The engine that the daemon runs, by its own word.
     ///
     /// # Errors

@@ -1,0 +1,161 @@
+//! Hosts where media ports cannot be steered, and each has a socket of its own. `cargo xtask test` runs these.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use loadtest::rig::daemon::{Daemon, NG, NgClient, binary};
+use loadtest::rig::party::{Call, Party, sdp};
+use loadtest::rig::process::wait_until;
+use loadtest::rig::scene::Scene;
+use loadtest::rig::trunks::{Trunk, Trunks};
+use serde_json::{Value, json};
+
+const ENGINES: [&str; 2] = ["uring", "epoll"];
+
+fn bound(engine: &str, args: &[&str]) -> Scene {
+    Scene::new(Trunks::dual_stack().unwrap(), engine, &[&["--intake", "bound"], args].concat()).unwrap()
+}
+
+fn log(scene: &Scene) -> String {
+    scene.daemon.log().unwrap().iter().map(Value::to_string).collect()
+}
+
+/// Both parties hear each other, media and reports.
+fn converse(caller: &mut Party, callee: &mut Party, call: &Call, packets: u32) {
+    for number in 0..packets {
+        let sent = caller.speak(call.for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)), "packet {number} of the caller");
+        let sent = callee.speak(call.for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap(), Some((sent, call.for_caller)), "packet {number} of the callee");
+    }
+}
+
+fn descriptors(scene: &Scene) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", scene.daemon.id())).unwrap().count()
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn bound_ports_carry_calls_of_every_family() {
+    for engine in ENGINES {
+        for is_ipv6 in [[false; 2], [true; 2], [false, true], [true, false]] {
+            let mut scene = bound(engine, &["--workers", "2"]);
+            assert!(log(&scene).contains(r#""ports":"bound""#), "{}", log(&scene));
+            let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+            converse(&mut caller, &mut callee, &call, 20);
+            assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine} {is_ipv6:?}");
+            let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
+            let to = std::net::SocketAddr::new(call.for_caller.ip(), call.for_caller.port() + 1);
+            caller.rtcp.send_to(&report, to).unwrap();
+            assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report, "{engine} {is_ipv6:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn a_port_that_is_opened_again_hears_again_and_nothing_is_left_open() {
+    for engine in ENGINES {
+        // One pair of ports for each side, so that every call gets the same ones.
+        let mut scene = bound(engine, &["--port-min", "30000", "--port-max", "30003"]);
+        let before = descriptors(&scene);
+        let mut caller = Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap();
+        let mut callee = Party::new(&scene.trunks, Trunk::Gateway, 6000).unwrap();
+        for number in 0..2 {
+            let ends = ((&caller, Trunk::Pbx1), (&callee, Trunk::Gateway));
+            let id = format!("call-{number}");
+            let call = Call::set_up(&mut scene.ng, &id, ends.0, ends.1, &[]).unwrap();
+            converse(&mut caller, &mut callee, &call, 3);
+            scene.ng.request(&json!({"command": "delete", "call-id": id, "from-tag": "caller"})).unwrap();
+        }
+        let mut left = 0;
+        let closed = wait_until("every port is closed", Duration::from_secs(2), || {
+            left = descriptors(&scene);
+            left == before
+        });
+        assert!(closed.is_ok(), "{engine}: {left} descriptors, {before} before");
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn fifteen_thousand_bound_ports_are_opened_and_closed_without_a_leak() {
+    for engine in ENGINES {
+        let mut scene = bound(engine, &[]);
+        let before = descriptors(&scene);
+        let addr = |host: &str, number: u16| format!("{host}:{}", 10_000 + 2 * number).parse().unwrap();
+        let calls = 3_750;
+        for number in 0..calls {
+            let id = format!("many-{number}");
+            let offer = json!({"command": "offer", "call-id": id, "from-tag": "1", "direction": ["pbx1", "gateway"],
+                "sdp": sdp(addr("192.0.2.10", number))});
+            let answer = json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2",
+                "sdp": sdp(addr("198.51.100.10", number))});
+            for command in [offer, answer] {
+                assert_eq!(scene.ng.request(&command).unwrap()["result"], "ok");
+            }
+        }
+        assert_eq!(descriptors(&scene), before + 4 * usize::from(calls), "{engine}");
+        // One more, among so many, is carried.
+        let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+        converse(&mut caller, &mut callee, &call, 20);
+        let many = (0..calls).map(|number| (format!("many-{number}"), "1"));
+        for (id, tag) in many.chain([("call-1".to_owned(), "caller")]) {
+            let deleted = scene.ng.request(&json!({"command": "delete", "call-id": id, "from-tag": tag})).unwrap();
+            assert_eq!(deleted["result"], "ok", "{deleted}");
+        }
+        let mut left = 0;
+        let closed = wait_until("every port is closed", Duration::from_secs(5), || {
+            left = descriptors(&scene);
+            left == before
+        });
+        assert!(closed.is_ok(), "{engine}: {left} descriptors, {before} before");
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
+    let mut scene = bound("uring", &["--port-min", "30000", "--port-max", "30003"]);
+    let theirs = Party::on(&scene.trunks.relay, "192.0.2.1:30000".parse().unwrap()).unwrap();
+    let (_caller, _callee, call) = scene.call([false; 2], &[]).unwrap();
+    let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
+    let is_theirs = call.for_caller.port() == 30000;
+    assert_eq!(stream["reason"] == "no-socket", is_theirs, "{stream}");
+    assert_eq!(log(&scene).contains("cannot be bound"), is_theirs, "{}", log(&scene));
+    drop(theirs);
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn without_any_capability_auto_carries_calls_by_bound_ports_and_says_why() {
+    let trunks = Trunks::new().unwrap();
+    // The program is in a folder that others may not enter.
+    let folder = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    let program = folder.path().join("intertrunk");
+    std::fs::copy(binary().unwrap(), &program).unwrap();
+    let mut command = trunks.relay.command("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"]).arg(program);
+    command.args(["serve", "--log-format", "json", "--listen-ng", NG]);
+    for interface in trunks.interfaces() {
+        command.args(["--interface", &interface]);
+    }
+    let daemon = Daemon::start_command(command, folder.path()).unwrap();
+    let mut scene = Scene { ng: NgClient::new(&trunks).unwrap(), daemon, folder, trunks };
+    let log = log(&scene);
+    assert!(log.contains("a socket for each media port") && log.contains("CAP_BPF"), "{log}");
+    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+    converse(&mut caller, &mut callee, &call, 20);
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn xdp_goes_together_with_bound_ports() {
+    let mut scene = bound("xdp", &[]);
+    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+    converse(&mut caller, &mut callee, &call, 1);
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    converse(&mut caller, &mut callee, &call, 20);
+    assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 1));
+}

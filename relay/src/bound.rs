@@ -1,0 +1,241 @@
+//! One socket for each media port, for hosts where the kernel may not be told to steer all of them to one.
+//!
+//! The daemon's threads open and close; the workers are told, all of them: a packet that one worker receives leaves by the other leg's socket,
+//! which may be another worker's to receive from. A socket is closed when the last of them has let go of it, so nobody ever sends by a
+//! descriptor that has become another's.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use flow::SlotIndex;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::socket;
+
+/// What the workers are told.
+enum News {
+    Open(SlotIndex, Arc<OwnedFd>),
+    Close(SlotIndex),
+}
+
+/// The daemon's side.
+pub(crate) struct BoundPorts {
+    addrs: Vec<IpAddr>,
+    lines: Vec<Line>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<SlotIndex, Open>,
+    /// Drops of sockets that are closed.
+    dropped: u64,
+}
+
+/// A port that a stream has. Without a socket it could not be bound.
+struct Open {
+    socket: Option<Arc<OwnedFd>>,
+    tos: Option<u8>,
+}
+
+/// The way to a worker.
+struct Line {
+    news: mpsc::Sender<News>,
+    wake: Arc<OwnedFd>,
+}
+
+impl BoundPorts {
+    /// Ports at these local addresses, for so many workers; and what each of them hears of it by.
+    ///
+    /// # Errors
+    /// When the kernel gives no descriptor.
+    pub(crate) fn new(addrs: Vec<IpAddr>, workers: usize) -> io::Result<(Self, Vec<Inbox>)> {
+        let (mut lines, mut inboxes) = (Vec::new(), Vec::new());
+        for number in 0..workers {
+            let (sender, news) = mpsc::channel();
+            let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+            lines.push(Line { news: sender, wake: Arc::clone(&wake) });
+            let addrs = addrs.clone();
+            inboxes.push(Inbox { news, wake, addrs, share: (number, workers), generation: 0, open: HashMap::new() });
+        }
+        Ok((Self { addrs, lines, state: Mutex::default() }, inboxes))
+    }
+
+    /// Opens a slot's port, or sees to its type of service when it is open. A port that cannot be bound is logged, and [`BoundPorts::has`]
+    /// not.
+    pub(crate) fn open(&self, slot: SlotIndex, tos: Option<u8>) {
+        let mut state = self.lock();
+        if let Some(open) = state.open.get_mut(&slot) {
+            if let Some(socket) = open.socket.as_ref().filter(|_| open.tos != tos) {
+                set_tos(socket, tos, self.local(slot));
+                open.tos = tos;
+            }
+            return;
+        }
+        let socket = match self.bind(slot) {
+            Ok(socket) => Some(Arc::new(socket)),
+            Err(error) => {
+                tracing::error!(%error, local = ?self.local(slot), "a media port cannot be bound, and its stream has no media: {}",
+                    remedy(&error));
+                None
+            }
+        };
+        if let Some(socket) = &socket {
+            set_tos(socket, tos, self.local(slot));
+            self.tell(|| News::Open(slot, Arc::clone(socket)));
+        }
+        state.open.insert(slot, Open { socket, tos });
+    }
+
+    /// Closes a slot's port.
+    pub(crate) fn close(&self, slot: SlotIndex) {
+        let mut state = self.lock();
+        if let Some(Open { socket: Some(socket), .. }) = state.open.remove(&slot) {
+            state.dropped += u64::from(socket::drops(&socket).unwrap_or(0));
+            self.tell(|| News::Close(slot));
+        }
+    }
+
+    /// Whether a slot's port is bound.
+    pub(crate) fn has(&self, slot: SlotIndex) -> bool {
+        self.lock().open.get(&slot).is_some_and(|open| open.socket.is_some())
+    }
+
+    /// Datagrams that the receive buffers had no room for, since the start.
+    pub(crate) fn drops(&self) -> u64 {
+        let state = self.lock();
+        let open = state.open.values().filter_map(|open| open.socket.as_ref());
+        state.dropped + open.map(|socket| u64::from(socket::drops(socket).unwrap_or(0))).sum::<u64>()
+    }
+
+    fn local(&self, slot: SlotIndex) -> Option<SocketAddr> {
+        Some(SocketAddr::new(*self.addrs.get(slot.local() as usize)?, slot.port()))
+    }
+
+    fn bind(&self, slot: SlotIndex) -> io::Result<OwnedFd> {
+        socket::bound(self.local(slot).ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    fn tell(&self, news: impl Fn() -> News) {
+        for line in &self.lines {
+            // A worker that has died is noticed elsewhere, and a full counter wakes as well.
+            let _is_dead = line.news.send(news());
+            let _already_awake = rustix::io::write(&line.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every statement above.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn set_tos(socket: &OwnedFd, tos: Option<u8>, local: Option<SocketAddr>) {
+    let is_ipv6 = local.is_some_and(|local| local.is_ipv6());
+    if let Err(error) = socket::set_tos(socket, is_ipv6, tos.unwrap_or(0)) {
+        tracing::warn!(%error, ?local, "the type of service of a media port cannot be set");
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (LimitNOFILE= in the unit file)",
+        Some(libc::EADDRINUSE) => "another program has it; `ss -lunp` shows whose, or change port-min and port-max",
+        Some(_) | None => "see the error",
+    }
+}
+
+/// Allows this process as many descriptors as it may have; returns how many that is.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+        return limit.current.unwrap_or(u64::MAX);
+    }
+    most
+}
+
+/// A worker's side.
+pub(crate) struct Inbox {
+    news: mpsc::Receiver<News>,
+    wake: Arc<OwnedFd>,
+    addrs: Vec<IpAddr>,
+    /// The worker's number, and how many there are.
+    share: (usize, usize),
+    generation: u32,
+    open: HashMap<SlotIndex, Port>,
+}
+
+/// A bound port, as a worker knows it.
+struct Port {
+    socket: Arc<OwnedFd>,
+    /// Tells it from those that had the slot before.
+    generation: u32,
+}
+
+/// What has become of a port that is this worker's to receive from; with its generation.
+pub(crate) enum Change {
+    /// It is open.
+    Opened(SlotIndex, u32),
+    /// It is closed.
+    Closed(SlotIndex, u32),
+}
+
+impl Inbox {
+    /// Becomes readable when there is news.
+    pub(crate) fn wake(&self) -> &OwnedFd {
+        &self.wake
+    }
+
+    /// The next news that concerns what this worker receives. What concerns its sending is done by the way.
+    pub(crate) fn next(&mut self) -> Option<Change> {
+        loop {
+            match self.news.try_recv().ok()? {
+                News::Open(slot, socket) => {
+                    self.generation = (self.generation + 1) % (1 << 24);
+                    self.open.insert(slot, Port { socket, generation: self.generation });
+                    if self.is_mine(slot) {
+                        return Some(Change::Opened(slot, self.generation));
+                    }
+                }
+                News::Close(slot) => {
+                    if let Some(port) = self.open.remove(&slot).filter(|_| self.is_mine(slot)) {
+                        return Some(Change::Closed(slot, port.generation));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets that it was woken. To be done before the news is read, or some would wait for the next.
+    pub(crate) fn awake(&self) {
+        let mut counter = [0; 8];
+        let _already_awake = rustix::io::read(&*self.wake, &mut counter);
+    }
+
+    /// The socket of a slot's port, to send by.
+    pub(crate) fn socket(&self, slot: SlotIndex) -> Option<&OwnedFd> {
+        Some(&self.open.get(&slot)?.socket)
+    }
+
+    /// The same, if it is still that of this generation.
+    pub(crate) fn port(&self, slot: SlotIndex, generation: u32) -> Option<&OwnedFd> {
+        self.open.get(&slot).filter(|port| port.generation == generation).map(|port| &*port.socket)
+    }
+
+    /// The address of a slot's port.
+    pub(crate) fn local(&self, slot: SlotIndex) -> Option<SocketAddr> {
+        Some(SocketAddr::new(*self.addrs.get(slot.local() as usize)?, slot.port()))
+    }
+
+    /// The sharing of ports among workers is the steering program's: the two ports of a media have one worker.
+    fn is_mine(&self, slot: SlotIndex) -> bool {
+        let (number, workers) = self.share;
+        usize::from(slot.port() / 2) % workers == number
+    }
+}

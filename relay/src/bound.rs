@@ -91,7 +91,8 @@ impl BoundPorts {
         state.open.insert(slot, Open { socket, tos });
     }
 
-    /// Closes a slot's port.
+    /// Closes a slot's port. It is free when every worker has let go of it, by the end of its turn; ports rest for seconds before they are used
+    /// again.
     pub(crate) fn close(&self, slot: SlotIndex) {
         let mut state = self.lock();
         if let Some(Open { socket: Some(socket), .. }) = state.open.remove(&slot) {

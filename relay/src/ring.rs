@@ -336,21 +336,4 @@ impl Drop for Ring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_completion_names_the_request_that_it_is_of() {
-        let slot = SlotIndex(0x000f_1234);
-        for request in [
-            Request::Send(slot),
-            Request::Receive,
-            Request::ReceivePort(slot, 0x00ab_cdef),
-            Request::Wake,
-            Request::Cancel,
-        ] {
-            assert_eq!(Request::of(request.data()), request);
-        }
-        assert_eq!(Request::of(Request::ReceivePort(slot, 1 << 24 | 5).data()), Request::ReceivePort(slot, 5));
-    }
-}
+mod tests;

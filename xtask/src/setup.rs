@@ -24,7 +24,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 12] = [
+const PACKAGES: [Need; 13] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -52,6 +52,7 @@ const PACKAGES: [Need; 12] = [
     Need { what: "ip and ss, for namespaces", package: "iproute2", is_there: || exists("ip") && exists("ss") },
     Need { what: "ethtool, for the namespaces' devices", package: "ethtool", is_there: || exists("ethtool") },
     Need { what: "bpftool, to detach what the relay has attached", package: "bpftool", is_there: || exists("bpftool") },
+    Need { what: "strace, to count system calls", package: "strace", is_there: || exists("strace") },
     Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
 ];
 

@@ -105,6 +105,9 @@ struct Demo {
     /// Who calls whom
     #[arg(long, default_value = "pbx-to-gateway")]
     route: Route,
+    /// The callee's trunk has its media over IPv6, the caller's over IPv4
+    #[arg(long)]
+    to_ipv6: bool,
     /// One JSON object on standard output instead of the report
     #[arg(long)]
     json: bool,
@@ -250,7 +253,7 @@ fn stopped_by_signals() -> anyhow::Result<Arc<AtomicBool>> {
 
 fn run(demo: &Demo, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<Outcome> {
     let (from, to) = demo.route.ends();
-    let plan = CallPlan { from, to, calls: demo.calls, seconds: demo.seconds };
+    let plan = CallPlan { from, to, to_ipv6: demo.to_ipv6, calls: demo.calls, seconds: demo.seconds };
     let folder = tempfile::tempdir()?;
     demo::run(&plan, &DaemonOptions::new(&demo.engine), folder.path(), is_stopped)
 }

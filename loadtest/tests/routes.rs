@@ -10,9 +10,12 @@ use loadtest::rig::daemon::DaemonOptions;
 use loadtest::rig::trunks::Trunk;
 
 fn outcome(from: Trunk, to: Trunk, engine: &str, calls: u32) -> Outcome {
+    carry_out(&CallPlan { from, to, to_ipv6: false, calls, seconds: 3 }, engine)
+}
+
+fn carry_out(plan: &CallPlan, engine: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let plan = CallPlan { from, to, calls, seconds: 3 };
-    run(&plan, &DaemonOptions::new(engine), folder.path(), &Arc::new(AtomicBool::new(false))).unwrap()
+    run(plan, &DaemonOptions::new(engine), folder.path(), &Arc::new(AtomicBool::new(false))).unwrap()
 }
 
 fn assert_whole(outcome: &Outcome, calls: u64) {
@@ -49,4 +52,15 @@ fn without_xdp_the_workers_carry_everything() {
     let outcome = outcome(Trunk::Pbx1, Trunk::Gateway, "uring", 5);
     assert_whole(&outcome, 5);
     assert_eq!(outcome.fast_path_packets, 0);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, Kamailio, sipp"]
+fn a_call_from_an_ipv4_trunk_to_an_ipv6_trunk_crosses_the_slow_path_whole() {
+    for engine in ["uring", "xdp"] {
+        let plan = CallPlan { from: Trunk::Pbx1, to: Trunk::Gateway, to_ipv6: true, calls: 2, seconds: 3 };
+        let outcome = carry_out(&plan, engine);
+        assert_whole(&outcome, 2);
+        assert_eq!(outcome.fast_path_packets, 0, "no frame changes its family in XDP");
+    }
 }

@@ -22,6 +22,8 @@ pub struct CallPlan {
     pub from: Trunk,
     /// Where they go to.
     pub to: Trunk,
+    /// Whether the callee's media is IPv6.
+    pub to_ipv6: bool,
     /// How many.
     pub calls: u32,
     /// How long both parties of each speak, in seconds.
@@ -104,11 +106,11 @@ fn sipp(
     std::fs::write(&scenario, text)?;
 
     let limit = plan.seconds + plan.calls / RATE + 60;
-    let far = trunk.far().to_string();
+    let (far, media) = (trunk.far().to_string(), trunks.media(trunk).to_string());
     let media_port = if role == "caller" { "22000" } else { "20000" };
     let mut command = trunks.far(trunk).command("sipp");
     command.current_dir(folder).arg("-sf").arg(&scenario);
-    command.args(["-i", &far, "-p", "5060", "-mi", &far, "-mp", media_port]);
+    command.args(["-i", &far, "-p", "5060", "-mi", &media, "-mp", media_port]);
     command.args(["-s", plan.to.number(), "-key", "caller", plan.from.number()]);
     command.args(["-m", &plan.calls.to_string(), "-l", &plan.calls.to_string(), "-r", &RATE.to_string()]);
     command.args(["-nostdin", "-timeout", &format!("{limit}s"), "-timeout_error"]);

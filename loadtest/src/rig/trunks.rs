@@ -1,6 +1,6 @@
 //! The demonstration network: two IP-PBXes and a PSTN gateway, each on a trunk of its own to the relay's host.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::host::{Host, Port};
 use super::program::Program;
@@ -78,6 +78,8 @@ pub struct Trunks {
     /// Where the relay and the proxy run.
     pub relay: Host,
     is_dual_stack: bool,
+    /// The trunk whose media is IPv6 alone; its signalling is not.
+    media6: Option<Trunk>,
     pbx1: Host,
     pbx2: Host,
     gateway: Host,
@@ -92,6 +94,7 @@ impl Trunks {
         let mut trunks = Self {
             programs: Vec::new(),
             is_dual_stack: false,
+            media6: None,
             relay: Host::new("relay")?,
             pbx1: Host::new("pbx1")?,
             pbx2: Host::new("pbx2")?,
@@ -120,11 +123,29 @@ impl Trunks {
         Ok(trunks)
     }
 
+    /// Hosts of which one trunk's have media over IPv6 and all others over IPv4.
+    ///
+    /// # Errors
+    /// When the process may not make namespaces.
+    pub fn with_media6(trunk: Trunk) -> anyhow::Result<Self> {
+        Ok(Self { media6: Some(trunk), ..Self::dual_stack()? })
+    }
+
     /// The relay's interfaces, as it is told of them.
     pub fn interfaces(&self) -> Vec<String> {
-        let near = Trunk::ALL.map(|trunk| format!("{}/{}", trunk.name(), trunk.near()));
-        let near6 = Trunk::ALL.map(|trunk| format!("{}/{}", trunk.name(), trunk.near6()));
-        near.into_iter().chain(near6.into_iter().filter(|_| self.is_dual_stack)).collect()
+        let near = |trunk: Trunk| format!("{}/{}", trunk.name(), trunk.near());
+        let near6 = |trunk: Trunk| format!("{}/{}", trunk.name(), trunk.near6());
+        let all = Trunk::ALL.into_iter();
+        match self.media6 {
+            Some(six) => all.map(|trunk| if trunk == six { near6(trunk) } else { near(trunk) }).collect(),
+            None if self.is_dual_stack => all.clone().map(near).chain(all.map(near6)).collect(),
+            None => all.map(near).collect(),
+        }
+    }
+
+    /// Where a trunk's party has its media.
+    pub fn media(&self, trunk: Trunk) -> IpAddr {
+        if self.media6 == Some(trunk) { trunk.far6().into() } else { trunk.far().into() }
     }
 
     /// Takes the far ends' XDP programs away: the relay's devices cannot send redirected frames any more.

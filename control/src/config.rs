@@ -45,6 +45,9 @@ pub struct Options {
     /// Keep each thread of the slow path on a core of its own [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pin_workers: Option<bool>,
+    /// Microseconds that a thread of the slow path looks for the next packet before it sleeps [default: 0]
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub busy_poll_us: Option<u32>,
     /// NG over UDP; give one for each address [default: 127.0.0.1:2223]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_ng: Option<Vec<SocketAddr>>,
@@ -141,6 +144,7 @@ impl Options {
             output: self.output.or(other.output),
             workers: self.workers.or(other.workers),
             pin_workers: self.pin_workers.or(other.pin_workers),
+            busy_poll_us: self.busy_poll_us.or(other.busy_poll_us),
             listen_ng: self.listen_ng.or(other.listen_ng),
             listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
             listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
@@ -199,6 +203,7 @@ impl Options {
                 )?,
                 workers,
                 pin_workers: self.pin_workers.unwrap_or(false),
+                busy_poll: Duration::from_micros(self.busy_poll_us.unwrap_or(0).into()),
             },
             calls: call::Settings {
                 tos: self.tos,

@@ -48,7 +48,7 @@ pub(crate) fn sockets(
 ) -> Result<(Vec<Sockets>, Option<Arc<BoundPorts>>), StartError> {
     if is_steerable && config.intake != Intake::Bound {
         let steered = (0..workers).map(|_| {
-            let receiver = socket::receiver().map_err(|error| format!("no socket: {error}"))?;
+            let receiver = socket::receiver(config.busy_poll).map_err(|error| format!("no socket: {error}"))?;
             let senders = socket::senders(config.output).map_err(|error| permit::explain_raw(&error))?;
             Ok(Sockets::Steered(Arc::new(receiver), senders))
         });

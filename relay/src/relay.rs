@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
@@ -51,6 +51,8 @@ pub struct RelayConfig {
     pub workers: usize,
     /// Whether each of them stays on a core of its own.
     pub pin_workers: bool,
+    /// How long each of them, after a packet, looks for the next one before it sleeps; zero to sleep at once.
+    pub busy_poll: Duration,
 }
 
 /// Why the relay could not start.
@@ -152,7 +154,7 @@ impl Relay {
         let table = Arc::new(table(kernel.as_ref(), slots, has_resolver, shape)?);
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
-        let manner = Manner { kind, is_pinned: config.pin_workers };
+        let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
         let mut workers = Vec::new();
         for (number, sockets) in sockets.into_iter().enumerate() {
             let carrier = Carrier {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flow::{Reason, SlotIndex};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -31,6 +31,8 @@ pub(crate) struct Manner {
     pub(crate) kind: Loop,
     /// Whether each stays on a core of its own.
     pub(crate) is_pinned: bool,
+    /// How long one looks for the next packet before it sleeps.
+    pub(crate) busy_poll: Duration,
 }
 
 /// A running worker.
@@ -66,7 +68,7 @@ impl Worker {
                 Ok(turner) => {
                     let told = ready.send(Ok(()));
                     if told.is_ok() {
-                        run(turner, carrier, &stopped);
+                        run(turner, carrier, manner.busy_poll, &stopped);
                     }
                 }
                 Err(error) => drop(ready.send(Err(error))),
@@ -126,13 +128,18 @@ impl Turner {
     }
 }
 
-fn run(mut turner: Turner, carrier: Carrier, stop: &AtomicBool) {
+fn run(mut turner: Turner, carrier: Carrier, busy_poll: Duration, stop: &AtomicBool) {
     let mut work = Work { carrier, clock_ns: 0 };
+    let mut awake_until = None;
     while !stop.load(Ordering::Relaxed) {
-        if let Err(error) = turner.turn(IDLE, &mut work) {
+        let is_awake = awake_until.is_some_and(|until| Instant::now() < until);
+        if let Err(error) = turner.turn(if is_awake { Duration::ZERO } else { IDLE }, &mut work) {
             // A loop that fails once is tried again; without a pause one that always fails would take the core.
             tracing::error!(%error, "a worker's loop failed; trying again");
             std::thread::sleep(IDLE);
+        }
+        if !busy_poll.is_zero() && work.clock_ns != 0 {
+            awake_until = Some(Instant::now() + busy_poll);
         }
         work.clock_ns = 0;
     }

@@ -14,6 +14,7 @@ fn config() -> RelayConfig {
         output: relay::Output::Device,
         workers: 1,
         pin_workers: false,
+        busy_poll: std::time::Duration::ZERO,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Frames made in the kernel at a steady pace, and what became of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aya::maps::{Array, PerCpuArray};
@@ -16,8 +16,10 @@ use crate::rig::program::Program;
 const CORE: usize = 0;
 /// Frames that are due within this time are sent together: a driver, too, hands frames over in small bursts.
 const BURST: Duration = Duration::from_micros(50);
-/// How long the last frames may be under way.
+/// A relay from which nothing has come for so long has nothing under way any more.
 const REST: Duration = Duration::from_millis(50);
+/// How long a relay may take for what it has queued; the next one shall not be measured meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of a pace.
 #[derive(Clone, Debug)]
@@ -96,7 +98,7 @@ pub(super) fn pace(
         let (arrived, sent, delays) = (sunk(sink)?, made(generator)?, histogram(sink)?);
         let before = busy()?;
         program.test_run(options((f64::from(per_second) * time.as_secs_f64()) as u32))?;
-        std::thread::sleep(REST);
+        rest(sink)?;
         let busy = busy()? - before;
         let (arrived, sent) = (sunk(sink)? - arrived, made(generator)? - sent);
         let delays = histogram(sink)?.iter().zip(&delays).map(|(after, before)| after - before).collect();
@@ -120,6 +122,20 @@ fn complete(frame: &mut [u8]) -> anyhow::Result<()> {
         }
     }
     header.get_mut(26..28).context("no UDP checksum")?.fill(0);
+    Ok(())
+}
+
+/// Waits until nothing arrives any more.
+fn rest(sink: &Program) -> anyhow::Result<()> {
+    let (start, mut before) = (Instant::now(), sunk(sink)?);
+    while start.elapsed() < PATIENCE {
+        std::thread::sleep(REST);
+        let now = sunk(sink)?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Outgoing {
     }
 
     /// Numbers the packet and computes what is left open, for a link that nothing else stands before. The number lets a router take the packet
-    /// apart and its receiver put it together (RFC 6864): no two packets under way between two hosts may share one.
+    /// apart and its receiver put it together (RFC 6864), so packets that are under way together between two hosts should not share one.
     pub fn complete(&mut self, id: u16) {
         if let Self::V4(Outgoing4 { ip, .. }) = self {
             ip.id = Be16::new(id);

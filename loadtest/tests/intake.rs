@@ -119,12 +119,17 @@ fn fifteen_thousand_bound_ports_are_opened_and_closed_without_a_leak() {
 fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
     let mut scene = bound("uring", &["--port-min", "30000", "--port-max", "30003"]);
     let theirs = Party::on(&scene.trunks.relay, "192.0.2.1:30000".parse().unwrap()).unwrap();
-    let (_caller, _callee, call) = scene.call([false; 2], &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
     let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
     let is_theirs = call.for_caller.port() == 30000;
     assert_eq!(stream["reason"] == "no-socket", is_theirs, "{stream}");
     assert_eq!(log(&scene).contains("cannot be bound"), is_theirs, "{}", log(&scene));
     drop(theirs);
+    wait_until("the port is bound after all", Duration::from_secs(3), || {
+        call.stream(&mut scene.ng, call.for_caller).unwrap()["reason"] != "no-socket"
+    })
+    .unwrap();
+    converse(&mut caller, &mut callee, &call, 3);
 }
 
 #[test]

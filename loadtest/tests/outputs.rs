@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use loadtest::rig::host::Host;
+use loadtest::rig::host::{Host, in_namespace};
 use loadtest::rig::party::{Call, Party};
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
@@ -15,8 +15,8 @@ const ENGINES: [&str; 2] = ["uring", "epoll"];
 
 /// How many bytes the host's IP stacks have sent.
 fn sent_by_the_stack(host: &Host) -> u64 {
-    let v4 = host.run("cat", ["/proc/net/netstat"]).unwrap();
-    let v6 = host.run("cat", ["/proc/net/snmp6"]).unwrap();
+    let read = |name| in_namespace(host, move || Ok(std::fs::read_to_string(format!("/proc/thread-self/net/{name}"))?));
+    let (v4, v6) = (read("netstat").unwrap(), read("snmp6").unwrap());
     let mut of_v4 = v4.lines().filter(|line| line.starts_with("IpExt:"));
     let (names, numbers) = (of_v4.next().unwrap(), of_v4.next().unwrap());
     let place = names.split(' ').position(|name| name == "OutOctets").unwrap();

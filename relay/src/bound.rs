@@ -65,34 +65,55 @@ impl BoundPorts {
         Ok((Self { addrs, lines, state: Mutex::default() }, inboxes))
     }
 
-    /// Opens a slot's port, or sees to its type of service when it is open. A port that cannot be bound is logged, and [`BoundPorts::has`]
-    /// not.
+    /// Opens a slot's port, or sees to its type of service when it is open. A port that cannot be bound is logged, and tried again by
+    /// [`BoundPorts::retry`].
     pub(crate) fn open(&self, slot: SlotIndex, tos: Option<u8>) {
         let mut state = self.lock();
-        if let Some(open) = state.open.get_mut(&slot) {
-            if let Some(socket) = open.socket.as_ref().filter(|_| open.tos != tos) {
-                set_tos(socket, tos, self.local(slot));
-                open.tos = tos;
+        let before = state.open.remove(&slot);
+        let is_new = before.is_none();
+        let socket = match before {
+            Some(Open { socket: Some(socket), tos: old }) => {
+                if old != tos {
+                    set_tos(&socket, tos, self.local(slot));
+                }
+                Some(socket)
             }
-            return;
-        }
-        let socket = match self.bind(slot) {
-            Ok(socket) => Some(Arc::new(socket)),
-            Err(error) => {
-                tracing::error!(%error, local = ?self.local(slot), "a media port cannot be bound, and its stream has no media: {}",
-                    remedy(&error));
-                None
-            }
+            Some(Open { socket: None, .. }) | None => self.bind(slot, tos, is_new),
         };
-        if let Some(socket) = &socket {
-            set_tos(socket, tos, self.local(slot));
-            self.tell(|| News::Open(slot, Arc::clone(socket)));
-        }
         state.open.insert(slot, Open { socket, tos });
     }
 
-    /// Closes a slot's port. It is free when every worker has let go of it, by the end of its turn; ports rest for seconds before they are used
-    /// again.
+    /// Tries again to bind what could not be bound: whoever had the port, or the descriptors, may have given them back.
+    pub(crate) fn retry(&self) {
+        let mut state = self.lock();
+        for (slot, open) in state.open.iter_mut().filter(|(_, open)| open.socket.is_none()) {
+            open.socket = self.bind(*slot, open.tos, false);
+        }
+    }
+
+    /// Binds a slot's port and tells the workers. A failure is logged when it is the first.
+    fn bind(&self, slot: SlotIndex, tos: Option<u8>, is_first: bool) -> Option<Arc<OwnedFd>> {
+        let local = self.local(slot)?;
+        match socket::bound(local) {
+            Ok(socket) => {
+                set_tos(&socket, tos, Some(local));
+                let socket = Arc::new(socket);
+                self.tell(|| News::Open(slot, Arc::clone(&socket)));
+                if !is_first {
+                    tracing::info!(%local, "the media port is bound now");
+                }
+                Some(socket)
+            }
+            Err(error) if is_first => {
+                let remedy = remedy(&error);
+                tracing::error!(%error, %local, "a media port cannot be bound; its stream has no media until it can: {remedy}");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Closes a slot's port. It is free when every worker has let go of it, a turn or two later.
     pub(crate) fn close(&self, slot: SlotIndex) {
         let mut state = self.lock();
         if let Some(Open { socket: Some(socket), .. }) = state.open.remove(&slot) {
@@ -115,10 +136,6 @@ impl BoundPorts {
 
     fn local(&self, slot: SlotIndex) -> Option<SocketAddr> {
         Some(SocketAddr::new(*self.addrs.get(slot.local() as usize)?, slot.port()))
-    }
-
-    fn bind(&self, slot: SlotIndex) -> io::Result<OwnedFd> {
-        socket::bound(self.local(slot).ok_or(io::ErrorKind::NotFound)?)
     }
 
     fn tell(&self, news: impl Fn() -> News) {

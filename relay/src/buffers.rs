@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// Room for the largest Ethernet payload and what the kernel puts before it. Longer datagrams are lost, and counted.
-pub(crate) const BUFFER_LEN: usize = 2048;
+use crate::handler::BUFFER_LEN;
 
 /// The buffers, and the ring of entries by which they are given to the kernel.
 pub(crate) struct Buffers {

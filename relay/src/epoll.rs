@@ -17,15 +17,13 @@ use rustix::io::Errno;
 
 use crate::bound::Change;
 use crate::departure::{Departure, Exit, HEADERS_MAX};
-use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
+use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::socket::Sockets;
 
 /// Datagrams that one system call receives.
 const BATCH: usize = 64;
 /// Batches of one turn: a flood must not keep the loop from seeing that it shall stop.
 const BATCHES: usize = 16;
-/// Room for the payload of the largest Ethernet frame and more. Longer datagrams are lost, and counted.
-const PAYLOAD_LEN: usize = 2000;
 
 /// Sockets that one turn looks at.
 const EVENTS: usize = 64;
@@ -87,7 +85,10 @@ impl Epoll {
             if let Change::Opened(slot, generation) = change
                 && let Some(socket) = inbox.port(slot, generation)
             {
-                watch(&self.epoll, socket, u64::from(slot.0))?;
+                // The rest of the news must not wait for a port that cannot be had.
+                if let Err(error) = watch(&self.epoll, socket, u64::from(slot.0)) {
+                    tracing::error!(%error, port = slot.port(), "a media port cannot be waited for, and hears nothing");
+                }
             }
             // A socket that is closed is watched no more.
         }
@@ -106,7 +107,15 @@ impl Epoll {
                     (socket, inbox.local(slot))
                 }
             };
-            let count = receive(socket, &mut self.arrivals)?;
+            let count = match (receive(socket, &mut self.arrivals), local) {
+                (Ok(count), _) => count,
+                // It is one stream's alone, and the others go on.
+                (Err(error), Some(local)) => {
+                    tracing::debug!(%error, %local, "a receive failed");
+                    return Ok(());
+                }
+                (Err(error), None) => return Err(error),
+            };
             for arrival in self.arrivals.iter_mut().take(count) {
                 let Some(departure) = arrival.handle(local, handler) else { continue };
                 if let Err(error) = arrival.send(&self.sockets, &departure) {
@@ -164,7 +173,7 @@ struct Arrival {
     control: [u8; CONTROL_LEN],
     name: [u8; NAME_LEN],
     /// Room for headers, then the payload.
-    bytes: [u8; HEADERS_MAX + PAYLOAD_LEN],
+    bytes: [u8; HEADERS_MAX + PAYLOAD_MAX],
     len: usize,
     is_truncated: bool,
 }
@@ -174,7 +183,7 @@ impl Default for Arrival {
         Self {
             control: [0; CONTROL_LEN],
             name: [0; NAME_LEN],
-            bytes: [0; HEADERS_MAX + PAYLOAD_LEN],
+            bytes: [0; HEADERS_MAX + PAYLOAD_MAX],
             len: 0,
             is_truncated: false,
         }

@@ -13,6 +13,11 @@ pub(crate) const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
 /// Room for one control message, with the address that the datagram was for.
 pub(crate) const CONTROL_LEN: usize = 48;
 
+/// Room for the largest Ethernet payload and what the ring puts before it.
+pub(crate) const BUFFER_LEN: usize = 2048;
+/// The longest payload, of either loop: what a buffer has left after the ring's header, address and control message.
+pub(crate) const PAYLOAD_MAX: usize = BUFFER_LEN - 16 - NAME_LEN - CONTROL_LEN;
+
 const _: () = assert!(CONTROL_LEN >= size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in6>());
 
 /// Where what happens in a worker's loop is decided.

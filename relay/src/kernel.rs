@@ -3,11 +3,13 @@
 #[cfg(feature = "measure")]
 pub mod measure;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flow::counters::Timing;
@@ -91,6 +93,8 @@ pub(crate) struct Kernel {
     ebpf: Ebpf,
     slots: usize,
     hops: usize,
+    /// Where the XDP program is attached, by device.
+    links: HashMap<u32, XdpLinkId>,
 }
 
 impl Kernel {
@@ -108,7 +112,7 @@ impl Kernel {
             .map_max_entries("HOPS", hops as u32)
             .map_max_entries("WORKERS", workers as u32)
             .load(OBJECT)?;
-        Ok(Self { ebpf, slots, hops })
+        Ok(Self { ebpf, slots, hops, links: HashMap::new() })
     }
 
     /// The flow table's memory.
@@ -149,8 +153,15 @@ impl Kernel {
         if let Some(id) = device.program {
             return Err(KernelError::Occupied { device: name, program: probe::program_name(id), id });
         }
-        let attached = self.load_xdp()?.attach_to_if_index(device.index, mode.into());
-        attached.map(drop).map_err(|error| KernelError::Attach { device: name, mode, error })
+        let old = self.links.remove(&device.index);
+        let program = self.load_xdp()?;
+        if let Some(Err(error)) = old.map(|old| program.detach(old)) {
+            tracing::debug!(%error, device = name, "a link that was detached by somebody is gone already");
+        }
+        let attached = program.attach_to_if_index(device.index, mode.into());
+        let link = attached.map_err(|error| KernelError::Attach { device: name, mode, error })?;
+        self.links.insert(device.index, link);
+        Ok(())
     }
 
     /// The number of the XDP program, by which devices name it.
@@ -167,6 +178,7 @@ impl Kernel {
             // It could not even be loaded.
             return Ok(());
         }
+        self.links.clear();
         // Unloading a program drops its links, and a link that is dropped detaches.
         program.unload().map_err(|error| KernelError::Program("relay", error))
     }
@@ -186,13 +198,21 @@ impl Kernel {
         workers.set(number as u32, socket, 0).map_err(|error| KernelError::Map("WORKERS", error))
     }
 
-    /// Steers media ports to the workers, in this network namespace, until `self` is dropped.
+    /// Steers media ports to the workers, in this network namespace, until `self` is dropped. A port whose worker has no socket yet is left to
+    /// the kernel's own lookup.
     pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
         let namespace = File::open("/proc/self/ns/net")?;
+        self.load_steer()?.attach(namespace).map(drop).map_err(KernelError::Steer)
+    }
+
+    /// Loads the steering program.
+    pub(crate) fn load_steer(&mut self) -> Result<&mut SkLookup, KernelError> {
         let program = self.ebpf.program_mut("steer").ok_or(KernelError::Missing("steer"))?;
         let program: &mut SkLookup = program.try_into().map_err(|error| KernelError::Program("steer", error))?;
-        program.load().map_err(|error| KernelError::Program("steer", error))?;
-        program.attach(namespace).map(drop).map_err(KernelError::Steer)
+        if program.fd().is_err() {
+            program.load().map_err(|error| KernelError::Program("steer", error))?;
+        }
+        Ok(program)
     }
 
     /// Frames that the XDP program did not forward, by reason.

@@ -405,8 +405,10 @@ impl Netlink {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                 Some(Ok(Some((described(&link), is_up(&link)))))
             }
-            // "No such device" is an answer, too.
-            NetlinkPayload::Error(_) => Some(Ok(None)),
+            NetlinkPayload::Error(error) => Some(match error.to_io() {
+                error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+                error => Err(error),
+            }),
             _ => None,
         })
     }

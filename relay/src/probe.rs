@@ -99,6 +99,7 @@ fn bpf(addrs: &[IpAddr], config: &RelayConfig) -> Result<(), String> {
     let locals =
         Locals::new(addrs, config.port_min, config.port_max, 1).map_err(|_| "too many interfaces".to_owned())?;
     let mut kernel = Kernel::load(&locals, SLOTS_PER_LOCAL as usize, 2, 1).map_err(|error| error.to_string())?;
+    kernel.load_steer().map(drop).map_err(|error| error.to_string())?;
     kernel.load_xdp().map(drop).map_err(|error| error.to_string())
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
-use crate::attachment::{Attachments, Turns};
+use crate::attachment::{Guard, Turns};
 use crate::bound::BoundPorts;
 use crate::carry::{Carrier, Reasons};
 use crate::engine::{Engine, Intake, Loop, Output};
@@ -103,15 +103,17 @@ pub struct DeadThread(&'static str);
 /// The running relay. Dropping it stops it and leaves nothing behind.
 pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
+    /// None without XDP. Its thread is gone before the program is.
+    guard: Option<Guard>,
     /// None where BPF is forbidden or not needed.
-    kernel: Option<Kernel>,
+    kernel: Option<Arc<Mutex<Kernel>>>,
+    /// What the program had counted when it was last asked.
+    counted: Mutex<[u64; Reason::COUNT]>,
     workers: Vec<Worker>,
     /// The sockets of media ports, where they are not steered.
     bound: Option<Arc<BoundPorts>>,
     /// Losses of their buffers that were counted.
     bound_drops: u64,
-    /// None without XDP.
-    attachments: Option<Attachments>,
     watcher: Option<Watcher>,
     table: Arc<FlowTable>,
     reasons: Arc<Reasons>,
@@ -133,7 +135,8 @@ impl Relay {
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
         let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
         let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
-        let mut kernel = intake::load(config, &locals, slots, workers)?;
+        // A port is steered when its worker has a socket; until then nobody has been told of any.
+        let (mut kernel, is_steered) = intake::load(config, &locals, slots, workers)?;
         let kind = choose_loop(config.engine)?;
         let (mut engine, why) = match &mut kernel {
             Some(kernel) => attach(kernel, config, &devices)?,
@@ -142,7 +145,7 @@ impl Relay {
         if kind == Loop::Epoll && engine != Engine::Xdp {
             engine = Engine::Epoll;
         }
-        let (sockets, bound) = intake::sockets(config, kernel.is_some(), &addrs, workers)?;
+        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, workers)?;
         let has_fast_path = engine == Engine::Xdp;
         let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
         let shape = TableShape {
@@ -155,24 +158,21 @@ impl Relay {
         let reasons = Arc::new(Reasons::default());
         let locals = Arc::new(locals);
         let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
-        let mut workers = Vec::new();
+        let (count, mut workers) = (workers, Vec::new());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let carrier = Carrier {
                 table: Arc::clone(&table),
                 locals: Arc::clone(&locals),
                 reasons: Arc::clone(&reasons),
                 has_bound_ports: bound.is_some(),
-                last_id: 0,
+                // Each begins at a place of its own.
+                last_id: (number * (usize::from(u16::MAX) / count)) as u16,
             };
             if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
                 kernel.set_worker(number, &**receiver)?;
             }
             let worker = Worker::start(number, carrier, sockets, manner);
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
-        }
-        // Only now: a datagram that is steered finds its worker.
-        if let Some(kernel) = kernel.as_mut().filter(|_| bound.is_none()) {
-            kernel.steer()?;
         }
         let ports = match kernel.as_mut().filter(|_| has_fast_path) {
             Some(kernel) => redirects(kernel, &devices)?,
@@ -183,13 +183,18 @@ impl Relay {
         } else {
             None
         };
-        let attachments = if has_fast_path {
-            let attachments = Attachments::new(distinct(&devices).cloned(), config.xdp_mode);
-            Some(attachments.map_err(StartError::Netlink)?)
-        } else {
-            None
+        let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
+        let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
+        let guard = match (&kernel, id) {
+            (Some(kernel), Some(id)) => {
+                let (devices, kernel) = (distinct(&devices).cloned(), (Arc::clone(kernel), id));
+                let guard = Guard::start(devices, kernel, config.xdp_mode, Arc::clone(&table));
+                Some(guard.map_err(StartError::Netlink)?)
+            }
+            _ => None,
         };
-        Ok(Self { kernel, workers, bound, bound_drops: 0, attachments, watcher, table, reasons, engine, why })
+        let counted = Mutex::new([0; Reason::COUNT]);
+        Ok(Self { guard, kernel, counted, workers, bound, bound_drops: 0, watcher, table, reasons, engine, why })
     }
 
     /// The engine that runs: never [`Engine::Auto`].
@@ -217,10 +222,6 @@ impl Relay {
     /// # Errors
     /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
     pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
-        if let (Some(attachments), Some(kernel)) = (&mut self.attachments, &mut self.kernel) {
-            attachments.look(kernel);
-            self.table.set_detached(attachments.detached());
-        }
         self.table.sweep(now);
         for worker in &mut self.workers {
             match worker.new_drops() {
@@ -229,12 +230,16 @@ impl Relay {
             }
         }
         if let Some(bound) = &self.bound {
+            bound.retry();
             let drops = bound.drops();
             self.reasons
                 .add(Reason::ReceiveOverflow, drops.saturating_sub(std::mem::replace(&mut self.bound_drops, drops)));
         }
         if self.workers.iter().any(Worker::is_dead) {
             return Err(DeadThread("a worker"));
+        }
+        if self.guard.as_ref().is_some_and(Guard::is_dead) {
+            return Err(DeadThread("the guard of the XDP program"));
         }
         if self.watcher.as_ref().is_some_and(Watcher::is_dead) {
             return Err(DeadThread("the next-hop watcher"));
@@ -246,11 +251,17 @@ impl Relay {
 impl Meter for Relay {
     fn counts(&self) -> Counts {
         let named = |counts: [u64; Reason::COUNT]| Reason::ALL.into_iter().zip(counts).collect();
-        let program = self.kernel.as_ref().map_or(Ok([0; Reason::COUNT]), Kernel::reasons).unwrap_or_else(|error| {
-            tracing::debug!(%error, "the program's counts cannot be read");
-            [0; Reason::COUNT]
-        });
-        let fast_path = self.attachments.as_ref().map_or_else(Turns::default, Attachments::turns);
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        // While the program is being attached again, which a driver may make last, the last counts have to do.
+        if let Some(Ok(kernel)) = self.kernel.as_ref().map(|kernel| kernel.try_lock()) {
+            match kernel.reasons() {
+                Ok(now) => *counted = now,
+                Err(error) => tracing::debug!(%error, "the program's counts cannot be read"),
+            }
+        }
+        let program = *counted;
+        drop(counted);
+        let fast_path = self.guard.as_ref().map_or_else(Turns::default, Guard::turns);
         Counts { program: named(program), workers: named(self.reasons.read()), fast_path }
     }
 

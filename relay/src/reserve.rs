@@ -16,14 +16,14 @@ pub(crate) fn conflicts(addrs: &[IpAddr], first: u16, last: u16) -> Vec<String> 
     let mut found = Vec::new();
     if is_ephemeral(&read(EPHEMERAL), &read(RESERVED), first, last) {
         found.push(format!(
-            "the kernel gives ports of {first}-{last} to other programs, whose datagrams the relay would take: sysctl -w \
+            "the kernel gives ports of {first}-{last} to other programs, whose datagrams the relay would take, or which would keep it from its ports: sysctl -w \
              net.ipv4.ip_local_reserved_ports={first}-{last}"
         ));
     }
     let taken = taken(&SOCKETS.map(read).concat(), addrs, first, last);
     if let Some(port) = taken.first() {
         found.push(format!(
-            "{} media ports are bound by other programs, which hear nothing any more (the first: {port}; `ss -lunp sport = :{port}` shows \
+            "{} media ports are bound by other programs, which hear nothing any more, or, where ports are bound, keep the relay from them (the first: {port}; `ss -lunp sport = :{port}` shows \
              whose): move them, or change port-min and port-max",
             taken.len()
         ));

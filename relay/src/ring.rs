@@ -12,19 +12,19 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use flow::SlotIndex;
-use io_uring::types::{CancelBuilder, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::bound::Change;
-use crate::buffers::{BUFFER_LEN, Buffers};
+use crate::buffers::Buffers;
 use crate::departure::{Exit, HEADERS_MAX, NAME_MAX};
-use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, endpoint};
+use crate::handler::{BUFFER_LEN, CONTROL_LEN, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::socket::Sockets;
 
 /// Datagrams that can be on their way through one worker at once: 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;
 /// Where the payload begins. The address and the headers of a departure fit before it, over what was read already.
-const PAYLOAD: usize = 16 + NAME_LEN + CONTROL_LEN;
+const PAYLOAD: usize = BUFFER_LEN - PAYLOAD_MAX;
 
 const _: () = assert!(PAYLOAD >= NAME_MAX + HEADERS_MAX);
 
@@ -43,8 +43,8 @@ enum Request {
     ReceivePort(SlotIndex, u32),
     /// Waiting for news of ports.
     Wake,
-    /// The end of a port's receive.
-    Cancel,
+    /// Ending the receive of a slot's port.
+    Cancel(SlotIndex, u32),
 }
 
 impl Request {
@@ -57,19 +57,19 @@ impl Request {
             Self::Receive => (1, 0, 0),
             Self::ReceivePort(slot, generation) => (2, generation & Self::GENERATIONS, slot.0),
             Self::Wake => (3, 0, 0),
-            Self::Cancel => (4, 0, 0),
+            Self::Cancel(slot, generation) => (4, generation & Self::GENERATIONS, slot.0),
         };
         kind << 56 | (generation as u64) << 32 | slot as u64
     }
 
     const fn of(data: u64) -> Self {
-        let slot = SlotIndex(data as u32);
+        let (slot, generation) = (SlotIndex(data as u32), (data >> 32) as u32 & Self::GENERATIONS);
         match data >> 56 {
             0 => Self::Send(slot),
             1 => Self::Receive,
-            2 => Self::ReceivePort(slot, (data >> 32) as u32 & Self::GENERATIONS),
+            2 => Self::ReceivePort(slot, generation),
             3 => Self::Wake,
-            _ => Self::Cancel,
+            _ => Self::Cancel(slot, generation),
         }
     }
 }
@@ -85,6 +85,8 @@ pub(crate) struct Ring {
     queued: VecDeque<Option<u16>>,
     /// What is to be armed in the next turn, because it never was or has ended.
     unarmed: Vec<Request>,
+    /// Whether there may be news of ports.
+    has_news: bool,
 }
 
 /// Whether this process may have a ring of the kind that workers use.
@@ -130,7 +132,15 @@ impl Ring {
         let mut request: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         request.msg_namelen = NAME_LEN as u32;
         request.msg_controllen = CONTROL_LEN;
-        Ok(Self { uring, memory, sockets, request, queued: VecDeque::new(), unarmed: vec![unarmed] })
+        Ok(Self { uring, memory, sockets, request, queued: VecDeque::new(), unarmed: vec![unarmed], has_news: false })
+    }
+
+    /// Has the kernel ask the network card's driver for packets while the ring waits (NAPI), for so long.
+    pub(crate) fn poll_card(&self, time: Duration) {
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        if let Err(error) = self.uring.submitter().register_napi(&mut Napi::new().set_busy_poll_timeout(micros)) {
+            tracing::info!(%error, "the network card is not polled for packets: that takes Linux 6.9 and a kernel with busy polling");
+        }
     }
 
     /// Submits, waits for completions or the time-out, and handles what there is.
@@ -138,8 +148,11 @@ impl Ring {
     /// # Errors
     /// When the ring itself fails.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
-        for request in std::mem::take(&mut self.unarmed) {
-            self.arm(request)?;
+        match self.prepare() {
+            Ok(()) => {}
+            // Completions want to be taken first; what is left to arm is armed in the next turn.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            Err(error) => return Err(error),
         }
         let timeout = Timespec::from(timeout);
         match self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout)) {
@@ -156,6 +169,28 @@ impl Ring {
         taken
     }
 
+    /// Takes news, and arms what is not armed. After an error the rest is for the next turn.
+    fn prepare(&mut self) -> io::Result<()> {
+        if self.has_news {
+            self.hear()?;
+        }
+        if self.unarmed.is_empty() {
+            return Ok(());
+        }
+        // A receive that ended for want of buffers would end again: those of the departures come back first.
+        self.flush()?;
+        self.memory.publish();
+        // The last that ended first: were they armed in the order in which they end, one that floods would take all buffers again and again
+        // (before Linux 6.6.17 a receive goes on as long as there are datagrams and buffers).
+        while let Some(request) = self.unarmed.pop() {
+            if let Err(error) = self.arm(request) {
+                self.unarmed.push(request);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, handler: &mut impl Handler) -> io::Result<()> {
         while let Some(entry) = self.complete() {
             let request = Request::of(entry.user_data());
@@ -168,9 +203,21 @@ impl Ring {
                     if !cqueue::more(entry.flags()) {
                         self.unarmed.push(request);
                     }
-                    self.hear()?;
+                    self.has_news = true;
                 }
-                Request::Send(_) | Request::Cancel => {}
+                Request::Send(_) | Request::Cancel(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the kernel take everything that is queued.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.queued.is_empty() {
+            match self.uring.submit() {
+                Ok(submitted) => self.submitted(submitted),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -179,26 +226,17 @@ impl Ring {
     /// Takes the news of ports that were opened and closed.
     fn hear(&mut self) -> io::Result<()> {
         // A queued departure names its socket by a number that may be another's once the socket is closed.
-        while !self.queued.is_empty() {
-            let submitted = self.uring.submit()?;
-            self.submitted(submitted);
+        self.flush()?;
+        let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
+        self.has_news = false;
+        inbox.awake();
+        while let Some(change) = inbox.next() {
+            self.unarmed.push(match change {
+                Change::Opened(slot, generation) => Request::ReceivePort(slot, generation),
+                Change::Closed(slot, generation) => Request::Cancel(slot, generation),
+            });
         }
-        if let Sockets::Bound(inbox) = &self.sockets {
-            inbox.awake();
-        }
-        loop {
-            let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
-            match inbox.next() {
-                Some(Change::Opened(slot, port)) => self.unarmed.push(Request::ReceivePort(slot, port)),
-                Some(Change::Closed(slot, port)) => {
-                    let receive = Request::ReceivePort(slot, port);
-                    self.unarmed.retain(|request| *request != receive);
-                    let cancel = opcode::AsyncCancel::new(receive.data()).build();
-                    self.push(&cancel.user_data(Request::Cancel.data()), None)?;
-                }
-                None => return Ok(()),
-            }
-        }
+        Ok(())
     }
 
     /// The kernel has taken so many of the queued requests. It does not wait to send, so the departures among them are sent or refused by now.
@@ -219,6 +257,9 @@ impl Ring {
                 // One that was closed meanwhile is not received from any more.
                 let Some(socket) = inbox.port(slot, generation) else { return Ok(()) };
                 opcode::RecvMsgMulti::new(Fd(socket.as_raw_fd()), header, GROUP).build()
+            }
+            (Request::Cancel(slot, generation), _) => {
+                opcode::AsyncCancel::new(Request::ReceivePort(slot, generation).data()).build()
             }
             (Request::Wake, Sockets::Bound(inbox)) => {
                 let events = libc::POLLIN as u32;

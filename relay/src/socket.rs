@@ -6,7 +6,6 @@ use std::mem::size_of_val;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
@@ -24,7 +23,7 @@ const SEND_BUFFER: libc::c_int = 8 << 20;
 /// The socket that the steering program assigns datagrams to, of both families where the kernel has IPv6.
 ///
 /// It is bound to loopback, where nobody outside can reach it directly: its own port is not a media port.
-pub(crate) fn receiver(busy_poll: Duration) -> io::Result<OwnedFd> {
+pub(crate) fn receiver() -> io::Result<OwnedFd> {
     let (socket, is_dual) = match socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
         Ok(socket) => (socket, true),
         Err(Errno::AFNOSUPPORT) => {
@@ -43,13 +42,6 @@ pub(crate) fn receiver(busy_poll: Duration) -> io::Result<OwnedFd> {
     // Which of all media ports a datagram was for (Linux 2.6.29).
     set(&socket, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, 1)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-    if !busy_poll.is_zero() {
-        // An empty socket asks the card's driver, too. Where that cannot be had, the worker still stays awake.
-        let micros = libc::c_int::try_from(busy_poll.as_micros()).unwrap_or(libc::c_int::MAX);
-        if let Err(error) = set(&socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, micros) {
-            tracing::warn!(%error, "the network card cannot be polled for packets (CAP_NET_ADMIN is needed)");
-        }
-    }
     Ok(socket)
 }
 

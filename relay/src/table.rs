@@ -392,7 +392,23 @@ impl FlowTable {
         Some(Cells { slot: self.slot(index)?, timing, carried: self.carried(index)? })
     }
 
+    /// The path of a stream. On the slow one it needs the sockets of its own port and of the one that it leaves by.
     fn path(
+        &self,
+        index: SlotIndex,
+        stream: &Stream,
+        standing: &Standing,
+        addresses: Result<Addresses, Reason>,
+    ) -> Path {
+        let is_deaf =
+            |bound: &BoundPorts| !bound.has(index) || stream.spec.other.is_some_and(|other| !bound.has(other));
+        match self.path_by_rule(index, stream, standing, addresses) {
+            Path::Slow(_) if self.shape.bound.as_deref().is_some_and(is_deaf) => Path::Slow(Reason::NoSocket),
+            path @ (Path::Slow(_) | Path::Fast) => path,
+        }
+    }
+
+    fn path_by_rule(
         &self,
         index: SlotIndex,
         stream: &Stream,
@@ -401,9 +417,6 @@ impl FlowTable {
     ) -> Path {
         match (addresses, stream.way) {
             (Err(reason), _) => Path::Slow(reason),
-            (Ok(_), _) if self.shape.bound.as_ref().is_some_and(|bound| !bound.has(index)) => {
-                Path::Slow(Reason::NoSocket)
-            }
             (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
             (Ok(_), _) if self.detached.load(Ordering::Relaxed) >> index.local() & 1 != 0 => {
                 Path::Slow(Reason::XdpDetached)

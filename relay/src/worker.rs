@@ -60,10 +60,7 @@ impl Worker {
         let stopped = Arc::clone(&stop);
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let made = if manner.is_pinned { pin(number) } else { Ok(()) }.and_then(|()| match manner.kind {
-                Loop::Ring => Ring::new(sockets, BUFFERS).map(|ring| Turner::Ring(Box::new(ring))),
-                Loop::Epoll => Epoll::new(sockets).map(Turner::Epoll),
-            });
+            let made = make(number, sockets, manner);
             match made {
                 Ok(turner) => {
                     let told = ready.send(Ok(()));
@@ -76,7 +73,7 @@ impl Worker {
         });
         let thread = thread.map_err(|error| format!("no thread: {error}"))?;
         let made = is_ready.recv().map_err(|error| error.to_string())?;
-        made.map_err(|error| permit::explain_ring(&error))?;
+        made?;
         Ok(Self { thread: Some(thread), stop, receiver, drops: 0 })
     }
 
@@ -101,6 +98,23 @@ impl Drop for Worker {
         {
             tracing::error!("a worker had panicked");
         }
+    }
+}
+
+/// Makes a worker's loop, in its thread.
+fn make(number: usize, sockets: Sockets, manner: Manner) -> Result<Turner, String> {
+    if manner.is_pinned {
+        pin(number).map_err(|error| format!("it cannot be kept on a core (pin-workers): {error}"))?;
+    }
+    match manner.kind {
+        Loop::Ring => {
+            let ring = Ring::new(sockets, BUFFERS).map_err(|error| permit::explain_ring(&error))?;
+            if !manner.busy_poll.is_zero() {
+                ring.poll_card(manner.busy_poll);
+            }
+            Ok(Turner::Ring(Box::new(ring)))
+        }
+        Loop::Epoll => Epoll::new(sockets).map(Turner::Epoll).map_err(|error| format!("no epoll: {error}")),
     }
 }
 

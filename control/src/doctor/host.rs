@@ -26,9 +26,12 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
         let text = "The fast path is for x86-64 only so far: the slow path carries everything.";
         findings.push(Finding::new(without_xdp(config), "processor", text).mended_by("engine = \"uring\""));
     }
-    findings.push(steering("bpf", &facts.bpf, "The programs load, and the verifier accepts them.", config));
+    let level = without_steering(config);
+    findings.push(steering("bpf", &facts.bpf, "The programs load, and the verifier accepts them.", level));
     findings.push(io_uring(facts, config));
-    findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", config));
+    // XDP does without one.
+    let level = if config.intake == Intake::Steered { level } else { level.min(Level::Warning) };
+    findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", level));
     for (name, addr) in &facts.missing {
         let text = format!("Interface \"{name}\": this host has no address {addr}.");
         findings.push(Finding::new(Level::Error, "addresses", text).mended_by("ip address"));
@@ -91,13 +94,12 @@ fn without_steering(config: &RelayConfig) -> Level {
 }
 
 /// What is needed to steer media ports.
-fn steering(subject: &str, tried: &Result<(), String>, good: &str, config: &RelayConfig) -> Finding {
+fn steering(subject: &str, tried: &Result<(), String>, good: &str, level: Level) -> Finding {
     match tried {
         Ok(()) => Finding::good(subject, good),
         Err(why) => {
-            let text =
-                format!("{why}. Each media port has a socket of its own, of which there can be as many as open files.");
-            Finding::new(without_steering(config), subject, text)
+            let instead = " Each media port has a socket of its own, of which there can be as many as open files.";
+            Finding::new(level, subject, format!("{why}.{}", if level == Level::Error { "" } else { instead }))
         }
     }
 }

@@ -147,6 +147,9 @@ fn only_who_asks_for_steering_or_xdp_by_name_cannot_do_without_what_it_takes() {
         ] {
             let examination = examine(&broken, &RelayConfig { intake, engine, ..config() });
             let finding = examination.findings.iter().find(|finding| finding.subject == subject).unwrap();
+            // XDP needs no raw socket.
+            let is_mild = subject == "raw socket" && intake != Intake::Steered;
+            let level = if is_mild { level.min(Level::Warning) } else { level };
             assert_eq!(
                 (finding.level, examination.able),
                 (level, level != Level::Error),

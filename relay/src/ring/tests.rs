@@ -14,9 +14,13 @@ const TIMEOUT: Duration = Duration::from_millis(20);
 #[test]
 fn a_completion_names_the_request_that_it_is_of() {
     let slot = SlotIndex(0x000f_1234);
-    for request in
-        [Request::Send(slot), Request::Receive, Request::ReceivePort(slot, 0x00ab_cdef), Request::Wake, Request::Cancel]
-    {
+    for request in [
+        Request::Send(slot),
+        Request::Receive,
+        Request::ReceivePort(slot, 0x00ab_cdef),
+        Request::Wake,
+        Request::Cancel(slot, 7),
+    ] {
         assert_eq!(Request::of(request.data()), request);
     }
     assert_eq!(Request::of(Request::ReceivePort(slot, 1 << 24 | 5).data()), Request::ReceivePort(slot, 5));

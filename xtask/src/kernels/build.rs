@@ -27,7 +27,8 @@ impl Built {
         let mut daemon = cargo();
         daemon.args(["build", "--package", "control", "--bins"]);
         let mut tests = cargo();
-        tests.args(["test", "--no-run", "--package", "relay", "--package", "loadtest", "--lib", "--test", "media"]);
+        tests.args(["test", "--no-run", "--package", "relay", "--package", "loadtest", "--lib"]);
+        tests.args(["media", "outputs", "intake"].iter().flat_map(|test| ["--test", test]));
         let paths = [executables(&mut daemon)?, executables(&mut tests)?].concat();
         let rig = paths.iter().flat_map(|path| path.ancestors()).map(|folder| folder.join(Self::RIG));
         let rig =

@@ -26,8 +26,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
     let ports = Ports::new(config.relay.interfaces.iter().len(), config.relay.port_min, config.relay.port_max)?;
-    let calls = Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone());
     let relay = Relay::start(&config.relay)?;
+    let mut settings = config.calls.clone();
+    // A call that is refused can go elsewhere; one without sockets would be silent.
+    settings.max_sessions = settings.max_sessions.into_iter().chain(relay.max_calls()).min();
+    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let daemon = Arc::new(Daemon::new(calls, relay, now));

@@ -134,6 +134,34 @@ fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
 
 #[test]
 #[ignore = "privileged: namespaces"]
+fn a_call_that_there_are_no_descriptors_for_is_refused() {
+    let trunks = Trunks::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = trunks.relay.command("prlimit");
+    // 64 for the daemon itself, and four for each of nine calls.
+    command.arg("--nofile=100:100").arg(binary().unwrap());
+    command.args(["serve", "--log-format", "json", "--listen-ng", NG, "--engine", "epoll", "--intake", "bound"]);
+    for interface in trunks.interfaces() {
+        command.args(["--interface", &interface]);
+    }
+    let daemon = Daemon::start_command(command, folder.path()).unwrap();
+    let mut scene = Scene { ng: NgClient::new(&trunks).unwrap(), daemon, folder, trunks };
+    let mut offer = |number| {
+        let sdp = sdp("192.0.2.10:4000".parse().unwrap());
+        scene.ng.request(&json!({"command": "offer", "call-id": format!("call-{number}"), "from-tag": "1", "sdp": sdp,
+            "direction": ["pbx1", "gateway"]}))
+    };
+    for number in 0..9 {
+        assert_eq!(offer(number).unwrap()["result"], "ok");
+    }
+    let refused = offer(9);
+    let text = refused.map_or_else(|error| error.to_string(), |reply| reply.to_string());
+    assert!(text.contains("limit"), "{text}");
+    assert!(!log(&scene).contains("cannot be bound"), "{}", log(&scene));
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
 fn without_any_capability_auto_carries_calls_by_bound_ports_and_says_why() {
     let trunks = Trunks::new().unwrap();
     // The program is in a folder that others may not enter.

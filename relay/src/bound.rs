@@ -24,6 +24,8 @@ enum News {
 
 /// The daemon's side.
 pub(crate) struct BoundPorts {
+    /// How many calls there are descriptors for.
+    pub(crate) max_calls: usize,
     addrs: Vec<IpAddr>,
     lines: Vec<Line>,
     state: Mutex<State>,
@@ -49,11 +51,11 @@ struct Line {
 }
 
 impl BoundPorts {
-    /// Ports at these local addresses, for so many workers; and what each of them hears of it by.
+    /// Ports at these local addresses, for so many workers and calls; and what each worker hears of it by.
     ///
     /// # Errors
     /// When the kernel gives no descriptor.
-    pub(crate) fn new(addrs: Vec<IpAddr>, workers: usize) -> io::Result<(Self, Vec<Inbox>)> {
+    pub(crate) fn new(addrs: Vec<IpAddr>, workers: usize, max_calls: usize) -> io::Result<(Self, Vec<Inbox>)> {
         let (mut lines, mut inboxes) = (Vec::new(), Vec::new());
         for number in 0..workers {
             let (sender, news) = mpsc::channel();
@@ -62,7 +64,7 @@ impl BoundPorts {
             let addrs = addrs.clone();
             inboxes.push(Inbox { news, wake, addrs, share: (number, workers), generation: 0, open: HashMap::new() });
         }
-        Ok((Self { addrs, lines, state: Mutex::default() }, inboxes))
+        Ok((Self { max_calls, addrs, lines, state: Mutex::default() }, inboxes))
     }
 
     /// Opens a slot's port, or sees to its type of service when it is open. A port that cannot be bound is logged, and tried again by

@@ -83,8 +83,8 @@ fn steered(config: &RelayConfig, workers: usize) -> Result<Vec<Sockets>, String>
 
 fn bind(addrs: &[IpAddr], workers: usize) -> io::Result<(Vec<Sockets>, Option<Arc<BoundPorts>>)> {
     let descriptors = bound::raise_descriptor_limit();
-    let calls = descriptors.saturating_sub(OWN_DESCRIPTORS) / SOCKETS_PER_CALL;
+    let calls = usize::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS) / SOCKETS_PER_CALL).unwrap_or(usize::MAX);
     tracing::info!(descriptors, calls, "each media port has a socket of its own");
-    let (ports, inboxes) = BoundPorts::new(addrs.to_vec(), workers)?;
+    let (ports, inboxes) = BoundPorts::new(addrs.to_vec(), workers, calls)?;
     Ok((inboxes.into_iter().map(Sockets::Bound).collect(), Some(Arc::new(ports))))
 }

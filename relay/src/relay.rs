@@ -207,6 +207,11 @@ impl Relay {
         self.bound.is_some()
     }
 
+    /// How many calls of one media there can be; `None` when nothing but the ports limits them.
+    pub fn max_calls(&self) -> Option<usize> {
+        self.bound.as_ref().map(|bound| bound.max_calls)
+    }
+
     /// Why it is this engine, for the log.
     pub fn why(&self) -> &str {
         &self.why

@@ -60,7 +60,7 @@ struct Rig {
 }
 
 fn rig(buffers: u16, ports: usize) -> Rig {
-    let (bound, mut inboxes) = BoundPorts::new(vec![HOST], 1).unwrap();
+    let (bound, mut inboxes) = BoundPorts::new(vec![HOST], 1, 1).unwrap();
     let ring = Ring::new(Sockets::Bound(inboxes.remove(0)), buffers).unwrap();
     // Ports that are free, by the kernel's choice.
     let free: Vec<_> = (0..ports).map(|_| UdpSocket::bind((HOST, 0)).unwrap()).collect();

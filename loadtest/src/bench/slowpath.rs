@@ -10,6 +10,7 @@
 //! added.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,7 +27,10 @@ pub const OFFERED: [u32; 3] = [50, 100, 200];
 const LOSS: f64 = 0.001;
 /// The search for the highest pace begins here (packets a second), and each step is so much faster than the last.
 const FIRST_PACE: f64 = 50_000.0;
-const FASTER: f64 = 1.15;
+const FASTER: f64 = 1.1;
+/// A pace counts when one of so many tries is without loss: a virtual machine's host takes the processors away now and then, from whichever relay
+/// runs just then.
+const TRIES: usize = 3;
 /// Where the search ends: what the generator can make at this fineness.
 const LAST_PACE: f64 = 2_000_000.0;
 
@@ -88,11 +92,7 @@ pub struct Slowpath {
 /// When the rig cannot be built, or a relay ends.
 pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
     let folder = tempfile::tempdir()?;
-    let mut lanes = Vec::new();
-    for subject in SUBJECTS {
-        eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
-        lanes.push(Lane::new(subject, plan.streams, folder.path())?);
-    }
+    let mut lanes = lanes(plan, folder.path())?;
     let mut rows = Vec::new();
     for kpps in OFFERED {
         let mut passed: Vec<Vec<Passed>> = lanes.iter().map(|_| Vec::new()).collect();
@@ -107,33 +107,48 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
             rows.push(row(lane.subject, passed)?);
         }
     }
+    // Anew: of rtpengine, some streams stay mute for good after more than it could carry.
+    drop(lanes);
+    let mut lanes = self::lanes(plan, folder.path())?;
     let (max_loss_free_kpps, max_packets_per_cpu_second) = search(&mut lanes, plan)?;
     Ok(Slowpath { rows, max_loss_free_kpps, max_packets_per_cpu_second })
 }
 
-/// Goes faster and faster, all relays in turn, until each has lost packets at two paces running.
+/// Every relay with its calls.
+fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
+    let set_up = SUBJECTS.into_iter().map(|subject| {
+        eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
+        Lane::new(subject, plan.streams, folder)
+    });
+    set_up.collect()
+}
+
+/// Goes faster and faster, all relays in turn, until each has lost packets at a pace in every try.
 fn search(lanes: &mut [Lane], plan: &SlowpathPlan) -> anyhow::Result<(BTreeMap<String, f64>, BTreeMap<String, f64>)> {
     let (mut fastest, mut cheapest) = (BTreeMap::new(), BTreeMap::<String, f64>::new());
-    let mut failures = vec![0; lanes.len()];
+    let mut lanes: Vec<_> = lanes.iter_mut().collect();
     let mut pace = FIRST_PACE;
-    while pace < LAST_PACE && failures.iter().any(|failures| *failures < 2) {
-        for (lane, failures) in lanes.iter_mut().zip(&mut failures).filter(|(_, failures)| **failures < 2) {
-            let passed = lane.pace(pace as u32, plan.time)?;
-            eprintln!("search: {}", tell(lane.subject, &passed));
-            if passed.loss() < LOSS {
-                *failures = 0;
-                let name = match lane.subject.workers() {
-                    1 => lane.subject.name().to_owned(),
-                    workers => format!("{}-{workers}", lane.subject.name()),
-                };
-                let for_a_second = passed.arrived as f64 / passed.busy.as_secs_f64();
-                let most = cheapest.entry(name.clone()).or_insert(for_a_second);
-                *most = most.max(for_a_second);
-                fastest.insert(name, kpps(passed.arrived, passed.time));
-            } else {
-                *failures += 1;
+    while pace < LAST_PACE && !lanes.is_empty() {
+        let mut able = Vec::new();
+        for lane in lanes {
+            for _ in 0..TRIES {
+                let passed = lane.pace(pace as u32, plan.time)?;
+                eprintln!("search: {}", tell(lane.subject, &passed));
+                if passed.loss() < LOSS {
+                    let name = match lane.subject.workers() {
+                        1 => lane.subject.name().to_owned(),
+                        workers => format!("{}-{workers}", lane.subject.name()),
+                    };
+                    let for_a_second = passed.arrived as f64 / passed.busy.as_secs_f64();
+                    let most = cheapest.entry(name.clone()).or_insert(for_a_second);
+                    *most = most.max(for_a_second);
+                    fastest.insert(name, kpps(passed.arrived, passed.time));
+                    able.push(lane);
+                    break;
+                }
             }
         }
+        lanes = able;
         pace *= FASTER;
     }
     Ok((fastest, cheapest))

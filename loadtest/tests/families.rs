@@ -1,20 +1,9 @@
 //! Calls between IPv4 and IPv6 parties, with packets on the wire. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use loadtest::rig::party::{Call, Party};
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::Trunks;
 use serde_json::json;
-
-/// Both parties hear each other, so many packets each, from where the relay told them.
-fn converse(caller: &mut Party, callee: &mut Party, call: &Call, packets: u32) {
-    for number in 0..packets {
-        let sent = caller.speak(call.for_caller).unwrap();
-        assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)), "packet {number} of the caller");
-        let sent = callee.speak(call.for_callee).unwrap();
-        assert_eq!(caller.hear().unwrap(), Some((sent, call.for_caller)), "packet {number} of the callee");
-    }
-}
 
 fn scene(engine: &str) -> Scene {
     Scene::new(Trunks::dual_stack().unwrap(), engine, &[]).unwrap()
@@ -25,11 +14,11 @@ fn scene(engine: &str) -> Scene {
 fn a_call_within_ipv6_is_on_the_fast_path_from_the_second_packet() {
     let mut scene = scene("xdp");
     let (mut caller, mut callee, call) = scene.call([true, true], &[]).unwrap();
-    converse(&mut caller, &mut callee, &call, 1);
+    call.converse(&mut caller, &mut callee, 1).unwrap();
     for local in [call.for_caller, call.for_callee] {
         scene.wait_for_fast_path(&call, local).unwrap();
     }
-    converse(&mut caller, &mut callee, &call, 20);
+    call.converse(&mut caller, &mut callee, 20).unwrap();
     for local in [call.for_caller, call.for_callee] {
         assert_eq!(scene.packets(&call, local).unwrap(), (20, 1));
         assert_eq!(call.stream(&mut scene.ng, local).unwrap()["family"], json!("IPv6"));
@@ -44,7 +33,7 @@ fn a_call_within_ipv6_whose_signalling_is_trusted_is_on_the_fast_path_from_the_f
     for local in [call.for_caller, call.for_callee] {
         scene.wait_for_fast_path(&call, local).unwrap();
     }
-    converse(&mut caller, &mut callee, &call, 20);
+    call.converse(&mut caller, &mut callee, 20).unwrap();
     assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 0));
 }
 
@@ -53,7 +42,7 @@ fn a_call_within_ipv6_whose_signalling_is_trusted_is_on_the_fast_path_from_the_f
 fn a_call_within_ipv6_is_carried_without_xdp_too() {
     let mut scene = scene("uring");
     let (mut caller, mut callee, call) = scene.call([true, true], &[]).unwrap();
-    converse(&mut caller, &mut callee, &call, 20);
+    call.converse(&mut caller, &mut callee, 20).unwrap();
     assert_eq!(scene.packets(&call, call.for_callee).unwrap(), (0, 20));
 }
 
@@ -64,7 +53,7 @@ fn a_call_between_the_families_is_carried_by_the_slow_path_which_says_why() {
         for is_ipv6 in [[false, true], [true, false]] {
             let mut scene = scene(engine);
             let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
-            converse(&mut caller, &mut callee, &call, 20);
+            call.converse(&mut caller, &mut callee, 20).unwrap();
             assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine}");
             let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
             let reason = if engine == "xdp" { "family".to_owned() } else { format!("engine-{engine}") };

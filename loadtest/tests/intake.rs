@@ -21,16 +21,6 @@ fn log(scene: &Scene) -> String {
     scene.daemon.log().unwrap().iter().map(Value::to_string).collect()
 }
 
-/// Both parties hear each other, media and reports.
-fn converse(caller: &mut Party, callee: &mut Party, call: &Call, packets: u32) {
-    for number in 0..packets {
-        let sent = caller.speak(call.for_caller).unwrap();
-        assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)), "packet {number} of the caller");
-        let sent = callee.speak(call.for_callee).unwrap();
-        assert_eq!(caller.hear().unwrap(), Some((sent, call.for_caller)), "packet {number} of the callee");
-    }
-}
-
 fn descriptors(scene: &Scene) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", scene.daemon.id())).unwrap().count()
 }
@@ -43,7 +33,7 @@ fn bound_ports_carry_calls_of_every_family() {
             let mut scene = bound(engine, &["--workers", "2"]);
             assert!(log(&scene).contains(r#""ports":"bound""#), "{}", log(&scene));
             let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
-            converse(&mut caller, &mut callee, &call, 20);
+            call.converse(&mut caller, &mut callee, 20).unwrap();
             assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine} {is_ipv6:?}");
             let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
             let to = std::net::SocketAddr::new(call.for_caller.ip(), call.for_caller.port() + 1);
@@ -66,7 +56,7 @@ fn a_port_that_is_opened_again_hears_again_and_nothing_is_left_open() {
             let ends = ((&caller, Trunk::Pbx1), (&callee, Trunk::Gateway));
             let id = format!("call-{number}");
             let call = Call::set_up(&mut scene.ng, &id, ends.0, ends.1, &[]).unwrap();
-            converse(&mut caller, &mut callee, &call, 3);
+            call.converse(&mut caller, &mut callee, 3).unwrap();
             scene.ng.request(&json!({"command": "delete", "call-id": id, "from-tag": "caller"})).unwrap();
         }
         let mut left = 0;
@@ -99,7 +89,7 @@ fn fifteen_thousand_bound_ports_are_opened_and_closed_without_a_leak() {
         assert_eq!(descriptors(&scene), before + 4 * usize::from(calls), "{engine}");
         // One more, among so many, is carried.
         let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
-        converse(&mut caller, &mut callee, &call, 20);
+        call.converse(&mut caller, &mut callee, 20).unwrap();
         let many = (0..calls).map(|number| (format!("many-{number}"), "1"));
         for (id, tag) in many.chain([("call-1".to_owned(), "caller")]) {
             let deleted = scene.ng.request(&json!({"command": "delete", "call-id": id, "from-tag": tag})).unwrap();
@@ -129,7 +119,7 @@ fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
         call.stream(&mut scene.ng, call.for_caller).unwrap()["reason"] != "no-socket"
     })
     .unwrap();
-    converse(&mut caller, &mut callee, &call, 3);
+    call.converse(&mut caller, &mut callee, 3).unwrap();
 }
 
 #[test]
@@ -179,7 +169,7 @@ fn without_any_capability_auto_carries_calls_by_bound_ports_and_says_why() {
     let log = log(&scene);
     assert!(log.contains("a socket for each media port") && log.contains("CAP_BPF"), "{log}");
     let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
-    converse(&mut caller, &mut callee, &call, 20);
+    call.converse(&mut caller, &mut callee, 20).unwrap();
 }
 
 #[test]
@@ -187,8 +177,8 @@ fn without_any_capability_auto_carries_calls_by_bound_ports_and_says_why() {
 fn xdp_goes_together_with_bound_ports() {
     let mut scene = bound("xdp", &[]);
     let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
-    converse(&mut caller, &mut callee, &call, 1);
+    call.converse(&mut caller, &mut callee, 1).unwrap();
     scene.wait_for_fast_path(&call, call.for_caller).unwrap();
-    converse(&mut caller, &mut callee, &call, 20);
+    call.converse(&mut caller, &mut callee, 20).unwrap();
     assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (20, 1));
 }

@@ -175,6 +175,20 @@ impl Call {
         Ok(Self { id: id.to_owned(), for_callee: media(&offer)?, for_caller: media(&answer)? })
     }
 
+    /// Has both parties speak in turns, so many packets each.
+    ///
+    /// # Errors
+    /// When one does not hear what the other said, or hears it from elsewhere than the relay told.
+    pub fn converse(&self, caller: &mut Party, callee: &mut Party, packets: u32) -> anyhow::Result<()> {
+        for number in 0..packets {
+            let sent = caller.speak(self.for_caller)?;
+            anyhow::ensure!(callee.hear()? == Some((sent, self.for_callee)), "packet {number} of the caller");
+            let sent = callee.speak(self.for_callee)?;
+            anyhow::ensure!(caller.hear()? == Some((sent, self.for_caller)), "packet {number} of the callee");
+        }
+        Ok(())
+    }
+
     /// The relay's view of the RTP stream that arrives at a local address.
     ///
     /// # Errors

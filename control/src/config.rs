@@ -15,7 +15,7 @@ use crate::listen::SocketFile;
 const DEFAULT_NG: &str = "127.0.0.1:2223";
 
 /// What can be configured, each as a key of the file and as a flag. `None` is "not said".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Options {
     /// A local media address, NAME/ADDRESS or NAME/ADDRESS!ADVERTISED; give one for each. The first is the default.
@@ -51,6 +51,12 @@ pub struct Options {
     /// NG over UDP; give one for each address [default: 127.0.0.1:2223]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_ng: Option<Vec<SocketAddr>>,
+    /// NG over TCP; give one for each address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_tcp_ng: Option<Vec<SocketAddr>>,
+    /// NG over HTTP and WebSocket; give one for each address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_http: Option<Vec<SocketAddr>>,
     /// NG over a unix stream socket, without cookies, as OpenSIPS speaks it
     #[arg(long, value_name = "PATH")]
     pub listen_ng_unix: Option<PathBuf>,
@@ -75,6 +81,12 @@ pub struct Options {
     /// The same for a call that nobody has answered [default: 3600]
     #[arg(long, value_name = "SECONDS")]
     pub offer_timeout: Option<u64>,
+    /// Seconds after which a call is ended in any case; 0: never [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub final_timeout: Option<u64>,
+    /// Seconds that a deleted call goes on, unless the delete says otherwise [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub delete_delay: Option<u64>,
     /// Type of service of all media, 0 to 255 [default: left as it is]
     #[arg(long)]
     pub tos: Option<u8>,
@@ -84,6 +96,21 @@ pub struct Options {
     /// How many calls there may be at once [default: as many as there are ports]
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<usize>,
+    /// The load average over one minute at which new calls are refused [default: never]
+    #[arg(long, value_name = "LOAD")]
+    pub max_load: Option<f64>,
+    /// The percentage of busy processors at which new calls are refused [default: never]
+    #[arg(long, value_name = "PERCENT")]
+    pub max_cpu: Option<f64>,
+    /// The bytes of media in a second at which new calls are refused [default: never]
+    #[arg(long, value_name = "BYTES")]
+    pub max_bandwidth: Option<u64>,
+    /// What is done about words that need a part which does not exist yet: ignore or refuse [default: ignore]
+    #[arg(long, value_name = "HOW")]
+    pub unsupported: Option<String>,
+    /// Read RTCP, for the calls' quality, by the slow path [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub measure_rtcp: Option<bool>,
     /// What is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -110,6 +137,10 @@ pub struct Config {
     pub calls: call::Settings,
     /// UDP addresses of NG.
     pub listen_ng: Vec<SocketAddr>,
+    /// TCP addresses of NG.
+    pub listen_tcp_ng: Vec<SocketAddr>,
+    /// TCP addresses of NG over HTTP and WebSocket.
+    pub listen_http: Vec<SocketAddr>,
     /// The stream socket of NG.
     pub listen_ng_unix: Option<SocketFile>,
     /// The datagram socket of NG.
@@ -146,6 +177,8 @@ impl Options {
             pin_workers: self.pin_workers.or(other.pin_workers),
             busy_poll_us: self.busy_poll_us.or(other.busy_poll_us),
             listen_ng: self.listen_ng.or(other.listen_ng),
+            listen_tcp_ng: self.listen_tcp_ng.or(other.listen_tcp_ng),
+            listen_http: self.listen_http.or(other.listen_http),
             listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
             listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
             unix_mode: self.unix_mode.or(other.unix_mode),
@@ -154,9 +187,16 @@ impl Options {
             timeout: self.timeout.or(other.timeout),
             silent_timeout: self.silent_timeout.or(other.silent_timeout),
             offer_timeout: self.offer_timeout.or(other.offer_timeout),
+            final_timeout: self.final_timeout.or(other.final_timeout),
+            delete_delay: self.delete_delay.or(other.delete_delay),
             tos: self.tos.or(other.tos),
             endpoint_learning: self.endpoint_learning.or(other.endpoint_learning),
             max_sessions: self.max_sessions.or(other.max_sessions),
+            max_load: self.max_load.or(other.max_load),
+            max_cpu: self.max_cpu.or(other.max_cpu),
+            max_bandwidth: self.max_bandwidth.or(other.max_bandwidth),
+            unsupported: self.unsupported.or(other.unsupported),
+            measure_rtcp: self.measure_rtcp.or(other.measure_rtcp),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),
         }
@@ -204,6 +244,7 @@ impl Options {
                 workers,
                 pin_workers: self.pin_workers.unwrap_or(false),
                 busy_poll: Duration::from_micros(self.busy_poll_us.unwrap_or(0).into()),
+                measure_rtcp: self.measure_rtcp.unwrap_or(true),
             },
             calls: call::Settings {
                 tos: self.tos,
@@ -220,12 +261,26 @@ impl Options {
                 timeout: seconds(self.timeout, defaults.timeout),
                 silent_timeout: seconds(self.silent_timeout, defaults.silent_timeout),
                 offer_timeout: seconds(self.offer_timeout, defaults.offer_timeout),
-                max_sessions: self.max_sessions,
+                final_timeout: self.final_timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+                delete_delay: seconds(self.delete_delay, defaults.delete_delay),
+                limits: call::Limits {
+                    sessions: self.max_sessions,
+                    load: positive("max-load", self.max_load)?,
+                    cpu: positive("max-cpu", self.max_cpu)?,
+                    bandwidth: self.max_bandwidth.filter(|bytes| *bytes > 0),
+                },
+                unsupported: word(
+                    "unsupported",
+                    self.unsupported.as_deref(),
+                    &[("ignore", call::Unsupported::Ignore), ("refuse", call::Unsupported::Refuse)],
+                )?,
             },
             listen_ng: match self.listen_ng.clone() {
                 Some(listen) => listen,
                 None => vec![DEFAULT_NG.parse()?],
             },
+            listen_tcp_ng: self.listen_tcp_ng.clone().unwrap_or_default(),
+            listen_http: self.listen_http.clone().unwrap_or_default(),
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
@@ -254,6 +309,14 @@ impl Options {
             owner: id("unix-owner", "/etc/passwd", &self.unix_owner)?,
             group: id("unix-group", "/etc/group", &self.unix_group)?,
         }))
+    }
+}
+
+/// A number above zero; zero is the way to say that there is no limit.
+fn positive(key: &str, number: Option<f64>) -> anyhow::Result<Option<f64>> {
+    match number {
+        Some(number) if number.is_nan() || number < 0.0 => bail!("{key} = {number}: want a number, or 0 for no limit"),
+        number => Ok(number.filter(|number| *number > 0.0)),
     }
 }
 
@@ -357,6 +420,9 @@ mod tests {
             ("engine = \"dpdk\"", "dpdk"),
             ("xdp-mode = \"fast\"", "xdp-mode"),
             ("workers = 0", "workers"),
+            ("max-load = -1.0", "max-load"),
+            ("max-cpu = nan", "max-cpu"),
+            ("unsupported = \"maybe\"", "unsupported"),
             ("endpoint-learning = \"psychic\"", "endpoint-learning"),
             ("log-format = \"xml\"", "log-format"),
             ("log-level = \"loud\"", "log-level"),

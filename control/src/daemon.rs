@@ -5,8 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use relay::{Counts, DeadThread, Meter as _, Relay};
 
-use crate::call::Calls;
-use crate::ng::{Exchange, Frame};
+use crate::call::{Calls, Load};
+use crate::host_load::HostLoad;
+use crate::ng::{Exchange, Frame, Proxy};
 
 /// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
 pub struct Daemon(Mutex<State>);
@@ -15,29 +16,32 @@ struct State {
     calls: Calls,
     exchange: Exchange,
     relay: Relay,
+    host: HostLoad,
 }
 
 impl Daemon {
     /// A daemon without calls.
     pub fn new(calls: Calls, relay: Relay, now: Instant) -> Self {
-        Self(Mutex::new(State { calls, exchange: Exchange::new(now), relay }))
+        Self(Mutex::new(State { calls, exchange: Exchange::new(now), relay, host: HostLoad::default() }))
     }
 
     /// The reply to an NG datagram; what it asked for has been done when this returns.
-    pub fn datagram(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Vec<u8>> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, exchange, relay } = &mut *state;
-        let (reply, ops) = exchange.datagram(bytes, calls, now, SystemTime::now(), relay)?;
+        let State { calls, exchange, relay, .. } = &mut *state;
+        let (reply, ops) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay)?;
         relay.apply(&ops, now);
+        exchange.took(now.elapsed());
         Some(reply)
     }
 
     /// The reply to an NG message of a stream.
-    pub fn message(&self, frame: &Frame<'_>) -> Vec<u8> {
+    pub fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Vec<u8> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, exchange, relay } = &mut *state;
-        let (reply, ops) = exchange.message(frame, calls, now, SystemTime::now(), relay);
+        let State { calls, exchange, relay, .. } = &mut *state;
+        let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
         relay.apply(&ops, now);
+        exchange.took(now.elapsed());
         reply
     }
 
@@ -47,14 +51,17 @@ impl Daemon {
     /// When the relay is not whole any more.
     pub fn tick(&self) -> Result<(), DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, relay, .. } = &mut *state;
+        let State { calls, relay, host, .. } = &mut *state;
         relay.sweep(now)?;
+        let (average, cpu) = host.read();
+        let traffic = relay.counts().traffic;
+        calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         let (expired, ops) = calls.expire(now, relay);
         relay.apply(&ops, now);
         drop(state);
         for call in expired {
             tracing::warn!(call_id = %call.call_id.escape_ascii(), idle = ?call.idle, "call timed out: {}",
-                call.timeout
+                call.timeout.name()
             );
         }
         Ok(())
@@ -67,7 +74,7 @@ impl Daemon {
 
     /// The counts of packets by reason, for the log: left to the stack by XDP, and lost by the workers.
     pub fn reasons(&self) -> (String, String) {
-        let Counts { program, workers, fast_path: _ } = self.lock().relay.counts();
+        let Counts { program, workers, fast_path: _, traffic: _ } = self.lock().relay.counts();
         let list = |counts: Vec<(relay::Reason, u64)>| {
             let occurred = counts.into_iter().filter(|(_, count)| *count > 0);
             occurred.map(|(reason, count)| format!("{}={count}", reason.name())).collect::<Vec<_>>().join(" ")

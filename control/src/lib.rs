@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
+pub mod host_load;
 pub mod listen;
 pub mod ng;
 pub mod reply;

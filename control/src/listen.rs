@@ -1,5 +1,8 @@
 //! The control sockets.
 
+mod http;
+mod tcp;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -11,8 +14,10 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
 
+pub use self::http::{Http, http};
+pub use self::tcp::{NgTcp, tcp};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE};
+use crate::ng::{Frame, MAX_MESSAGE, Proxy};
 
 /// A client that says nothing for so long has gone, or never meant anything.
 const IDLE: Duration = Duration::from_secs(30);
@@ -55,10 +60,20 @@ impl SocketFile {
         std::fs::remove_file(&self.path).with_context(|| format!("the old socket {path} cannot be removed"))
     }
 
-    fn permit(&self) -> anyhow::Result<()> {
-        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(self.mode))
-            .and_then(|()| std::os::unix::fs::chown(&self.path, self.owner, self.group))
-            .with_context(|| format!("the owner and mode of {} cannot be set", self.path.display()))
+    /// Makes the socket. It gets its name when it has its permissions, so that nobody else can connect in between.
+    fn bind<T>(&self, bind: impl Fn(&Path) -> io::Result<T>) -> anyhow::Result<(T, Bound)> {
+        self.clear()?;
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        // Left by a start that was killed at this very point.
+        let _gone = std::fs::remove_file(&new);
+        let socket = bind(&new).with_context(|| bind_error(&self.path))?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(self.mode))
+            .and_then(|()| std::os::unix::fs::chown(&new, self.owner, self.group))
+            .with_context(|| format!("the owner and mode of {} cannot be set", self.path.display()))?;
+        std::fs::rename(&new, &self.path).with_context(|| bind_error(&self.path))?;
+        Ok((socket, Bound(self.path.clone())))
     }
 }
 
@@ -107,7 +122,7 @@ impl NgUdp {
         loop {
             match self.0.recv_from(&mut buffer).await {
                 Ok((len, client)) => {
-                    let reply = daemon.datagram(buffer.get(..len).unwrap_or_default());
+                    let reply = daemon.datagram(buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
                     if let Some(reply) = reply
                         && let Err(error) = self.0.send_to(&reply, client).await
                     {
@@ -133,10 +148,7 @@ pub struct NgUnixgram {
 /// # Errors
 /// When the socket cannot be made.
 pub fn unixgram(file: &SocketFile) -> anyhow::Result<NgUnixgram> {
-    file.clear()?;
-    let socket = UnixDatagram::bind(&file.path).with_context(|| bind_error(&file.path))?;
-    let bound = Bound(file.path.clone());
-    file.permit()?;
+    let (socket, bound) = file.bind(|path| UnixDatagram::bind(path))?;
     Ok(NgUnixgram { socket, _file: bound })
 }
 
@@ -155,7 +167,7 @@ impl NgUnixgram {
                         tracing::warn!("an NG client has no address to reply to: it must bind its own socket first");
                         continue;
                     };
-                    if let Some(reply) = daemon.datagram(buffer.get(..len).unwrap_or_default())
+                    if let Some(reply) = daemon.datagram(buffer.get(..len).unwrap_or_default(), Proxy::Unix)
                         // Not waiting: a client that does not read must not keep the others from being served. It will ask again.
                         && let Err(error) = self.socket.try_send_to(&reply, path)
                     {
@@ -180,10 +192,7 @@ pub struct NgUnix {
 /// # Errors
 /// When the socket cannot be made.
 pub fn unix(file: &SocketFile) -> anyhow::Result<NgUnix> {
-    file.clear()?;
-    let listener = UnixListener::bind(&file.path).with_context(|| bind_error(&file.path))?;
-    let bound = Bound(file.path.clone());
-    file.permit()?;
+    let (listener, bound) = file.bind(|path| UnixListener::bind(path))?;
     Ok(NgUnix { listener, _file: bound })
 }
 
@@ -222,10 +231,10 @@ async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
         received.drain(..space);
         while !received.is_empty() {
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
-                Ok(Some((frame, consumed))) => (daemon.message(&frame), consumed, false),
+                Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix), consumed, false),
                 Ok(None) => break,
                 // Where the next request would begin nobody knows.
-                Err(_) => (daemon.message(&Frame::without_cookie(&received)), received.len(), true),
+                Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix), received.len(), true),
             };
             tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);

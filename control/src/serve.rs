@@ -22,21 +22,35 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     for addr in &config.listen_ng {
         udp.push(listen::udp(*addr).await?);
     }
+    let (mut tcp, mut http) = (Vec::new(), Vec::new());
+    for addr in &config.listen_tcp_ng {
+        tcp.push(listen::tcp(*addr).await?);
+    }
+    for addr in &config.listen_http {
+        http.push(listen::http(*addr).await?);
+    }
     let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
-    let ports = Ports::new(config.relay.interfaces.iter().len(), config.relay.port_min, config.relay.port_max)?;
+    let ranges: Vec<_> = config.relay.ranges().into_iter().map(|(_, first, last)| (first, last)).collect();
+    let ports = Ports::new(&ranges)?;
     let relay = Relay::start(&config.relay)?;
     let mut settings = config.calls.clone();
     // A call that is refused can go elsewhere; one without sockets would be silent.
-    settings.max_sessions = settings.max_sessions.into_iter().chain(relay.max_calls()).min();
-    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings);
+    settings.limits.sessions = settings.limits.sessions.into_iter().chain(relay.max_calls()).min();
+    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, now);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let daemon = Arc::new(Daemon::new(calls, relay, now));
 
     let mut tasks = tokio::task::JoinSet::new();
     for socket in udp {
+        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    for socket in tcp {
+        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    for socket in http {
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
     if let Some(socket) = unix {

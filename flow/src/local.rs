@@ -157,27 +157,40 @@ impl Locals {
     /// # Errors
     /// When there are too many addresses or no ports.
     pub fn new(addrs: &[IpAddr], first: u16, last: u16, workers: u16) -> Result<Self, LocalsError> {
-        if addrs.len() > Self::MAX {
+        Self::with_ports(addrs.iter().map(|addr| (*addr, first, last)), workers)
+    }
+
+    /// The addresses in the given order, each with its own first and last port.
+    ///
+    /// # Errors
+    /// When there are too many addresses, or one has no ports.
+    pub fn with_ports(
+        addrs: impl Iterator<Item = (IpAddr, u16, u16)> + Clone,
+        workers: u16,
+    ) -> Result<Self, LocalsError> {
+        if addrs.clone().count() > Self::MAX {
             return Err(LocalsError::TooMany);
         }
-        let span = last.checked_sub(first).ok_or(LocalsError::NoPorts)?;
-        let ports = Ports { first, span };
+        if addrs.clone().any(|(_, first, last)| first > last) {
+            return Err(LocalsError::NoPorts);
+        }
+        let addrs = addrs.map(|(addr, first, last)| (addr, Ports { first, span: last - first }));
         let locals = Self::none();
         locals.workers.store(u32::from(workers));
         // Odd factors, scattered by the golden ratio.
         let factors = || (1..=FACTORS).map(|step| step.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let found = factors().any(|factor| locals.place4(addrs, ports, (factor >> 32) as u32 | 1))
-            && factors().any(|factor| locals.place6(addrs, ports, factor));
+        let found = factors().any(|factor| locals.place4(addrs.clone(), (factor >> 32) as u32 | 1))
+            && factors().any(|factor| locals.place6(addrs.clone(), factor));
         if found { Ok(locals) } else { Err(LocalsError::NoFactor) }
     }
 
     /// Puts all IPv4 addresses at their places by a factor; whether each has one of its own.
-    fn place4(&self, addrs: &[IpAddr], ports: Ports, factor: u32) -> bool {
+    fn place4(&self, addrs: impl Iterator<Item = (IpAddr, Ports)>, factor: u32) -> bool {
         self.v4.iter().for_each(Place::clear);
         self.factor4.store(factor);
-        addrs.iter().zip(0..).all(|(addr, number)| match addr {
+        addrs.zip(0..).all(|((addr, ports), number)| match addr {
             IpAddr::V4(addr) => {
-                let addr = Addr4::from(*addr);
+                let addr = Addr4::from(addr);
                 self.at4(addr).put([u64::from(addr.raw())], number, ports)
             }
             IpAddr::V6(_) => true,
@@ -185,12 +198,12 @@ impl Locals {
     }
 
     /// The same for IPv6.
-    fn place6(&self, addrs: &[IpAddr], ports: Ports, factor: u64) -> bool {
+    fn place6(&self, addrs: impl Iterator<Item = (IpAddr, Ports)>, factor: u64) -> bool {
         self.v6.iter().for_each(Place::clear);
         self.factor6.store(factor);
-        addrs.iter().zip(0..).all(|(addr, number)| match addr {
+        addrs.zip(0..).all(|((addr, ports), number)| match addr {
             IpAddr::V6(addr) => {
-                let addr = Addr6::from(*addr);
+                let addr = Addr6::from(addr);
                 self.at6(addr).put(addr.0, number, ports)
             }
             IpAddr::V4(_) => true,

@@ -54,11 +54,15 @@ pub enum Reason {
     XdpDetached = 23,
     /// The stream's port could not be bound.
     NoSocket = 24,
+    /// A command has blocked the stream. Lost.
+    Blocked = 25,
+    /// RTCP that is read for what it says about the call's quality.
+    Rtcp = 26,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 25;
+    pub const COUNT: usize = 27;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -87,6 +91,8 @@ impl Reason {
         Self::EngineEpoll,
         Self::XdpDetached,
         Self::NoSocket,
+        Self::Blocked,
+        Self::Rtcp,
     ];
 
     /// The name in replies, logs and metrics.
@@ -117,6 +123,8 @@ impl Reason {
             Self::EngineEpoll => "engine-epoll",
             Self::XdpDetached => "xdp-detached",
             Self::NoSocket => "no-socket",
+            Self::Blocked => "blocked",
+            Self::Rtcp => "rtcp",
         }
     }
 }

@@ -63,6 +63,8 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::EngineEpoll,
         Reason::XdpDetached,
         Reason::NoSocket,
+        Reason::Blocked,
+        Reason::Rtcp,
         Reason::NoCall,
     ];
     for reason in Reason::ALL {

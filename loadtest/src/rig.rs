@@ -2,9 +2,11 @@
 //!
 //! Everything that a rig starts or makes it ends and removes when it is dropped, also when a test fails in the middle.
 
+pub mod agent;
 pub mod calls;
 pub mod capture;
 pub mod daemon;
+pub mod exchange;
 pub mod host;
 pub mod party;
 pub mod process;

@@ -51,6 +51,8 @@ pub struct Interface {
     pub addr: IpAddr,
     /// The address that is written into SDP: the same, unless a static NAT stands before the relay. Of the same family.
     pub advertised: IpAddr,
+    /// Its first and last media port; `None`: those that are configured for all.
+    pub ports: Option<(u16, u16)>,
 }
 
 /// What is wrong with an interface in the configuration.
@@ -58,9 +60,14 @@ pub struct Interface {
 pub enum InterfaceError {
     /// Not of the form.
     #[error(
-        "interface \"{0}\" is not of the form NAME/ADDRESS or NAME/ADDRESS!ADVERTISED, as in \"pbx/192.0.2.1\" or \"pbx/2001:db8::1\""
+        "interface \"{0}\" is not of the form NAME/ADDRESS, NAME/ADDRESS!ADVERTISED or NAME/ADDRESS ports FIRST-LAST, as in \"pbx/192.0.2.1\" or \"pbx/2001:db8::1\""
     )]
     Form(String),
+    /// A port range that is none.
+    #[error(
+        "interface \"{0}\": its ports are no range: want 1024 <= first < last <= 65535, as in \"pbx/192.0.2.1 ports 30000-39999\""
+    )]
+    Ports(String),
     /// What arrives in one family cannot be answered in another.
     #[error("interface \"{0}\": the address and the advertised one must be of one family")]
     Advertised(String),
@@ -70,11 +77,23 @@ pub enum InterfaceError {
     )]
     Unusable(String),
     /// Two have the same name.
-    #[error("interface \"{0}\" has two {family} addresses: give each its own name", family = .1.name())]
+    #[error("interface \"{0}\" has two {family} addresses: give each its own name, or name them {0}:1 and {0}:2, and {0} takes turns", family = .1.name())]
     Double(String, Family),
     /// None at all.
     #[error("no interface is configured: give at least one, as in interface = [\"pbx/192.0.2.1\"]")]
     None,
+}
+
+impl Interface {
+    /// The name before the first colon: that of the interfaces that take turns.
+    fn group(&self) -> &str {
+        self.name.split(':').next().unwrap_or(&self.name)
+    }
+
+    /// Whether a name means this interface, alone or as one of a group.
+    fn is_called(&self, name: &[u8]) -> bool {
+        self.name.as_bytes() == name || self.group().as_bytes() == name
+    }
 }
 
 impl FromStr for Interface {
@@ -83,7 +102,13 @@ impl FromStr for Interface {
     /// `name/address` or `name/address!advertised`; a bare address is the interface `default`.
     fn from_str(text: &str) -> Result<Self, InterfaceError> {
         let form = || InterfaceError::Form(text.to_owned());
-        let (name, addrs) = text.split_once('/').unwrap_or(("default", text));
+        let (addrs, range) = match text.split_once(" ports ") {
+            Some((addrs, range)) => {
+                (addrs.trim(), Some(ports(range).ok_or_else(|| InterfaceError::Ports(text.to_owned()))?))
+            }
+            None => (text, None),
+        };
+        let (name, addrs) = addrs.split_once('/').unwrap_or(("default", addrs));
         let (addr, advertised) = addrs.split_once('!').unwrap_or((addrs, addrs));
         if name.is_empty() {
             return Err(form());
@@ -98,8 +123,15 @@ impl FromStr for Interface {
         if addr.is_unspecified() || addr.is_multicast() || is_link_local {
             return Err(InterfaceError::Unusable(text.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), addr, advertised })
+        Ok(Self { name: name.to_owned(), addr, advertised, ports: range })
     }
+}
+
+/// `FIRST-LAST`.
+fn ports(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.trim().split_once('-')?;
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (1024 <= first && first < last).then_some((first, last))
 }
 
 /// An address, also in the brackets that belong to it elsewhere. IPv4 written as IPv6 is IPv4.
@@ -131,21 +163,25 @@ impl Interfaces {
         Ok(Self(interfaces))
     }
 
-    /// The name that is meant when none is said: the first.
+    /// The name that is meant when none is said: the first, or that of its group.
     pub fn default_name(&self) -> &str {
-        self.0.first().map_or("", |first| &first.name)
+        self.0.first().map_or("", Interface::group)
     }
 
-    /// Whether there is an interface of a name.
+    /// Whether there is an interface or a group of a name.
     pub fn has(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|interface| interface.name.as_bytes() == name)
+        self.0.iter().any(|interface| interface.is_called(name))
     }
 
     /// The address of a name and family.
     pub fn find(&self, name: &[u8], family: Family) -> Option<InterfaceId> {
-        let is_meant =
-            |interface: &Interface| interface.name.as_bytes() == name && Family::of(interface.addr) == family;
-        self.0.iter().position(is_meant).map(InterfaceId)
+        self.named(name, family).next()
+    }
+
+    /// The addresses of a name and family: one, or those of a group, `NAME:1`, `NAME:2` and so on, that take turns.
+    pub fn named(&self, name: &[u8], family: Family) -> impl Iterator<Item = InterfaceId> + Clone {
+        let is_meant = move |interface: &Interface| interface.is_called(name) && Family::of(interface.addr) == family;
+        self.0.iter().enumerate().filter(move |(_, one)| is_meant(one)).map(|(position, _)| InterfaceId(position))
     }
 
     /// The interface of a number.
@@ -175,6 +211,27 @@ mod tests {
     fn a_bare_address_is_the_default_interface_and_advertises_itself() {
         let interface: Interface = "192.0.2.1".parse().unwrap();
         assert_eq!((interface.name.as_str(), interface.advertised), ("default", interface.addr));
+    }
+
+    #[test]
+    fn an_interface_may_have_ports_of_its_own() {
+        let interface: Interface = "pbx/192.0.2.1!203.0.113.5 ports 20000-20999".parse().unwrap();
+        assert_eq!((interface.name.as_str(), interface.ports), ("pbx", Some((20000, 20999))));
+        for range in ["", "x-y", "20000", "80-90", "20001-20000", "20000-70000"] {
+            let error = format!("pbx/192.0.2.1 ports {range}").parse::<Interface>();
+            assert!(matches!(error, Err(InterfaceError::Ports(_))), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_interfaces_of_a_group_are_found_by_its_name_and_by_their_own() {
+        let one = |text: &str| text.parse::<Interface>().unwrap();
+        let all =
+            Interfaces::new(vec![one("pub:1/192.0.2.1"), one("pub:2/192.0.2.2"), one("pub:3/2001:db8::1")]).unwrap();
+        assert_eq!(all.default_name(), "pub");
+        assert_eq!(all.named(b"pub", Family::V4).collect::<Vec<_>>(), [InterfaceId(0), InterfaceId(1)]);
+        assert_eq!(all.named(b"pub:2", Family::V4).collect::<Vec<_>>(), [InterfaceId(1)]);
+        assert!(all.has(b"pub") && all.has(b"pub:3") && !all.has(b"pub:4"));
     }
 
     #[test]

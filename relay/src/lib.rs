@@ -32,6 +32,7 @@ mod op;
 mod permit;
 mod ports;
 pub mod probe;
+mod quality;
 mod relay;
 mod reserve;
 mod resolver;
@@ -40,6 +41,7 @@ mod socket;
 mod stream;
 mod table;
 mod tally;
+mod traffic;
 mod watcher;
 mod worker;
 
@@ -51,7 +53,8 @@ pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 #[cfg(feature = "measure")]
 pub use kernel::measure;
 pub use kernel::{KernelError, XdpMode};
-pub use meter::{Counts, Meter, Path, StreamTotals};
+pub use meter::{Counts, Meter, Path, StreamTotals, Traffic, Volume};
 pub use op::{Component, FlowOp, Learning, StreamSpec, Successor};
-pub use ports::{Exhausted, NoPair, PortPair, Ports};
+pub use ports::{Exhausted, NoPair, PortPair, PortUsage, Ports};
+pub use quality::{Quality, Sample};
 pub use relay::{DeadThread, Relay, RelayConfig, StartError};

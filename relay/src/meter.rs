@@ -6,6 +6,7 @@ use std::time::Instant;
 use flow::{Reason, SlotIndex};
 
 use crate::attachment::Turns;
+use crate::quality::Quality;
 
 /// The path that a stream's packets take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,8 @@ pub struct StreamTotals {
     pub confirmed: bool,
     /// When the last packet was seen, to the second.
     pub last_packet: Option<Instant>,
+    /// What the party reported by RTCP of how it receives; of an RTCP stream.
+    pub quality: Option<Quality>,
     /// The path of the next packet.
     pub path: Path,
 }
@@ -63,6 +66,34 @@ pub struct Counts {
     pub workers: Vec<(Reason, u64)>,
     /// How often the fast path was lost and came back.
     pub fast_path: Turns,
+    /// What was carried.
+    pub traffic: Traffic,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Volume {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of UDP payload.
+    pub bytes: u64,
+}
+
+/// What the relay has carried on all streams, those that have ended too, as of the last sweep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// By the XDP program.
+    pub fast: Volume,
+    /// By the workers.
+    pub slow: Volume,
+    /// Packets that arrived and could not be sent on.
+    pub errors: u64,
+    /// By the XDP program in the last second.
+    pub fast_rate: Volume,
+    /// By the workers in the last second.
+    pub slow_rate: Volume,
+    /// Errors in the last second.
+    pub error_rate: u64,
 }
 
 /// Tells the totals of streams.

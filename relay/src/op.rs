@@ -60,6 +60,8 @@ pub struct StreamSpec {
     pub tos: Option<u8>,
     /// Clock rate of the payload in kHz, for jitter; 0 when unknown.
     pub clock_khz: u16,
+    /// What arrives is dropped and counted as an error.
+    pub blocked: bool,
 }
 
 /// One change of the flow table.

@@ -52,26 +52,67 @@ pub struct Ports {
     pools: Vec<Pool>,
 }
 
+/// How much of an interface's ports is in use, in pairs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortUsage {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+    /// Pairs that calls have.
+    pub used: usize,
+    /// Pairs that can be taken; the others rest.
+    pub free: usize,
+    /// All pairs.
+    pub all: usize,
+}
+
 #[derive(Debug)]
 struct Pool {
+    first: u16,
+    last: u16,
     /// Free even ports. The lowest goes first: the slots in use stay together, on few pages.
     free: BinaryHeap<Reverse<u16>>,
     resting: VecDeque<(Instant, u16)>,
     used: usize,
 }
 
-impl Ports {
-    /// The ports `first..=last` of so many interfaces.
-    ///
-    /// # Errors
-    /// When the range holds not even one pair.
-    pub fn new(interfaces: usize, first: u16, last: u16) -> Result<Self, NoPair> {
-        let pairs: BinaryHeap<_> = (first..last).filter(|port| port.is_multiple_of(2)).map(Reverse).collect();
-        if pairs.is_empty() {
+impl Pool {
+    fn new(first: u16, last: u16) -> Result<Self, NoPair> {
+        let free: BinaryHeap<_> = (first..last).filter(|port| port.is_multiple_of(2)).map(Reverse).collect();
+        if free.is_empty() {
             return Err(NoPair { first, last });
         }
-        let pool = |_| Pool { free: pairs.clone(), resting: VecDeque::new(), used: 0 };
-        Ok(Self { pools: (0..interfaces).map(pool).collect() })
+        Ok(Self { first, last, free, resting: VecDeque::new(), used: 0 })
+    }
+}
+
+impl Ports {
+    /// The ports of each interface, from the first to the last.
+    ///
+    /// # Errors
+    /// When a range holds not even one pair.
+    pub fn new(ranges: &[(u16, u16)]) -> Result<Self, NoPair> {
+        Ok(Self { pools: ranges.iter().map(|(first, last)| Pool::new(*first, *last)).collect::<Result<_, _>>()? })
+    }
+
+    /// Whether an interface has a pair that could be taken now.
+    pub fn has_free(&self, interface: InterfaceId, now: Instant) -> bool {
+        self.pools.get(interface.0).is_some_and(|pool| {
+            let rested = pool.resting.front().is_some_and(|(since, _)| now.duration_since(*since) >= QUARANTINE);
+            !pool.free.is_empty() || rested
+        })
+    }
+
+    /// How much of each interface's ports is in use.
+    pub fn usage(&self) -> impl Iterator<Item = PortUsage> {
+        self.pools.iter().map(|pool| PortUsage {
+            first: pool.first,
+            last: pool.last,
+            used: pool.used,
+            free: pool.free.len(),
+            all: pool.used + pool.free.len() + pool.resting.len(),
+        })
     }
 
     /// Takes a pair of an interface's ports.
@@ -123,7 +164,7 @@ mod tests {
 
     #[test]
     fn pairs_are_even_then_odd_and_the_lowest_comes_first() {
-        let mut ports = Ports::new(1, 30001, 30010).unwrap();
+        let mut ports = Ports::new(&[(30001, 30010)]).unwrap();
         let pair = ports.allocate(ONLY, Instant::now()).unwrap();
         assert_eq!((pair.rtp_port, pair.rtcp_port()), (30002, 30003));
         let addr = std::net::IpAddr::from([192, 0, 2, 1]);
@@ -134,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_range_gives_all_its_pairs_and_no_more() {
-        let mut ports = Ports::new(1, 30000, 30005).unwrap();
+        let mut ports = Ports::new(&[(30000, 30005)]).unwrap();
         let now = Instant::now();
         let taken: Vec<_> = std::iter::from_fn(|| ports.allocate(ONLY, now).ok()).map(|pair| pair.rtp_port).collect();
         assert_eq!(taken, [30000, 30002, 30004]);
@@ -143,16 +184,16 @@ mod tests {
 
     #[test]
     fn a_lone_even_port_at_the_end_of_the_range_is_no_pair() {
-        let mut ports = Ports::new(1, 30000, 30002).unwrap();
+        let mut ports = Ports::new(&[(30000, 30002)]).unwrap();
         let now = Instant::now();
         assert_eq!(ports.allocate(ONLY, now).unwrap().rtp_port, 30000);
         assert_eq!(ports.allocate(ONLY, now), Err(Exhausted));
-        assert!(Ports::new(1, 30001, 30002).is_err());
+        assert!(Ports::new(&[(30001, 30002)]).is_err());
     }
 
     #[test]
     fn a_released_pair_rests_before_it_is_used_again() {
-        let mut ports = Ports::new(1, 30000, 30001).unwrap();
+        let mut ports = Ports::new(&[(30000, 30001)]).unwrap();
         let now = Instant::now();
         let pair = ports.allocate(ONLY, now).unwrap();
         ports.release(pair, now);
@@ -162,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_port_that_never_served_goes_before_one_that_did() {
-        let mut ports = Ports::new(1, 30000, 30003).unwrap();
+        let mut ports = Ports::new(&[(30000, 30003)]).unwrap();
         let now = Instant::now();
         let pair = ports.allocate(ONLY, now).unwrap();
         ports.release(pair, now);
@@ -172,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_pair_that_nobody_was_told_of_is_free_at_once() {
-        let mut ports = Ports::new(1, 30000, 30001).unwrap();
+        let mut ports = Ports::new(&[(30000, 30001)]).unwrap();
         let now = Instant::now();
         let pair = ports.allocate(ONLY, now).unwrap();
         ports.cancel(pair);
@@ -182,7 +223,7 @@ mod tests {
 
     #[test]
     fn interfaces_do_not_share_ports_or_slots() {
-        let mut ports = Ports::new(2, 30000, 30001).unwrap();
+        let mut ports = Ports::new(&[(30000, 30001), (30000, 30001)]).unwrap();
         let now = Instant::now();
         let one = ports.allocate(InterfaceId(0), now).unwrap();
         let two = ports.allocate(InterfaceId(1), now).unwrap();

@@ -76,7 +76,6 @@ impl Host {
     /// When the kernel's tables cannot be read at all.
     pub fn probe(config: &RelayConfig) -> io::Result<Self> {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr).collect();
         let mut missing = Vec::new();
         let nics = nics(config, &mut missing)?;
         Ok(Self {
@@ -84,10 +83,10 @@ impl Host {
             is_x86_64: cfg!(target_arch = "x86_64"),
             capabilities: capabilities(&read("/proc/self/status")).unwrap_or(0),
             lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
-            bpf: bpf(&addrs, config),
+            bpf: bpf(config),
             io_uring: ring::probe().map_err(|error| permit::explain_ring(&error)),
             raw_socket: raw_socket().map_err(|error| permit::explain_raw(&error)),
-            ports: reserve::conflicts(&addrs, config.port_min, config.port_max),
+            ports: reserve::conflicts(&config.ranges()),
             missing,
             nics,
         })
@@ -95,9 +94,8 @@ impl Host {
 }
 
 /// Loads what the relay loads, and lets it go again.
-fn bpf(addrs: &[IpAddr], config: &RelayConfig) -> Result<(), String> {
-    let locals =
-        Locals::new(addrs, config.port_min, config.port_max, 1).map_err(|_| "too many interfaces".to_owned())?;
+fn bpf(config: &RelayConfig) -> Result<(), String> {
+    let locals = Locals::with_ports(config.ranges().into_iter(), 1).map_err(|_| "too many interfaces".to_owned())?;
     let mut kernel = Kernel::load(&locals, SLOTS_PER_LOCAL as usize, 2, 1).map_err(|error| error.to_string())?;
     kernel.load_steer().map(drop).map_err(|error| error.to_string())?;
     kernel.load_xdp().map(drop).map_err(|error| error.to_string())

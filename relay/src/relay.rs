@@ -15,10 +15,10 @@ use crate::carry::{Carrier, Reasons};
 use crate::engine::{Engine, Intake, Loop, Output};
 use crate::features;
 use crate::intake;
-use crate::interface::Interfaces;
+use crate::interface::{Interface, Interfaces};
 use crate::kernel::{Kernel, KernelError, XdpMode};
 use crate::memory::Mapped;
-use crate::meter::{Counts, Meter, StreamTotals};
+use crate::meter::{Counts, Meter, StreamTotals, Traffic};
 use crate::netlink::{self, Device};
 use crate::next_hops::{HOPS, NO_PORT, NextHops};
 use crate::op::FlowOp;
@@ -53,6 +53,16 @@ pub struct RelayConfig {
     pub pin_workers: bool,
     /// How long each of them, after a packet, looks for the next one before it sleeps; zero to sleep at once.
     pub busy_poll: Duration,
+    /// Whether the workers carry RTCP, so that calls' quality is known; otherwise it takes the fast path too.
+    pub measure_rtcp: bool,
+}
+
+impl RelayConfig {
+    /// Each interface's address with its first and last port.
+    pub fn ranges(&self) -> Vec<(IpAddr, u16, u16)> {
+        let range = |interface: &Interface| interface.ports.unwrap_or((self.port_min, self.port_max));
+        self.interfaces.iter().map(|one| (one.addr, range(one).0, range(one).1)).collect()
+    }
 }
 
 /// Why the relay could not start.
@@ -119,6 +129,8 @@ pub struct Relay {
     reasons: Arc<Reasons>,
     engine: Engine,
     why: String,
+    /// As of the last sweep.
+    traffic: Traffic,
 }
 
 impl Relay {
@@ -129,11 +141,11 @@ impl Relay {
     pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
         let devices = devices(&config.interfaces)?;
         let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr).collect();
-        for conflict in reserve::conflicts(&addrs, config.port_min, config.port_max) {
+        for conflict in reserve::conflicts(&config.ranges()) {
             tracing::warn!("{conflict}");
         }
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
-        let locals = Locals::new(&addrs, config.port_min, config.port_max, workers as u16)?;
+        let locals = Locals::with_ports(config.ranges().into_iter(), workers as u16)?;
         let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
         // A port is steered when its worker has a socket; until then nobody has been told of any.
         let (mut kernel, is_steered) = intake::load(config, &locals, slots, workers)?;
@@ -152,6 +164,7 @@ impl Relay {
             without_fast_path: without_fast_path(engine),
             devices: devices.iter().map(|device| device.index).collect(),
             output: config.output,
+            reads_rtcp: config.measure_rtcp,
             bound: bound.clone(),
         };
         let table = Arc::new(table(kernel.as_ref(), slots, has_resolver, shape)?);
@@ -194,7 +207,20 @@ impl Relay {
             _ => None,
         };
         let counted = Mutex::new([0; Reason::COUNT]);
-        Ok(Self { guard, kernel, counted, workers, bound, bound_drops: 0, watcher, table, reasons, engine, why })
+        Ok(Self {
+            guard,
+            kernel,
+            counted,
+            workers,
+            bound,
+            bound_drops: 0,
+            watcher,
+            table,
+            reasons,
+            engine,
+            why,
+            traffic: Traffic::default(),
+        })
     }
 
     /// The engine that runs: never [`Engine::Auto`].
@@ -228,6 +254,7 @@ impl Relay {
     /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
     pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
         self.table.sweep(now);
+        self.traffic = self.table.sums().read(&self.traffic);
         for worker in &mut self.workers {
             match worker.new_drops() {
                 Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
@@ -267,7 +294,7 @@ impl Meter for Relay {
         let program = *counted;
         drop(counted);
         let fast_path = self.guard.as_ref().map_or_else(Turns::default, Guard::turns);
-        Counts { program: named(program), workers: named(self.reasons.read()), fast_path }
+        Counts { program: named(program), workers: named(self.reasons.read()), fast_path, traffic: self.traffic }
     }
 
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {

@@ -10,7 +10,19 @@ const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 const SOCKETS: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
 
 /// Says what is wrong with the media ports, each in one sentence with what mends it.
-pub(crate) fn conflicts(addrs: &[IpAddr], first: u16, last: u16) -> Vec<String> {
+pub(crate) fn conflicts(ranges: &[(IpAddr, u16, u16)]) -> Vec<String> {
+    let mut different: Vec<(u16, u16)> = ranges.iter().map(|(_, first, last)| (*first, *last)).collect();
+    different.sort_unstable();
+    different.dedup();
+    let of_range = |(first, last)| {
+        let addrs: Vec<IpAddr> =
+            ranges.iter().filter(|range| (range.1, range.2) == (first, last)).map(|range| range.0).collect();
+        conflicts_of(&addrs, first, last)
+    };
+    different.into_iter().flat_map(of_range).collect()
+}
+
+fn conflicts_of(addrs: &[IpAddr], first: u16, last: u16) -> Vec<String> {
     // A system without these files has no such trouble, or none that could be seen.
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let mut found = Vec::new();

@@ -5,6 +5,7 @@ use flow::{Bearing, HopId, rtp};
 
 use crate::learning::{Peer, Standing};
 use crate::op::{Component, StreamSpec};
+use crate::quality::Reports;
 use crate::tally::Tally;
 
 /// A stream and what packets taught about it.
@@ -20,6 +21,8 @@ pub(crate) struct Stream {
     pub(crate) way: Option<(Bearing, HopId)>,
     pub(crate) tally: Tally,
     pub(crate) errors: u64,
+    /// What the party has reported by RTCP.
+    pub(crate) reports: Option<Box<Reports>>,
 }
 
 impl Stream {

@@ -23,6 +23,7 @@ use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, StreamSpec};
 use crate::stream::Stream;
 use crate::tally::Tally;
+use crate::traffic::Sums;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
@@ -42,6 +43,8 @@ pub(crate) struct TableShape {
     pub(crate) devices: Vec<u32>,
     /// Where the workers' packets go: to the device, or to the stack.
     pub(crate) output: Output,
+    /// Whether RTCP is read for what it says about the quality of calls, which only the workers can.
+    pub(crate) reads_rtcp: bool,
     /// The sockets of the media ports, where the ports are not steered.
     pub(crate) bound: Option<Arc<BoundPorts>>,
 }
@@ -57,6 +60,7 @@ pub(crate) struct FlowTable {
     shape: TableShape,
     /// A bit for each local address whose device has lost the XDP program.
     detached: AtomicU32,
+    sums: Sums,
     streams: Mutex<Vec<Option<Box<Stream>>>>,
 }
 
@@ -73,7 +77,7 @@ impl FlowTable {
     ) -> io::Result<Self> {
         let carried = Mapped::anonymous(slots.len())?;
         let streams = Mutex::new(slots.iter().map(|_| None).collect());
-        Ok(Self { slots, timings, carried, hops, shape, detached: AtomicU32::new(0), streams })
+        Ok(Self { slots, timings, carried, hops, shape, detached: AtomicU32::new(0), sums: Sums::default(), streams })
     }
 
     /// The next hops of the table's slots.
@@ -121,7 +125,7 @@ impl FlowTable {
         }
         match place {
             Some(stream) => {
-                stream.tally.fold(cells.fast(), cells.carried.read(), now);
+                self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
                 stream.peer.signal(spec.learning, spec.successor, spec.peer, now);
                 if stream.spec.clock_khz != spec.clock_khz {
                     cells.timing.set_clock(spec.clock_khz);
@@ -143,6 +147,7 @@ impl FlowTable {
                     way: None,
                     tally: Tally::new(cells.fast(), cells.carried.read()),
                     errors: 0,
+                    reports: None,
                 }));
             }
         }
@@ -150,7 +155,10 @@ impl FlowTable {
 
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
         let Some(place) = streams.get_mut(index.0 as usize) else { return };
-        let Some(stream) = place.take() else { return };
+        let Some(mut stream) = place.take() else { return };
+        if let Some(cells) = self.cells(index) {
+            self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
+        }
         if let Some(bound) = &self.shape.bound {
             bound.close(index);
         }
@@ -205,10 +213,33 @@ impl FlowTable {
             self.follow_way(&mut stream.towards, towards);
         }
         let rule = match addresses {
-            Ok(addresses) if standing.confirmed.is_some() => self.rule(stream, flags, slot, &addresses),
+            Ok(addresses) if standing.confirmed.is_some() && !self.reads(stream) => {
+                self.rule(stream, flags, slot, &addresses)
+            }
             Ok(_) | Err(_) => None,
         };
         slot.program(rule.unwrap_or(waiting));
+    }
+
+    /// Whether a worker has to look at each packet of a stream.
+    fn reads(&self, stream: &Stream) -> bool {
+        self.shape.reads_rtcp && stream.spec.component == Component::Rtcp
+    }
+
+    /// Reads what a party reports by RTCP.
+    fn read_report(&self, streams: &mut Streams, index: SlotIndex, payload: &[u8], now: Instant) {
+        let clock_khz = stream(streams, index.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
+        let Some(mut reports) = stream_mut(streams, index)
+            .filter(|stream| self.reads(stream))
+            .map(|stream| stream.reports.take().unwrap_or_default())
+        else {
+            return;
+        };
+        let other = stream(streams, index).and_then(|here| stream(streams, here.spec.other?));
+        reports.read(other.and_then(|other| other.reports.as_deref()), clock_khz, payload, now);
+        if let Some(stream) = stream_mut(streams, index) {
+            stream.reports = Some(reports);
+        }
     }
 
     /// The rule of a stream whose peer is certain; `None` when the next-hop table has no room for it.
@@ -276,9 +307,11 @@ impl FlowTable {
             self.program_other(&mut streams, pupil, now);
         }
         admission?;
+        self.read_report(&mut streams, index, payload, now);
         let rule = self.send_only(&mut streams, index);
         if let (Err(_), Some(stream)) = (&rule, stream_mut(&mut streams, index)) {
             stream.errors += 1;
+            self.sums.fail();
         }
         rule
     }
@@ -330,7 +363,7 @@ impl FlowTable {
         let Some(cells) = self.cells(index) else { return };
         // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
         cells.slot.program(Rule::waiting(Flags::CALL, 0));
-        stream.tally.fold(cells.fast(), cells.carried.read(), now);
+        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
         let before = Sequence(fields.sequence.0.wrapping_sub(1));
         cells.slot.restart(cells.timing, fields.sequence, stream.spec.clock_khz);
         cells.carried.restart(before, stream.spec.clock_khz);
@@ -344,6 +377,7 @@ impl FlowTable {
     pub(crate) fn fail(&self, index: SlotIndex) {
         if let Some(stream) = stream_mut(&mut self.lock(), index) {
             stream.errors += 1;
+            self.sums.fail();
         }
     }
 
@@ -358,7 +392,7 @@ impl FlowTable {
             let chunk = streams.get_mut(start..end).unwrap_or_default();
             for (index, place) in (start as u32..).map(SlotIndex).zip(chunk) {
                 if let (Some(stream), Some(cells)) = (place, self.cells(index)) {
-                    stream.tally.fold(cells.fast(), cells.carried.read(), now);
+                    self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
                     stream.ssrc_changes = 0;
                     let before = stream.peer.standing();
                     stream.peer.advance(now);
@@ -372,6 +406,11 @@ impl FlowTable {
                 self.follow_rtp(&mut streams, index, now);
             }
         }
+    }
+
+    /// What all streams together have carried.
+    pub(crate) const fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Says which devices have lost the XDP program.
@@ -422,6 +461,7 @@ impl FlowTable {
                 Path::Slow(Reason::XdpDetached)
             }
             (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
+            (Ok(_), _) if self.reads(stream) => Path::Slow(Reason::Rtcp),
             (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
             (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
                 None => Path::Slow(Reason::NextHop),
@@ -498,6 +538,9 @@ fn remote(streams: &Streams, index: SlotIndex) -> Option<SocketAddr> {
 /// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
 fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
     let stream_here = stream(streams, index).ok_or(Reason::NoCall)?;
+    if stream_here.spec.blocked {
+        return Err(Reason::Blocked);
+    }
     let other_index = stream_here.spec.other.ok_or(Reason::NoDestination)?;
     let other = stream(streams, other_index).ok_or(Reason::NoDestination)?;
     let to = remote(streams, other_index).ok_or(Reason::NoDestination)?;
@@ -519,7 +562,7 @@ impl FlowTable {
         let standing = standing(&streams, index)?;
         let stream = stream_mut(&mut streams, index)?;
         // Up to the moment, not to the last sweep: the last packets of a call are in its bill.
-        stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now());
+        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
         Some(StreamTotals {
             fast_packets: stream.tally.fast_packets(),
             slow_packets: stream.tally.slow_packets(),
@@ -533,6 +576,7 @@ impl FlowTable {
             peer: standing.remote,
             confirmed: standing.confirmed.is_some(),
             last_packet: stream.tally.last_packet(),
+            quality: stream.reports.as_ref().and_then(|reports| reports.quality.clone()),
             path: self.path(index, stream, &standing, addresses),
         })
     }

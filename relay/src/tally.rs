@@ -5,6 +5,8 @@ use std::time::Instant;
 use flow::counters::{Counters, MISORDER};
 use flow::rtp::Sequence;
 
+use crate::meter::Volume;
+
 /// More lost packets in a row than this are a sender that started anew (`MAX_DROPOUT` of RFC 3550 A.1).
 const DROPOUT: i64 = 3000;
 
@@ -61,6 +63,12 @@ struct Progress {
     changes: u16,
 }
 
+impl Progress {
+    fn volume(&self) -> Volume {
+        Volume { packets: self.packets.into(), bytes: self.bytes.into() }
+    }
+}
+
 impl Tally {
     /// Starts at these readings: what was counted before belongs to another stream.
     pub(crate) fn new(fast: Counters, slow: Counters) -> Self {
@@ -79,11 +87,12 @@ impl Tally {
         }
     }
 
-    /// Takes new readings; at least once for every 2^31 packets and 2^15 RTP packets of a stream.
-    pub(crate) fn fold(&mut self, fast: Counters, slow: Counters, now: Instant) {
+    /// Takes new readings, at least once for every 2^31 packets and 2^15 RTP packets of a stream, and tells what has come by either path.
+    pub(crate) fn fold(&mut self, fast: Counters, slow: Counters, now: Instant) -> [Volume; 2] {
         let (by_fast, by_slow) = (self.fast.advance(fast), self.slow.advance(slow));
+        let progress = [&by_fast, &by_slow].map(Progress::volume);
         if by_fast.packets + by_slow.packets == 0 {
-            return;
+            return progress;
         }
         self.last_packet = Some(now);
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
@@ -95,6 +104,7 @@ impl Tally {
             self.highest = None;
         }
         self.expect(&by_fast, fast.highest, &by_slow, slow.highest);
+        progress
     }
 
     fn expect(&mut self, by_fast: &Progress, fast: Sequence, by_slow: &Progress, slow: Sequence) {
@@ -173,12 +183,10 @@ impl Tally {
 mod tests {
     use proptest::prelude::*;
 
-    use flow::counters::Volume;
-
     use super::*;
 
     fn reading(packets: u32, highest: u16) -> Counters {
-        let volume = Volume(u64::from(packets) | u64::from(packets.wrapping_mul(172)) << 32);
+        let volume = flow::counters::Volume(u64::from(packets) | u64::from(packets.wrapping_mul(172)) << 32);
         Counters { volume, highest: Sequence(highest), ..Counters::default() }
     }
 
@@ -267,7 +275,7 @@ mod tests {
             for (number, (by_fast, arrives, read)) in packets.iter().enumerate() {
                 if *arrives {
                     let side = if *by_fast { &mut fast } else { &mut slow };
-                    *side = reading(side.volume.since(Volume(0)).0 + 1, first.wrapping_add(number as u16));
+                    *side = reading(side.volume.since(flow::counters::Volume(0)).0 + 1, first.wrapping_add(number as u16));
                     arrived += 1;
                     last_arrived = number as i64 + 1;
                 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::command::{exists, run};
+use crate::command::{exists, run, workspace};
 
 /// The linker of BPF programs. Later versions want an LLVM that Debian 12 does not have.
 const BPF_LINKER: &str = "0.10.3";
@@ -14,6 +14,9 @@ const BPF_LINKER: &str = "0.10.3";
 const RUST_WEB: &str = "1.96.";
 /// The library that bpf-linker loads, by the name it looks for, and where Debian's package has it.
 const LLVM: (&str, &str) = ("libLLVM-22.so", "/usr/lib/x86_64-linux-gnu/libLLVM.so.22.1");
+
+/// The NG client of drachtio applications. The number is also that of `loadtest/drachtio/package.json`.
+const DRACHTIO: &str = "0.4.12";
 
 /// What one thing is needed for, and how to see whether it is there.
 struct Need {
@@ -24,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 13] = [
+const PACKAGES: [Need; 15] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -54,6 +57,8 @@ const PACKAGES: [Need; 13] = [
     Need { what: "bpftool, to detach what the relay has attached", package: "bpftool", is_there: || exists("bpftool") },
     Need { what: "strace, to count system calls", package: "strace", is_there: || exists("strace") },
     Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
+    Need { what: "Node.js, for the NG client of drachtio", package: "nodejs", is_there: || exists("node") },
+    Need { what: "npm, to get it", package: "npm", is_there: || exists("npm") },
 ];
 
 /// What `cargo xtask kernels` needs besides. It is large, and nothing else needs it.
@@ -95,6 +100,16 @@ fn has_linker(tools: &Path) -> bool {
     version.is_ok_and(|version| version.trim().ends_with(BPF_LINKER))
 }
 
+/// Where the client of drachtio is, and the call that the tests make with it.
+fn drachtio() -> PathBuf {
+    workspace().join("loadtest/drachtio")
+}
+
+fn has_drachtio() -> bool {
+    let package = std::fs::read_to_string(drachtio().join("node_modules/rtpengine-client/package.json"));
+    package.is_ok_and(|package| package.contains(&format!("\"version\": \"{DRACHTIO}\"")))
+}
+
 fn missing(needs: &[Need]) -> Vec<&Need> {
     needs.iter().filter(|need| !(need.is_there)()).collect()
 }
@@ -111,6 +126,13 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let is_there = has_linker(&tools) && tools.join("llvm").join(LLVM.0).exists();
     missing += u32::from(!is_there);
     eprintln!("{} bpf-linker {BPF_LINKER} in {}", if is_there { "ok     " } else { "missing" }, tools.display());
+    let is_there = has_drachtio();
+    missing += u32::from(!is_there);
+    eprintln!(
+        "{} rtpengine-client {DRACHTIO} in {}",
+        if is_there { "ok     " } else { "missing" },
+        drachtio().display()
+    );
     if missing > 0 {
         bail!("{missing} things are missing: cargo xtask setup installs them");
     }
@@ -143,6 +165,14 @@ pub(crate) fn install() -> anyhow::Result<()> {
         // What it is built with is its own affair, not this workspace's.
         cargo.current_dir(&tools).env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
         run(&mut cargo)?;
+    }
+    if !has_drachtio() {
+        eprintln!("setup: installing rtpengine-client {DRACHTIO}, the NG client of drachtio");
+        let mut npm = Command::new("npm");
+        // `ci` and not `install`, which would write where packages come from on this host into the lock file.
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]).current_dir(drachtio());
+        // Standard output belongs to the task that needs the set-up.
+        run(npm.stdout(std::io::stderr()))?;
     }
     Ok(())
 }

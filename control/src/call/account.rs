@@ -12,6 +12,10 @@ pub(super) struct Account {
     bytes: u64,
     errors: u64,
     lost: i64,
+    /// RTP streams without a packet.
+    silent: u64,
+    /// RTP streams with some.
+    heard: u64,
 }
 
 impl Account {
@@ -25,9 +29,24 @@ impl Account {
             account.errors += totals.errors;
             if spec.component == Component::Rtp {
                 account.lost += totals.lost;
+                if totals.packets() == 0 {
+                    account.silent += 1;
+                } else {
+                    account.heard += 1;
+                }
             }
         }
         account
+    }
+
+    /// RTP streams without a packet, of a call that had none at all.
+    pub(super) const fn silent_streams(&self) -> u64 {
+        if self.heard == 0 { self.silent } else { 0 }
+    }
+
+    /// RTP streams without a packet, of a call that had some.
+    pub(super) const fn one_way_streams(&self) -> u64 {
+        if self.heard == 0 { 0 } else { self.silent }
     }
 
     /// One line for each call, for the operator's own records; the proxy has the details in the reply.

@@ -1,6 +1,8 @@
 //! Which interface each party is on.
 
-use relay::{Family, InterfaceId, Interfaces};
+use std::time::Instant;
+
+use relay::{Family, InterfaceId, Interfaces, Ports};
 
 use super::refusal::Refusal;
 use crate::command::Options;
@@ -10,6 +12,10 @@ use crate::command::Options;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Direction<'a> {
     interfaces: &'a Interfaces,
+    /// Of the interfaces of a group, those with free ports take turns.
+    ports: &'a Ports,
+    turn: usize,
+    now: Instant,
     from: Option<&'a [u8]>,
     to: Option<&'a [u8]>,
     /// The family that the party uses, where its description says so.
@@ -18,10 +24,21 @@ pub(super) struct Direction<'a> {
     wanted: Option<Family>,
 }
 
+/// What there is to choose from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local<'a> {
+    pub interfaces: &'a Interfaces,
+    pub ports: &'a Ports,
+    /// Whose turn it is in a group.
+    pub turn: usize,
+    pub now: Instant,
+}
+
 impl<'a> Direction<'a> {
-    pub(super) fn new(interfaces: &'a Interfaces, options: &'a Options, spoken: Option<Family>) -> Self {
+    pub(super) fn new(local: Local<'a>, options: &'a Options, spoken: Option<Family>) -> Self {
+        let Local { interfaces, ports, turn, now } = local;
         let (from, to) = (options.from_interface.as_deref(), options.to_interface.as_deref());
-        Self { interfaces, from, to, spoken, wanted: options.address_family }
+        Self { interfaces, ports, turn, now, from, to, spoken, wanted: options.address_family }
     }
 
     /// The interface of the party that sent the description.
@@ -70,11 +87,20 @@ impl<'a> Direction<'a> {
         let is_selector = matches!(name, b"internal" | b"external") && !self.interfaces.has(name);
         let name = if is_selector { default } else { name };
         let family = family.unwrap_or(Family::V4);
-        let found = self.interfaces.find(name, family).or_else(|| self.interfaces.find(name, family.other()));
+        let found = self.turn_of(name, family).or_else(|| self.turn_of(name, family.other()));
         found.ok_or_else(|| Refusal::UnknownInterface {
             name: name.get(..60).unwrap_or(name).escape_ascii().to_string(),
             configured: self.configured(),
         })
+    }
+
+    /// The interface whose turn it is, or the next one that has free ports.
+    fn turn_of(&self, name: &[u8], family: Family) -> Option<InterfaceId> {
+        let all = self.interfaces.named(name, family);
+        let count = all.clone().count();
+        let first = self.turn.checked_rem(count)?;
+        let mut in_turn = all.clone().cycle().skip(first).take(count);
+        in_turn.find(|id| self.ports.has_free(*id, self.now)).or_else(|| all.clone().nth(first))
     }
 
     fn configured(&self) -> String {

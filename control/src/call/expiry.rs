@@ -1,33 +1,12 @@
 //! The end of calls that nobody ended.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use relay::{FlowOp, Meter};
 
 use super::calls::{Calls, Entry};
 use super::settings::Settings;
-
-/// Which patience ran out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Timeout {
-    /// An answered call without packets.
-    Media,
-    /// The same, but on hold.
-    Silent,
-    /// A call that nobody answered.
-    Offer,
-}
-
-impl fmt::Display for Timeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Media => "no media",
-            Self::Silent => "no media while on hold",
-            Self::Offer => "no answer",
-        })
-    }
-}
+use super::statistics::End;
 
 /// A call that timed out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,33 +14,40 @@ pub struct ExpiredCall {
     /// Its Call-ID.
     pub call_id: Vec<u8>,
     /// Why.
-    pub timeout: Timeout,
+    pub timeout: End,
     /// How long there was no sign of life.
     pub idle: Duration,
 }
 
 impl Calls {
-    /// Ends the calls of which nothing was heard for too long: no command, and no packet on any stream.
+    /// Ends the calls of which nothing was heard for too long (no command, and no packet on any stream), those that have lasted for too long,
+    /// and those that were deleted a while ago.
     ///
     /// To be called about once a second. The meter is only asked about calls whose time is up as far as is known.
     pub fn expire(&mut self, now: Instant, meter: &dyn Meter) -> (Vec<ExpiredCall>, Vec<FlowOp>) {
+        let mut ops = self.end_due(now, meter);
+        self.statistics.tick(self.calls.len(), now);
         let settings = &self.settings;
         let mut expired: Vec<_> =
             self.calls.iter_mut().filter_map(|(id, entry)| overdue(id, entry, settings, now, meter)).collect();
         expired.sort_by(|one, two| one.call_id.cmp(&two.call_id));
-        let ops =
-            expired.iter().flat_map(|call| self.remove(&call.call_id, &call.timeout.to_string(), now, meter)).collect();
+        ops.extend(expired.iter().flat_map(|call| self.remove(&call.call_id, call.timeout, now, meter)));
         (expired, ops)
     }
 }
 
 fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, meter: &dyn Meter) -> Option<ExpiredCall> {
+    let lasted = now.saturating_duration_since(entry.call.began);
+    if settings.final_timeout.is_some_and(|longest| lasted >= longest) {
+        let idle = now.saturating_duration_since(entry.call.alive);
+        return Some(ExpiredCall { call_id: id.to_vec(), timeout: End::FinalTimeout, idle });
+    }
     let (timeout, patience) = if !entry.call.is_answered() {
-        (Timeout::Offer, settings.offer_timeout)
+        (End::OfferTimeout, settings.offer_timeout)
     } else if entry.call.is_quiet() {
-        (Timeout::Silent, settings.silent_timeout)
+        (End::SilentTimeout, settings.silent_timeout)
     } else {
-        (Timeout::Media, settings.timeout)
+        (End::Timeout, settings.timeout)
     };
     if now.saturating_duration_since(entry.call.alive) < patience {
         return None;

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn what_is_not_kept_goes_back() {
-        let mut ports = Ports::new(1, 30000, 30003).unwrap();
+        let mut ports = Ports::new(&[(30000, 30003)]).unwrap();
         let mut lease = Lease::new(&mut ports, Instant::now());
         assert!(lease.allocate(InterfaceId(0)).is_ok() && lease.allocate(InterfaceId(0)).is_ok());
         assert_eq!(lease.allocate(InterfaceId(0)), Err(Exhausted));
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_stays_taken() {
-        let mut ports = Ports::new(1, 30000, 30003).unwrap();
+        let mut ports = Ports::new(&[(30000, 30003)]).unwrap();
         let mut lease = Lease::new(&mut ports, Instant::now());
         assert!(lease.allocate(InterfaceId(0)).is_ok());
         lease.keep();

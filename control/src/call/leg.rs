@@ -1,12 +1,13 @@
 //! Legs and their medias.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use relay::{Exhausted, InterfaceId, PortPair, Successor};
 
 use super::lease::Lease;
 use super::signalled::Signalled;
 use crate::command::{Mux, Options};
+use crate::sdp::{Profile, Told};
 
 /// The number of a leg within its call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,6 +28,18 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
+    /// When it ends, if that has been said.
+    pub ends: Option<Instant>,
+    /// The party's name in scripts that address parties by names.
+    pub label: Option<Vec<u8>>,
+    /// What the party sends goes nowhere.
+    pub blocked: bool,
+    /// The profile of RTP that the party is to see, where a command has said so.
+    pub profile: Option<Profile>,
+    /// The medias that the party does not get to see: their numbers, and how it would reject them.
+    pub hidden: Vec<(usize, Vec<u8>)>,
+    /// What the party has been told of its session, where that is to stay the same.
+    pub told: Option<Box<Told>>,
     /// The party does not send from where it receives. Holds once said.
     pub asymmetric: bool,
     /// The party may not move once learned. Holds once said.
@@ -76,10 +89,37 @@ impl Leg {
             interface,
             other: None,
             has_spoken: false,
+            ends: None,
+            label: None,
+            blocked: false,
+            profile: None,
+            hidden: Vec::new(),
+            told: None,
             asymmetric: false,
             strict_source: false,
             media_handover: false,
             medias: Vec::new(),
+        }
+    }
+
+    /// A leg for another party that got the same offer. It was told of the same ports.
+    pub(super) fn fork(&self, created: SystemTime) -> Self {
+        let medias = self.medias.iter().map(|media| Media {
+            pair: media.pair,
+            offered: media.offered,
+            clock_khz: media.clock_khz,
+            said: media.said.awaited(),
+            ..Media::default()
+        });
+        Self {
+            via_branch: self.via_branch.clone(),
+            other: self.other,
+            medias: medias.collect(),
+            profile: self.profile,
+            hidden: self.hidden.clone(),
+            told: self.told.clone(),
+            label: self.label.clone(),
+            ..Self::new(self.interface, created)
         }
     }
 
@@ -105,11 +145,32 @@ impl Leg {
         self.asymmetric |= options.asymmetric;
         self.strict_source |= options.strict_source;
         self.media_handover |= options.media_handover;
+        if options.label.is_some() {
+            self.label.clone_from(&options.label);
+        }
         self.reserve(said.len());
         for media in self.medias.iter_mut().skip(said.len()) {
             media.said.open = false;
         }
         self.medias.iter_mut().zip(said).map(|(media, said)| media.hear(said)).collect()
+    }
+
+    /// Hides the medias of an offer that the party is not to see; what it has not seen once it never sees, or the lines would change places.
+    pub(super) fn hide(&mut self, said: &[Signalled], sdp: &[u8], options: &Options) {
+        if options.media_remove.is_empty() {
+            return;
+        }
+        let is_listed = |kind: &[u8]| {
+            let is_other = !matches!(kind, b"audio" | b"video");
+            options.media_remove.iter().any(|listed| listed == kind || (is_other && listed == b"other"))
+        };
+        for (at, (said, line)) in said.iter().zip(crate::sdp::rejections(sdp)).enumerate() {
+            let is_hidden = self.hidden.iter().any(|(hidden, _)| *hidden == at);
+            if !is_hidden && is_listed(&said.kind.to_ascii_lowercase()) {
+                self.hidden.push((at, line));
+            }
+        }
+        self.hidden.sort();
     }
 
     /// Expects an answer to what the other party said. What it said that is not new has been answered.
@@ -123,6 +184,7 @@ impl Leg {
                 media.said.has_rtcp = said.has_rtcp;
                 media.said.kind.clone_from(&said.kind);
                 media.said.protocol.clone_from(&said.protocol);
+                media.said.profile = said.profile;
             }
         }
     }

@@ -14,6 +14,7 @@ mod account;
 mod calls;
 mod dialogue;
 mod direction;
+mod ending;
 mod expiry;
 mod lease;
 mod leg;
@@ -21,12 +22,15 @@ mod plan;
 mod query;
 mod refusal;
 mod settings;
+mod signal;
 mod signalled;
+mod statistics;
 
 pub use calls::Calls;
-pub use expiry::{ExpiredCall, Timeout};
+pub use expiry::ExpiredCall;
 pub use refusal::Refusal;
-pub use settings::Settings;
+pub use settings::{Limits, Load, Settings, Unsupported};
+pub use statistics::End;
 
 #[cfg(test)]
 mod tests;

@@ -11,38 +11,15 @@ use super::leg::{Leg, Media};
 /// Streams by slot.
 pub(super) type Streams = BTreeMap<SlotIndex, StreamSpec>;
 
-/// The streams that the call shall have: those of every media that both parties of a dialogue want.
+/// The streams that the call shall have: those of every media that both parties of a dialogue want, and of those that may answer before their
+/// answer is known.
 pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
     let mut streams = Streams::new();
     for (leg, other) in call.dialogues() {
-        let Some(interface) = interfaces.get(leg.interface) else { continue };
-        let learning = if leg.asymmetric { Learning::Off } else { call.learning };
-        for (mine, pair, theirs, their_pair) in relayed(leg, other) {
-            let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
-                component,
-                local: SocketAddr::new(interface.addr, port),
-                peer,
-                mux,
-                learning,
-                successor: leg.successor(),
-                other: Some(other),
-                tos: call.tos,
-                clock_khz,
-            };
-            let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
-            let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-            let (rtp_port, rtp_peer) = (pair.rtp_port, mine.in_force().rtp);
-            let rtp = spec(Component::Rtp, rtp_port, rtp_peer, false, their_pair.rtp_slot, clock_khz);
-            streams.insert(pair.rtp_slot, rtp);
-            if has_rtcp {
-                let (port, peer) = match mine.mux {
-                    true => (rtp_port, rtp_peer),
-                    false => (pair.rtcp_port(), mine.in_force().rtcp),
-                };
-                let rtcp = spec(Component::Rtcp, port, peer, mine.mux, their_pair.rtcp_slot, 0);
-                streams.insert(pair.rtcp_slot, rtcp);
-            }
-        }
+        add(&mut streams, call, interfaces, leg, other, |_, _| true);
+    }
+    for (leg, caller) in call.ringing() {
+        add(&mut streams, call, interfaces, leg, caller, |streams, towards| streams.contains_key(&towards));
     }
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
     let ours: Vec<SocketAddr> = streams.values().map(|spec| spec.local).collect();
@@ -50,6 +27,48 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
         spec.peer = spec.peer.filter(|peer| !ours.contains(peer));
     }
     streams
+}
+
+/// Adds the streams from a leg to another, those that `leads` somewhere.
+fn add(
+    streams: &mut Streams,
+    call: &Call,
+    interfaces: &Interfaces,
+    leg: &Leg,
+    other: &Leg,
+    leads: impl Fn(&Streams, SlotIndex) -> bool,
+) {
+    let Some(interface) = interfaces.get(leg.interface) else { return };
+    let learning = if leg.asymmetric { Learning::Off } else { call.learning };
+    for (mine, pair, theirs, their_pair) in relayed(leg, other) {
+        let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
+            component,
+            local: SocketAddr::new(interface.addr, port),
+            peer,
+            mux,
+            learning,
+            successor: leg.successor(),
+            other: Some(other),
+            tos: call.tos,
+            clock_khz,
+            blocked: leg.blocked,
+        };
+        let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
+        let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
+        let (rtp_port, rtp_peer) = (pair.rtp_port, mine.in_force().rtp);
+        if leads(streams, their_pair.rtp_slot) {
+            let rtp = spec(Component::Rtp, rtp_port, rtp_peer, false, their_pair.rtp_slot, clock_khz);
+            streams.insert(pair.rtp_slot, rtp);
+        }
+        if has_rtcp && leads(streams, their_pair.rtcp_slot) {
+            let (port, peer) = match mine.mux {
+                true => (rtp_port, rtp_peer),
+                false => (pair.rtcp_port(), mine.in_force().rtcp),
+            };
+            let rtcp = spec(Component::Rtcp, port, peer, mine.mux, their_pair.rtcp_slot, 0);
+            streams.insert(pair.rtcp_slot, rtcp);
+        }
+    }
 }
 
 /// The medias that both legs want and have ports for.
@@ -83,6 +102,7 @@ mod tests {
             other: None,
             tos: None,
             clock_khz: 8,
+            blocked: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use relay::{Component, Interfaces, Meter, Path, SlotIndex, StreamTotals};
+use relay::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, StreamTotals};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Media};
@@ -27,6 +27,8 @@ struct Sums {
     rtp: Sum,
     rtcp: Sum,
     ssrcs: BTreeMap<u32, Dict<'static>>,
+    /// What the sources reported.
+    reports: Vec<(u32, Dict<'static>)>,
 }
 
 #[derive(Default)]
@@ -61,6 +63,12 @@ impl Query<'_> {
             let other = leg.other.and_then(|other| call.leg(other));
             tags.push(tag, self.leg(leg, other, installed, &mut sums));
         }
+        for (ssrc, report) in std::mem::take(&mut sums.reports) {
+            let dict = sums.ssrcs.entry(ssrc).or_default();
+            for (key, value) in report.iter() {
+                dict.push(key.to_vec(), value.clone());
+            }
+        }
         let totals = Dict::new().with("RTP", sums.rtp.into_dict()).with("RTCP", sums.rtcp.into_dict());
         let ssrcs = sums.ssrcs.into_iter().map(|(ssrc, dict)| (Cow::Owned(ssrc.to_string().into_bytes()), dict.into()));
         Dict::new()
@@ -78,6 +86,9 @@ impl Query<'_> {
         }
         if let Some(branch) = &leg.via_branch {
             dict.push(&b"via-branch"[..], branch.clone());
+        }
+        if let Some(label) = &leg.label {
+            dict.push(&b"label"[..], label.clone());
         }
         dict.push(&b"created"[..], unix(leg.created));
         if let Some(tag) = other.and_then(|other| other.tag.as_ref()) {
@@ -116,6 +127,7 @@ impl Query<'_> {
             flags.extend((receives && !media.said.held).then_some(Value::from("recv")));
         }
         flags.extend(media.mux.then_some(Value::from("rtcp-mux")));
+        flags.extend(leg.blocked.then_some(Value::from("blocked")));
         flags.extend(leg.asymmetric.then_some(Value::from("asymmetric")));
         flags.extend(leg.strict_source.then_some(Value::from("strict source")));
         flags.extend(leg.media_handover.then_some(Value::from("media handover")));
@@ -173,7 +185,12 @@ impl Query<'_> {
                         sums.ssrcs.insert(ssrc, quality(totals));
                     }
                 }
-                Component::Rtcp => sums.rtcp.add(totals),
+                Component::Rtcp => {
+                    sums.rtcp.add(totals);
+                    if let Some(quality) = &totals.quality {
+                        sums.reports.push((quality.ssrc, self.reported(quality)));
+                    }
+                }
             }
         }
         dict.push(&b"flags"[..], Value::List(flags));
@@ -182,6 +199,24 @@ impl Query<'_> {
             path(&mut dict, totals);
         }
         dict
+    }
+
+    /// How a party receives, by its own reports. Scores are in tenths, times in microseconds, jitter in milliseconds, loss in percent.
+    fn reported(&self, quality: &Quality) -> Dict<'static> {
+        let score = |sample: &Sample| {
+            Dict::new()
+                .with("MOS", i64::from(sample.mos))
+                .with("round-trip time", Value::count(sample.round_trip.as_micros()))
+                .with("round-trip time leg", Value::count(sample.leg_round_trip.as_micros()))
+                .with("jitter", i64::from(sample.jitter_ms))
+                .with("packet loss", i64::from(sample.loss_percent))
+        };
+        let reported = |sample: &Sample| score(sample).with("reported at", self.unix_of(sample.at));
+        Dict::new()
+            .with("cumulative loss", i64::from(quality.cumulative_loss))
+            .with("average MOS", score(&quality.average()).with("samples", Value::count(quality.samples)))
+            .with("lowest MOS", reported(&quality.lowest))
+            .with("highest MOS", reported(&quality.highest))
     }
 
     fn unix_of(&self, instant: Instant) -> i64 {

@@ -54,7 +54,38 @@ pub enum Refusal {
     /// There are as many calls as the operator allows.
     #[error("Parallel session limit reached")]
     SessionLimit,
+    /// The host's load average is as high as the operator allows.
+    #[error("Load limit exceeded")]
+    Load,
+    /// The host's processors are as busy as the operator allows.
+    #[error("CPU usage limit exceeded")]
+    Cpu,
+    /// The relay carries as much as the operator allows.
+    #[error("Bandwidth limit exceeded")]
+    Bandwidth,
+    /// The command asks for what does not exist yet, and the operator wants that to be an error.
+    #[error("{0} is not supported by this version of Intertrunk")]
+    Unbuilt(String),
+    /// There is no call of this Call-ID; some commands spell it so.
+    #[error("Unknown call-ID")]
+    UnknownCallId,
+    /// The party that a command names by its tag is not one of the call's.
+    #[error("From-tag given, but no such tag exists")]
+    NoSuchTag,
+    /// The party that a command names by its address is not one of the call's.
+    #[error("Failed to match address to any tag")]
+    NoSuchAddress,
+    /// The party that a command names by its label is not one of the call's.
+    #[error("No monologue matching the given label")]
+    NoSuchLabel,
     /// The interface has no free ports.
     #[error(transparent)]
     Ports(#[from] Exhausted),
+}
+
+impl Refusal {
+    /// Whether another relay may well do it: there is too much to do here.
+    pub(super) const fn is_load(&self) -> bool {
+        matches!(self, Self::SessionLimit | Self::Load | Self::Cpu | Self::Bandwidth)
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use relay::Learning;
 
 /// What the operator decided about calls.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     /// Type of service of all packets, unless a call says otherwise.
     pub tos: Option<u8>,
@@ -17,8 +17,48 @@ pub struct Settings {
     pub silent_timeout: Duration,
     /// How long it is kept while nobody has answered: a phone may ring for long.
     pub offer_timeout: Duration,
+    /// How long a call lasts at most; `None`: as long as it likes.
+    pub final_timeout: Option<Duration>,
+    /// How long a deleted call goes on, unless the delete says otherwise.
+    pub delete_delay: Duration,
+    /// What new calls are refused at.
+    pub limits: Limits,
+    /// What is done about words that need a part of the relay which does not exist yet.
+    pub unsupported: Unsupported,
+}
+
+/// What new calls are refused at; `None`: never. Calls that stand are not touched.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Limits {
     /// How many calls there may be at once.
-    pub max_sessions: Option<usize>,
+    pub sessions: Option<usize>,
+    /// The host's load average over one minute.
+    pub load: Option<f64>,
+    /// How busy the host's processors are, in percent.
+    pub cpu: Option<f64>,
+    /// Bytes of media in a second.
+    pub bandwidth: Option<u64>,
+}
+
+/// What is done about words that need a part of the relay which does not exist yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unsupported {
+    /// They are logged once, and the command is carried out without them.
+    #[default]
+    Ignore,
+    /// The command is refused.
+    Refuse,
+}
+
+/// How busy the host and the relay are.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Load {
+    /// The load average over one minute.
+    pub average: f64,
+    /// How busy the processors were in the last second, in percent.
+    pub cpu: f64,
+    /// Bytes of media in the last second.
+    pub bandwidth: u64,
 }
 
 impl Default for Settings {
@@ -29,7 +69,10 @@ impl Default for Settings {
             timeout: Duration::from_secs(60),
             silent_timeout: Duration::from_secs(3600),
             offer_timeout: Duration::from_secs(3600),
-            max_sessions: None,
+            final_timeout: None,
+            delete_delay: Duration::from_secs(30),
+            limits: Limits::default(),
+            unsupported: Unsupported::default(),
         }
     }
 }

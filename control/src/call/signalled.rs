@@ -6,7 +6,7 @@ use relay::Family;
 
 use super::refusal::Refusal;
 use crate::command::Options;
-use crate::sdp::{Body, Direction, Media, Rtcp, Transport};
+use crate::sdp::{Body, Direction, Media, Profile, Rtcp, Transport};
 
 /// What a party's description says about one media, as far as it concerns a relay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Signalled {
     pub kind: Vec<u8>,
     /// The transport as replies name it.
     pub protocol: Vec<u8>,
+    /// The profile, of RTP without encryption.
+    pub profile: Option<Profile>,
     /// The party wants this media, and we can relay it. False for port 0 and for transports that are left alone.
     pub open: bool,
     /// RTP comes with RTCP, T.38 does not.
@@ -41,14 +43,14 @@ impl Signalled {
 
     fn of(media: &Media<'_>, options: &Options) -> Result<Self, Refusal> {
         let (protocol, is_ours, has_rtcp) = match media.transport {
-            Transport::Rtp => (&b"RTP/AVP"[..], true, true),
-            Transport::Srtp => (&b"RTP/SAVP"[..], true, true),
-            Transport::Udptl => (&b"udptl"[..], true, false),
-            Transport::Other(name) => (name, false, false),
+            Transport::Rtp | Transport::Srtp => (media.protocol.to_ascii_uppercase(), true, true),
+            Transport::Udptl => (b"udptl".to_vec(), true, false),
+            Transport::Other(name) => (name.to_vec(), false, false),
         };
         let mut said = Self {
             kind: media.kind.to_vec(),
-            protocol: protocol.to_vec(),
+            protocol,
+            profile: media.profile(),
             open: is_ours && media.port != 0,
             has_rtcp,
             rtp: None,
@@ -59,7 +61,7 @@ impl Signalled {
             clock_khz: media.clock_rate.and_then(|rate| u16::try_from(rate / 1000).ok()).unwrap_or(0),
         };
         if said.open && !said.held {
-            let source = if options.sip_source_address { options.received_from } else { None };
+            let source = source(options);
             let rtp = canonical(rtp(media, source).ok_or(Refusal::IncompleteSdp)?);
             said.rtp = Some(rtp);
             // The media's port has one family. RTCP elsewhere may still be learned.
@@ -80,6 +82,12 @@ impl Signalled {
     }
 }
 
+/// The address that counts instead of the description's.
+fn source(options: &Options) -> Option<IpAddr> {
+    let signalling = if options.sip_source_address { options.received_from } else { None };
+    options.media_address.or(signalling)
+}
+
 fn rtp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {
     source.map_or_else(|| media.endpoint(), |address| Some(SocketAddr::new(address, media.port)))
 }
@@ -94,7 +102,7 @@ fn rtcp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {
 
 /// The family that a party's description uses; `None` where it has no address, or only host names.
 pub(super) fn family(body: &Body<'_>, options: &Options) -> Option<Family> {
-    let source = if options.sip_source_address { options.received_from } else { None };
+    let source = source(options);
     // A held party says which family it would use, too.
     let addr = source.or_else(|| body.media().iter().find_map(|media| media.address))?;
     Some(Family::of(addr.to_canonical()))

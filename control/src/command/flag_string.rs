@@ -2,7 +2,7 @@
 //!
 //! `trust-address replace-origin ICE=remove direction=pbx direction=gateway TOS=184 sdes=[off nonew]`
 
-use crate::ng::Value;
+use crate::ng::{Dict, Value};
 
 /// One word of the string.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,37 +13,64 @@ pub(super) enum Word {
 }
 
 /// How many different keys of one string are read: each is compared with all before it.
-const MAX_KEYS: usize = 128;
+const MAX_KEYS: usize = 64;
 
-/// The words of a string: flags in order, then keys. Values in brackets are lists; what nests deeper is not taken apart.
+/// How deep brackets may nest; what is deeper is taken as it is.
+const MAX_DEPTH: u8 = 8;
+
+/// How long a string may be that is taken apart, in bytes: scripts write some hundred.
+pub(super) const MAX_TEXT: usize = 8192;
+
+/// The words of a string: flags in order, then keys. Brackets hold lists, or dictionaries where every word in them is a key with its value.
 pub(super) fn parse(text: &[u8]) -> Vec<Word> {
+    words(text, MAX_DEPTH)
+}
+
+fn words(text: &[u8], depth: u8) -> Vec<Word> {
     let mut flags = Vec::new();
     let mut keys: Vec<(Vec<u8>, Vec<Value<'static>>)> = Vec::new();
     let mut rest = text.trim_ascii_start();
     while !rest.is_empty() {
         let (word, after) = take_word(rest);
         rest = after.trim_ascii_start();
-        let mut parts = word.splitn(2, |byte| *byte == b'=');
-        let name = parts.next().unwrap_or_default();
-        let Some(value) = parts.next() else {
-            flags.push(Word::Flag(unescape(name)));
+        // Only an equals sign outside brackets belongs to this word.
+        let equals = word.iter().position(|byte| matches!(byte, b'=' | b'[')).filter(|at| word.get(*at) == Some(&b'='));
+        let Some((name, [_, value @ ..])) = equals.and_then(|at| word.split_at_checked(at)) else {
+            flags.push(Word::Flag(unescape(word)));
             continue;
         };
-        let values = match value {
-            [b'[', inner @ .., b']'] => inner,
-            plain => plain,
-        };
-        let values = values.split(u8::is_ascii_whitespace).filter(|value| !value.is_empty());
-        let values = values.map(|value| Value::from(unescape(value)));
+        let values = values(value, depth);
         let is_full = keys.len() >= MAX_KEYS;
         match keys.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
             Some((_, before)) => before.extend(values),
             None if is_full => {}
-            None => keys.push((name.to_vec(), values.collect())),
+            None => keys.push((name.to_vec(), values)),
         }
     }
     flags.extend(keys.into_iter().map(|(key, values)| Word::Key(key, single(values))));
     flags
+}
+
+/// The values of a key: one, those of a list, or one dictionary.
+fn values(text: &[u8], depth: u8) -> Vec<Value<'static>> {
+    let (inner, depth) = match (text, depth.checked_sub(1)) {
+        ([b'[', inner @ .., b']'], Some(depth)) => (inner, depth),
+        ([], _) => return Vec::new(),
+        (plain, _) => return vec![Value::from(unescape(plain))],
+    };
+    let mut dict = Dict::new();
+    let mut list = Vec::new();
+    for word in words(inner, depth) {
+        match word {
+            Word::Flag(flag) if flag.first() == Some(&b'[') => list.push(Value::List(values(&flag, depth))),
+            Word::Flag(flag) => list.push(Value::from(flag)),
+            Word::Key(key, value) => dict.push(key, value),
+        }
+    }
+    if !dict.is_empty() {
+        list.push(Value::Dict(dict));
+    }
+    list
 }
 
 /// A list of one is its one value: most keys want a string.

@@ -1,15 +1,18 @@
 //! Commands: what a proxy wants, whatever protocol it said it in.
 
+mod editing;
 mod flag_string;
 mod message;
 mod options;
+mod unbuilt;
+mod words;
 
-use relay::Learning;
+use std::net::IpAddr;
 
 use crate::ng::value::canonical;
 use crate::ng::{Dict, Value};
 use message::Message;
-pub use options::{Mux, Options, RtcpForm};
+pub use options::{AttributeEdit, Codecs, Ice, Level, Mux, Options, Profile, RtcpForm, Steady};
 
 /// What a proxy wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +32,8 @@ pub enum Command {
         /// The Call-ID.
         call_id: Vec<u8>,
     },
+    /// Media of a call shall be dropped, or no longer.
+    Block(Block),
     /// Which calls are there?
     List {
         /// At most so many.
@@ -81,12 +86,38 @@ pub struct Delete {
     pub from_tag: Option<Vec<u8>>,
     /// The tag of the party it talks to.
     pub to_tag: Option<Vec<u8>>,
-    /// Seconds until the end. Not heeded yet: calls end at once.
+    /// The branch of a forked call that ends.
+    pub via_branch: Option<Vec<u8>>,
+    /// Seconds until the end: until then packets that are still under way arrive, and a command for the call keeps it.
     pub delay: Option<u32>,
     /// Whether the reply may do without statistics.
     pub fast: bool,
     /// Whether an unknown call is an error and not only worth a warning.
     pub fatal: bool,
+}
+
+/// Whose media a command is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Party {
+    /// That of all parties.
+    All,
+    /// That of the party of a tag.
+    Tag(Vec<u8>),
+    /// That of the party of a name.
+    Label(Vec<u8>),
+    /// That of the party at an address, as it says itself.
+    Address(IpAddr),
+}
+
+/// Media of a call shall be dropped, or no longer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// The Call-ID.
+    pub call_id: Vec<u8>,
+    /// Whose media.
+    pub party: Party,
+    /// Dropped, or no longer.
+    pub is_on: bool,
 }
 
 /// How many calls a list has when the client does not say.
@@ -122,14 +153,12 @@ pub enum CommandError {
 }
 
 /// The other commands of the protocol. They may come, and the reply says that it is us who cannot.
-const UNSUPPORTED: [&str; 26] = [
+const UNSUPPORTED: [&str; 24] = [
     "start recording",
     "stop recording",
     "pause recording",
     "block DTMF",
     "unblock DTMF",
-    "block media",
-    "unblock media",
     "silence media",
     "unsilence media",
     "start forwarding",
@@ -168,6 +197,8 @@ impl Command {
             b"answer" => Self::Answer(Box::new(message.answer()?)),
             b"delete" => Self::Delete(message.delete()?),
             b"query" => Self::Query { call_id: message.call_id.ok_or(CommandError::NoCallId)? },
+            b"block-media" => Self::Block(message.block(true)?),
+            b"unblock-media" => Self::Block(message.block(false)?),
             b"list" => Self::List { limit: message.limit.unwrap_or(Ok(LIST_LIMIT))? },
             name => return Err(unsupported(name)),
         };
@@ -178,17 +209,6 @@ impl Command {
 fn unsupported(name: &[u8]) -> CommandError {
     let known = UNSUPPORTED.into_iter().find(|known| canonical(known.as_bytes()) == name);
     known.map_or(CommandError::Unrecognized, CommandError::Unsupported)
-}
-
-/// The learning mode of a word.
-fn learning(word: &[u8]) -> Option<Learning> {
-    match word {
-        b"off" => Some(Learning::Off),
-        b"immediate" => Some(Learning::Immediate),
-        b"delayed" => Some(Learning::Delayed),
-        b"heuristic" => Some(Learning::Heuristic),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

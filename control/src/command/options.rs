@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use relay::{Family, Learning};
 
+pub use crate::sdp::{AttributeEdit, Codecs, Level, Profile, Steady};
+
 /// What to do about `a=rtcp` lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RtcpForm {
@@ -27,6 +29,16 @@ pub struct Mux {
     pub require: bool,
 }
 
+/// What becomes of the attributes of ICE (RFC 8839).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ice {
+    /// They go: candidates lead past the relay.
+    #[default]
+    Remove,
+    /// They stay as they are: the script wants the parties' own candidates to be tried.
+    Pass,
+}
+
 /// What an offer or an answer says besides who and what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -34,6 +46,8 @@ pub struct Options {
     pub received_from: Option<IpAddr>,
     /// The party's media comes from where its signalling came from, whatever its description says.
     pub sip_source_address: bool,
+    /// Where the party's media comes from, whatever else is said.
+    pub media_address: Option<IpAddr>,
     /// The name of the interface for the party whose description this is.
     pub from_interface: Option<Vec<u8>>,
     /// The name of the interface for the party that gets the description.
@@ -52,10 +66,34 @@ pub struct Options {
     pub replace_origin: bool,
     /// Also replace `0.0.0.0` in `c=` lines.
     pub replace_zero_address: bool,
+    /// What stays the same for the party that gets the description.
+    pub steady: Steady,
     /// What to do about `a=rtcp`.
     pub rtcp: RtcpForm,
     /// Whether RTP and RTCP share a port.
     pub mux: Mux,
+    /// What to do about ICE.
+    pub ice: Ice,
+    /// The profile that the party that gets the offer is to see; `None`: as it came.
+    pub profile: Option<Profile>,
     /// Type of service of the call's packets, from now on.
     pub tos: Option<u8>,
+    /// The codecs that the other party gets to see.
+    pub codecs: Codecs,
+    /// Attributes that are added, removed and replaced at the very end.
+    pub attributes: Vec<AttributeEdit>,
+    /// The media that the other party does not get to see, by their type.
+    pub media_remove: Vec<Vec<u8>>,
+    /// Give media sections an identification (RFC 5888) that have none.
+    pub generate_mid: bool,
+    /// Mark the description, and leave alone what is marked already.
+    pub loop_protect: bool,
+    /// The name of the party whose description this is.
+    pub label: Option<Vec<u8>>,
+    /// The name of the party that gets it.
+    pub to_label: Option<Vec<u8>>,
+    /// Seconds until a deleted call ends, for this call.
+    pub delete_delay: Option<u32>,
+    /// What is asked for that needs a part which does not exist yet, as it was written.
+    pub unbuilt: Vec<String>,
 }

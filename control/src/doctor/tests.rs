@@ -15,6 +15,7 @@ fn config() -> RelayConfig {
         workers: 1,
         pin_workers: false,
         busy_poll: std::time::Duration::ZERO,
+        measure_rtcp: true,
     }
 }
 

@@ -1,12 +1,14 @@
 //! One message in, one message out.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use relay::{FlowOp, Meter};
 
 use super::cookies::Cookies;
 use super::frame::Frame;
+use super::ledger::{Ledger, Proxy};
 use super::noticed::Noticed;
+use super::value::{Dict, Value, canonical};
 use crate::call::Calls;
 use crate::command::Command;
 use crate::reply::Reply;
@@ -21,12 +23,13 @@ const MAX_REPLY: usize = 60_000;
 pub struct Exchange {
     cookies: Cookies,
     noticed: Noticed,
+    ledger: Ledger,
 }
 
 impl Exchange {
     /// Nothing remembered yet.
     pub fn new(now: Instant) -> Self {
-        Self { cookies: Cookies::new(now), noticed: Noticed::new() }
+        Self { cookies: Cookies::new(now), noticed: Noticed::new(), ledger: Ledger::default() }
     }
 
     /// The reply to a datagram, and what the relay has to do. None for a datagram that cannot be replied to.
@@ -35,6 +38,7 @@ impl Exchange {
     pub fn datagram(
         &mut self,
         bytes: &[u8],
+        proxy: Proxy,
         calls: &mut Calls,
         now: Instant,
         wall: SystemTime,
@@ -45,23 +49,31 @@ impl Exchange {
         if let Some(reply) = self.cookies.find(cookie, frame.payload, now) {
             return Some((reply.to_vec(), Vec::new()));
         }
-        let (reply, ops) = self.message(&frame, calls, now, wall, meter);
+        let (reply, ops) = self.message(&frame, proxy, calls, now, wall, meter);
         self.cookies.keep(cookie, frame.payload, &reply, now);
         Some((reply, ops))
+    }
+
+    /// The last message has taken so long to be carried out.
+    pub fn took(&mut self, took: Duration) {
+        self.ledger.took(took);
     }
 
     /// The reply to a message of a stream, where nothing is sent twice.
     pub fn message(
         &mut self,
         frame: &Frame<'_>,
+        proxy: Proxy,
         calls: &mut Calls,
         now: Instant,
         wall: SystemTime,
         meter: &dyn Meter,
     ) -> (Vec<u8>, Vec<FlowOp>) {
-        let command = match frame.dictionary() {
-            Ok(dict) => Command::parse(&dict).map_err(|error| Reply::error(&error)),
-            Err(error) => Err(Reply::error(&error)),
+        let read = frame.dictionary();
+        let name = read.as_ref().ok().and_then(|dict| Some(canonical(&dict.get("command")?.as_text()?)));
+        let command = match &read {
+            Ok(dict) => Command::parse(dict).map_err(|error| Reply::error(&error)),
+            Err(error) => Err(Reply::error(error)),
         };
         let (reply, ops) = match command {
             Ok((command, unknown)) => {
@@ -72,7 +84,12 @@ impl Exchange {
             }
             Err(reply) => (reply, Vec::new()),
         };
+        self.ledger.enter(proxy, &name.unwrap_or_default(), matches!(reply, Reply::Error(_)));
         let mut dict = reply.into_dict();
+        if let Some(statistics) = dict.get("statistics").and_then(Value::as_dict) {
+            let statistics = statistics.clone().with("controlstatistics", self.ledger.describe());
+            dict = Dict::new().with("statistics", statistics).with("result", "ok");
+        }
         let mut bytes = frame.reply(&dict);
         if bytes.len() > MAX_REPLY {
             // A reply that cannot be sent would make the proxy give the relay up. What a script needs stays.

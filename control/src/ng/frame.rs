@@ -48,9 +48,12 @@ pub enum FrameError {
     #[error("Could not decode bencode dictionary")]
     Bencode,
     /// Begins like JSON, but is not.
-    #[error("Could not decode JSON dictionary")]
+    #[error("Failed to parse JSON document")]
     Json,
 }
+
+/// How long a cookie on a stream may be.
+const MAX_COOKIE: usize = 1024;
 
 /// A message: a dictionary that is still encoded, and the cookie it came with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +105,24 @@ impl<'a> Frame<'a> {
         };
         let payload = payload.get(..len).unwrap_or(payload);
         Ok(Some((Self { cookie: None, payload }, skipped + len)))
+    }
+
+    /// How many bytes the frame takes that a stream with cookies begins with; `None` while it is not complete. White space between frames is
+    /// skipped.
+    ///
+    /// # Errors
+    /// When what has come can never become a frame.
+    pub fn prefix_with_cookie(stream: &'a [u8]) -> Result<Option<usize>, FrameError> {
+        let frame = stream.trim_ascii_start();
+        let skipped = stream.len() - frame.len();
+        match frame.iter().position(|byte| *byte == b' ') {
+            None if frame.len() > MAX_COOKIE => Err(FrameError::Format),
+            None => Ok(None),
+            Some(space) => {
+                let Some((_, payload)) = frame.split_at_checked(space) else { return Ok(None) };
+                Ok(Self::prefix(payload)?.map(|(_, len)| skipped + space + len))
+            }
+        }
     }
 
     /// The dictionary.
@@ -168,7 +189,7 @@ mod tests {
         assert_eq!(error(b"c \xff"), "Invalid NG data format");
         assert_eq!(error(b"c d7:command4:ping"), "Could not decode bencode dictionary");
         assert_eq!(error(b"c d7:command4:pingee"), "Could not decode bencode dictionary");
-        assert_eq!(error(b"c {\"command\":"), "Could not decode JSON dictionary");
+        assert_eq!(error(b"c {\"command\":"), "Failed to parse JSON document");
     }
 
     #[test]
@@ -178,6 +199,16 @@ mod tests {
         assert_eq!(send(b"a d7:command4:pinge"), b"a d6:result4:ponge");
         assert_eq!(send(b"\xff {\"command\":\"ping\"}"), b"\xff {\"result\":\"pong\"}");
         assert_eq!(send(b"a nonsense"), b"a d6:result4:ponge");
+    }
+
+    #[test]
+    fn frames_with_cookies_follow_one_another_on_a_stream() {
+        let stream = b"a d7:command4:pinge\r\nb {\"command\":\"ping\"}c d7:comm";
+        assert_eq!(Frame::prefix_with_cookie(stream), Ok(Some(19)));
+        assert_eq!(Frame::prefix_with_cookie(&stream[19..]), Ok(Some(22)));
+        assert_eq!(Frame::prefix_with_cookie(&stream[41..]), Ok(None));
+        assert_eq!(Frame::prefix_with_cookie(b"cookie nonsense"), Err(FrameError::Format));
+        assert_eq!(Frame::prefix_with_cookie(&[b'x'; 2000]), Err(FrameError::Format));
     }
 
     #[test]

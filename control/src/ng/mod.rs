@@ -11,12 +11,14 @@ pub mod cookies;
 pub mod exchange;
 pub mod frame;
 pub mod json;
-pub mod noticed;
+mod ledger;
+mod noticed;
 pub mod value;
 
 pub use cookies::Cookies;
 pub use exchange::Exchange;
 pub use frame::{Encoding, Frame};
+pub use ledger::Proxy;
 pub use noticed::Noticed;
 pub use value::{Dict, Value};
 

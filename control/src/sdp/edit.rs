@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::body::{Body, Connection, Origin};
 use super::line::{Line, address, before_slash, number, replace_tokens, tokens};
-use super::media::Media;
+use super::media::{Media, Profile};
 
 /// The attributes of ICE (RFC 8839 section 5, RFC 8840 section 8.2), which describe paths that bypass the relay.
 const ICE: [&[u8]; 9] = [
@@ -30,6 +30,8 @@ pub struct NewMedia {
     pub rtcp_port: u16,
     /// Whether there is to be an `a=rtcp-mux` (RFC 5761 section 5.1.1).
     pub mux: bool,
+    /// The profile that it is to have, if it is RTP without encryption. None leaves it as it is.
+    pub profile: Option<Profile>,
 }
 
 /// What to do about `a=rtcp` (RFC 3605) in the sections that change.
@@ -119,7 +121,7 @@ impl Writer<'_> {
         for (index, line) in media.lines.iter().enumerate() {
             let fate = match new {
                 _ if self.is_unwanted_ice(line) => Fate::Drop,
-                Some(new) => self.media_line(line, new),
+                Some(new) => self.media_line(media, line, new),
                 None => Fate::Keep,
             };
             self.line(line, fate);
@@ -133,11 +135,18 @@ impl Writer<'_> {
         }
     }
 
-    fn media_line(&self, line: &Line<'_>, new: &NewMedia) -> Fate {
+    fn media_line(&self, media: &Media<'_>, line: &Line<'_>, new: &NewMedia) -> Fate {
+        let profile = new.profile.filter(|new| media.profile().is_some_and(|old| old != *new));
         if let Some(text) = line.field(b'm') {
-            return Fate::Replace(replace_tokens(b"m=", text, |index, token| {
-                (index == 1).then(|| with_port(token, new.rtp_port))
+            return Fate::Replace(replace_tokens(b"m=", text, |index, token| match index {
+                1 => Some(with_port(token, new.rtp_port)),
+                2 => profile.map(|profile| profile.name().into()),
+                _ => None,
             }));
+        }
+        // Feedback belongs to its profile (RFC 4585 section 4.2).
+        if profile == Some(Profile::Avp) && line.attribute_named(b"rtcp-fb").is_some() {
+            return Fate::Drop;
         }
         if line.field(b'c').is_some() {
             return self.connection(line, new.address);

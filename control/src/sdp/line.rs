@@ -22,6 +22,12 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Writes the line as it came.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.content);
+        out.extend_from_slice(self.ending);
+    }
+
     /// Whether the line has the form `<type>=<value>`, as opposed to an empty line or stray bytes.
     pub(super) fn is_field(&self) -> bool {
         matches!(self.content, [_, b'=', ..])

@@ -34,6 +34,32 @@ impl<'a> Transport<'a> {
     }
 }
 
+/// The profile of RTP without encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// `RTP/AVP` (RFC 3551).
+    Avp,
+    /// `RTP/AVPF` (RFC 4585): with feedback.
+    Avpf,
+}
+
+impl Profile {
+    pub(super) fn parse(token: &[u8]) -> Option<Self> {
+        match token.to_ascii_uppercase().as_slice() {
+            b"RTP/AVP" => Some(Self::Avp),
+            b"RTP/AVPF" => Some(Self::Avpf),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Avp => "RTP/AVP",
+            Self::Avpf => "RTP/AVPF",
+        }
+    }
+}
+
 /// Where a party wants its RTCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rtcp {
@@ -83,6 +109,8 @@ pub struct Media<'a> {
     pub port: u16,
     /// `<proto>`.
     pub transport: Transport<'a>,
+    /// `<proto>` as it was written.
+    pub protocol: &'a [u8],
     /// `<fmt>`: for RTP the payload types, the preferred one first. May be empty: some endpoints reject that way.
     pub formats: Vec<&'a [u8]>,
     /// From the section's own `c=` line, else from that of the session. None without either, or if it is a host name.
@@ -115,7 +143,7 @@ impl<'a> Media<'a> {
             return Err(Error::Incomplete { line: line.number, field: "m=" });
         };
         let port = number(before_slash(port)).ok_or(Error::Port { line: line.number })?;
-        let transport = Transport::parse(transport);
+        let (protocol, transport) = (transport, Transport::parse(transport));
         let formats: Vec<_> = parts.collect();
         let connection = Connection::first_of(&lines)?;
         let rtcp_without_mux = lines.iter().find_map(rtcp_attribute).unwrap_or(Rtcp::NextPort);
@@ -124,6 +152,7 @@ impl<'a> Media<'a> {
             kind,
             port,
             transport,
+            protocol,
             address: connection.or(session).and_then(|connection| connection.address),
             rtcp: if mux { Rtcp::Mux } else { rtcp_without_mux },
             direction: Direction::first_of(&lines).or(flow).unwrap_or_default(),
@@ -133,6 +162,11 @@ impl<'a> Media<'a> {
             connection,
             lines,
         })
+    }
+
+    /// The profile, of RTP without encryption.
+    pub fn profile(&self) -> Option<Profile> {
+        Profile::parse(self.protocol)
     }
 
     /// Whether the section is put on hold the old way, with an address of zero (RFC 2543 section B.5). Hold by

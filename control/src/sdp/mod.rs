@@ -9,11 +9,19 @@
 //! Bodies are bytes: nothing here assumes UTF-8, and no input makes these functions panic. Work and memory are linear
 //! in the size of the body, which is limited to [`MAX_BODY`] bytes and [`MAX_MEDIA`] media sections.
 
+mod attributes;
 mod body;
+mod codecs;
 mod edit;
 mod line;
 mod media;
+mod sections;
+mod steady;
 
+pub use attributes::{AttributeEdit, Level, change, generate_mids, mark};
 pub use body::{Body, Error, MAX_BODY, MAX_MEDIA, Origin};
+pub use codecs::Codecs;
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
-pub use media::{Direction, Media, Rtcp, Transport};
+pub use media::{Direction, Media, Profile, Rtcp, Transport};
+pub use sections::{hide, rejections, restore};
+pub use steady::{Steady, Told};

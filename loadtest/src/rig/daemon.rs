@@ -49,6 +49,10 @@ impl Daemon {
         for interface in trunks.interfaces() {
             command.args(["--interface", &interface]);
         }
+        // A scene is over when its calls are, not half a minute later.
+        if !options.args.iter().any(|arg| arg == "--delete-delay") {
+            command.args(["--delete-delay", "0"]);
+        }
         command.args(&options.args);
         Self::start_command(command, folder)
     }

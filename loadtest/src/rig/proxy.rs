@@ -1,17 +1,18 @@
-//! Kamailio, with the configuration of `deploy/kamailio` as it is.
+//! Kamailio, with the configuration of `deploy/kamailio` as it is, or with one of `loadtest/kamailio`.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::process::{Process, wait_until};
-use super::trunks::Trunks;
+use super::trunks::{Trunk, Trunks};
 
 /// The running proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    _process: Process,
+    process: Process,
 }
 
 impl Proxy {
@@ -20,24 +21,53 @@ impl Proxy {
     /// # Errors
     /// When it does not come up; with what it said.
     pub fn start(trunks: &Trunks, folder: &Path) -> anyhow::Result<Self> {
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kamailio").canonicalize()?;
+        Self::start_with_peers(trunks, folder, &deployed()?.join("dispatcher.list"))
+    }
+
+    /// The same with another list of the peers, a `dispatcher.list`.
+    ///
+    /// # Errors
+    /// When it does not come up; with what it said.
+    pub fn start_with_peers(trunks: &Trunks, folder: &Path, peers: &Path) -> anyhow::Result<Self> {
+        let peers = format!("DISPATCHER_LIST=\"{}\"", peers.display());
+        Self::run(trunks, folder, &deployed()?.join("kamailio.cfg"), &["-A", &peers])
+    }
+
+    /// The same with another configuration, a file of `loadtest/kamailio`.
+    ///
+    /// # Errors
+    /// When it does not come up; with what it said.
+    pub fn start_with(trunks: &Trunks, folder: &Path, config: &str) -> anyhow::Result<Self> {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("kamailio").join(config);
+        Self::run(trunks, folder, &config, &[])
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> io::Result<String> {
+        self.process.output()
+    }
+
+    fn run(trunks: &Trunks, folder: &Path, config: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let mut command = trunks.relay.command("kamailio");
-        command
-            .arg("-f")
-            .arg(deploy.join("kamailio.cfg"))
-            .arg("-A")
-            .arg(format!("DISPATCHER_LIST=\"{}\"", deploy.join("dispatcher.list").display()))
-            // Small, in the foreground, and talking to us.
-            .args(["-m", "64", "-M", "8", "-DD", "-E"]);
+        // Small, in the foreground, and talking to us.
+        command.arg("-f").arg(config).args(args).args(["-m", "64", "-M", "8", "-DD", "-E"]);
         let mut process = Process::start("kamailio", command, &folder.join("kamailio.log"))?;
         let mut listening = false;
         let up = wait_until("Kamailio listens", Duration::from_secs(15), || {
             let sockets = trunks.relay.run("ss", ["-Hlun", "sport = :5060"]).unwrap_or_default();
-            listening = sockets.lines().count() >= super::trunks::Trunk::ALL.len();
+            listening = sockets.lines().count() >= Trunk::ALL.len();
             listening || !matches!(process.ended(), Ok(None))
         });
         up.and_then(|()| if listening { Ok(()) } else { anyhow::bail!("Kamailio has ended") })
             .with_context(|| process.output().unwrap_or_default())?;
-        Ok(Self { _process: process })
+        Ok(Self { process })
     }
+}
+
+/// The folder of the configuration that is shipped.
+fn deployed() -> io::Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kamailio").canonicalize()
 }

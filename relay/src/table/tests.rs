@@ -17,7 +17,8 @@ fn table_with(has_fast_path: bool) -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
     let slots = flow::local::SLOTS_PER_LOCAL as usize;
     let without_fast_path = (!has_fast_path).then_some(Reason::EngineUring);
-    let shape = TableShape { without_fast_path, devices: vec![1], output: Output::Stack, bound: None };
+    let shape =
+        TableShape { without_fast_path, devices: vec![1], output: Output::Stack, reads_rtcp: false, bound: None };
     FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
 }
 
@@ -65,6 +66,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
         other: Some(other),
         tos: None,
         clock_khz: 8,
+        blocked: false,
     }
 }
 

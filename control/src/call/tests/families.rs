@@ -5,7 +5,7 @@ use super::*;
 /// A PBX with both families, a gateway with IPv4 and a cloud with IPv6 only.
 fn rig() -> Rig {
     let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1", "cloud/2001:db8:c::1"];
-    Rig::on(&interfaces, Settings::default(), 30099)
+    Rig::on(&interfaces, at_once(), 30099)
 }
 
 fn towards(interface: &str, family: Option<Family>) -> Options {

@@ -9,9 +9,15 @@ fn the_branch_that_answers_last_has_the_call() {
     assert!(sdp.contains("m=audio 30000 "), "{sdp}");
     assert_eq!((ops.len(), rig.calls.ports().used()), (2, 2));
     assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:6000");
+    assert!(
+        matches!(rig.run(delete(Some("a"), Some("b1"))), (Reply::Ok(_), ops) if ops.is_empty()),
+        "the branch that lost"
+    );
     let expected = Reply::Warning("Call-ID not found or tags didn't match");
-    assert_eq!(rig.run(delete(Some("a"), Some("b1"))).0, expected, "the branch that lost");
-    rig.end();
+    assert_eq!(rig.run(delete(Some("a"), Some("b1"))).0, expected, "has gone");
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:6000");
+    rig.run(delete(Some("a"), Some("b2")));
+    assert!(rig.calls.is_empty());
 }
 
 #[test]
@@ -51,6 +57,8 @@ fn parties_of_two_dialogues_may_be_joined() {
     rig.sdp(offer("c", None, &audio("192.0.2.30", 7000)));
     rig.sdp(answer("c", "d", &audio("198.51.100.30", 8000)));
     rig.sdp(offer("a", Some("d"), &audio("192.0.2.10", 4000)));
+    assert_eq!(rig.installed.len(), 8, "d may refuse");
+    rig.sdp(answer("a", "d", &audio("198.51.100.30", 8000)));
     assert_eq!(rig.installed.len(), 4, "b and c talk with nobody");
     // Each keeps its own ports: d has the second pair of its interface.
     assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
@@ -61,11 +69,124 @@ fn parties_of_two_dialogues_may_be_joined() {
 
 #[test]
 fn the_parties_of_one_call_are_limited() {
-    let mut rig = Rig::with(Settings::default(), 30999);
+    let mut rig = Rig::with(at_once(), 30999);
     for number in 0..32 {
         rig.sdp(offer(&number.to_string(), None, &audio("192.0.2.10", 4000)));
     }
     assert_eq!(rig.error(offer("more", None, &audio("192.0.2.10", 4000))), "Too many tags in this call");
     assert_eq!(rig.calls.ports().used(), 64);
     rig.end();
+}
+
+/// A caller that two phones ring for, each on a branch of its own.
+fn ringing() -> (Rig, [String; 2]) {
+    let mut rig = Rig::new();
+    let ports = ["x", "y"].map(|branch| {
+        let (sdp, _) = rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+        sdp.lines().find(|line| line.starts_with("m=audio")).unwrap().to_owned()
+    });
+    (rig, ports)
+}
+
+#[test]
+fn each_branch_has_ports_of_its_own() {
+    let (mut rig, [first, second]) = ringing();
+    assert_ne!(first, second);
+    assert_eq!(rig.calls.ports().used(), 3, "one pair for the caller");
+    let (again, ops) = rig.sdp(on_branch("x", offer("a", None, &audio("192.0.2.10", 4000))));
+    assert!(again.contains(&first) && ops.is_empty(), "{again}");
+    rig.end();
+}
+
+#[test]
+fn whichever_branch_picks_up_may_speak_at_once() {
+    let (rig, _) = ringing();
+    let caller = rig.slot_of("192.0.2.1:30000");
+    for branch in ["198.51.100.1:30000", "198.51.100.1:30002"] {
+        assert_eq!(rig.at(branch).other, caller, "{branch}");
+    }
+}
+
+#[test]
+fn the_branch_that_answers_has_the_call_and_the_others_are_silent() {
+    let (mut rig, _) = ringing();
+    rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.installed.len(), 4);
+    rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
+    assert_eq!(rig.peer("198.51.100.1:30002").unwrap(), "198.51.100.20:6000");
+    rig.end();
+}
+
+#[test]
+fn a_branch_that_ends_leaves_the_others() {
+    let (mut rig, _) = ringing();
+    rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+    rig.run(on_branch("x", delete(Some("a"), None)));
+    assert_eq!((rig.calls.len(), rig.calls.ports().used(), rig.installed.len()), (1, 2, 4));
+    rig.run(on_branch("y", delete(Some("a"), None)));
+    assert!(rig.calls.is_empty(), "with the last branch");
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn when_the_branch_in_the_dialogue_ends_the_one_that_has_answered_takes_its_place() {
+    let (mut rig, _) = ringing();
+    rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+    rig.run(on_branch("y", delete(Some("a"), None)));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    rig.end();
+}
+
+#[test]
+fn a_branch_that_no_offer_named_means_the_dialogue() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.run(on_branch("z", delete(Some("a"), None)));
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn a_hang_up_of_either_party_ends_the_fork_with_all_its_branches() {
+    for tag in ["a", "c"] {
+        let (mut rig, _) = ringing();
+        rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+        rig.run(delete(Some(tag), None));
+        assert!(rig.calls.is_empty(), "{tag}");
+        assert_eq!(rig.calls.ports().used(), 0);
+    }
+}
+
+#[test]
+fn several_answers_to_one_offer_share_the_ports_of_it() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    for (tag, port) in [("b1", 5000), ("b2", 6000), ("b1", 5000)] {
+        let (sdp, _) = rig.sdp(answer("a", tag, &audio("198.51.100.10", port)));
+        assert!(sdp.contains("m=audio 30000 "), "{sdp}");
+        assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), format!("198.51.100.10:{port}"));
+    }
+    assert_eq!(rig.calls.ports().used(), 2);
+    rig.run(delete(Some("a"), Some("b2")));
+    assert_eq!((rig.calls.ports().used(), rig.installed.len()), (2, 4), "b1 still has them");
+    rig.end();
+}
+
+#[test]
+fn a_party_that_takes_anothers_place_does_so_with_the_answer() {
+    // A transfer within one Call-ID: c calls a, who talks with b.
+    let mut rig = Rig::new();
+    rig.call();
+    let inside = || Options { from_interface: Some(b"gateway".to_vec()), ..Options::default() };
+    rig.sdp(offer_with("c", Some("a"), &audio("198.51.100.30", 7000), inside()));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"), "a may refuse");
+    rig.sdp(answer("c", "a", &audio("192.0.2.10", 4000)));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
+    rig.run(delete(Some("b"), None));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"), "the old party leaves");
+    assert_eq!(rig.calls.ports().used(), 2);
+    rig.run(delete(Some("a"), Some("c")));
+    assert!(rig.calls.is_empty());
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_mode_of_a_call_comes_before_the_configured_one() {
     for learning in [Learning::Off, Learning::Immediate, Learning::Delayed, Learning::Heuristic] {
-        let mut rig = Rig::with(Settings { learning, ..Settings::default() }, 30099);
+        let mut rig = Rig::with(Settings { learning, ..at_once() }, 30099);
         rig.call();
         assert!(rig.installed.values().all(|spec| spec.learning == learning));
         let options = Options { learning: Some(Learning::Delayed), ..across() };

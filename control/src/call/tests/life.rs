@@ -211,7 +211,7 @@ fn a_description_that_cannot_be_used_changes_nothing() {
 
 #[test]
 fn learning_and_type_of_service_come_from_settings_and_commands() {
-    let mut rig = Rig::with(Settings { tos: Some(16), ..Settings::default() }, 30099);
+    let mut rig = Rig::with(Settings { tos: Some(16), ..at_once() }, 30099);
     rig.call();
     assert!(rig.installed.values().all(|spec| spec.tos == Some(16) && spec.learning == Learning::Heuristic));
     let options = Options { tos: Some(184), asymmetric: true, ..across() };

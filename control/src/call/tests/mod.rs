@@ -1,8 +1,12 @@
+mod blocks;
 mod captured;
+mod editing;
+mod endings;
 mod families;
 mod forks;
 mod learning;
 mod life;
+mod limits;
 mod media;
 mod mux;
 mod ports;
@@ -14,11 +18,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use relay::{Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals, Turns};
+use relay::{
+    Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals, Traffic, Turns,
+};
 
 use super::plan::desired;
-use super::{Calls, Settings};
-use crate::command::{Answer, Command, Delete, Offer, Options};
+use super::{Calls, Limits, Settings};
+use crate::command::{Answer, Block, Command, Delete, Offer, Options, Party};
 use crate::ng::{Dict, Value};
 use crate::reply::Reply;
 
@@ -40,6 +46,7 @@ impl Meter for Packets {
             program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)],
             workers: vec![(Reason::NoCall, 1)],
             fast_path: Turns { lost: 2, regained: 1 },
+            traffic: Traffic::default(),
         }
     }
 
@@ -48,13 +55,18 @@ impl Meter for Packets {
     }
 }
 
+/// What is deleted ends at once.
+fn at_once() -> Settings {
+    Settings { delete_delay: Duration::ZERO, ..Settings::default() }
+}
+
 /// When the tests take place.
 const WALL: Duration = Duration::from_secs(1_700_000_000);
 
 impl Rig {
     /// Two interfaces, the second behind a static NAT, with the ports 30000 to 30099 each.
     fn new() -> Self {
-        Self::with(Settings::default(), 30099)
+        Self::with(at_once(), 30099)
     }
 
     fn with(settings: Settings, last_port: u16) -> Self {
@@ -62,11 +74,13 @@ impl Rig {
     }
 
     fn on(interfaces: &[&str], settings: Settings, last_port: u16) -> Self {
-        let interfaces: Vec<_> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
-        let ports = Ports::new(interfaces.len(), 30000, last_port).unwrap();
+        let interfaces: Vec<relay::Interface> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
+        let range = |one: &relay::Interface| one.ports.unwrap_or((30000, last_port));
+        let ports = Ports::new(&interfaces.iter().map(range).collect::<Vec<_>>()).unwrap();
         let interfaces = Interfaces::new(interfaces).unwrap();
-        let calls = Calls::new(interfaces, ports, settings);
-        Self { calls, installed: BTreeMap::new(), now: Instant::now(), meter: Packets::default() }
+        let now = Instant::now();
+        let calls = Calls::new(interfaces, ports, settings, now);
+        Self { calls, installed: BTreeMap::new(), now, meter: Packets::default() }
     }
 
     /// Carries out a command, does what the relay is told, and checks that all states agree.
@@ -195,10 +209,26 @@ fn delete(from: Option<&str>, to: Option<&str>) -> Command {
         call_id: b"call".to_vec(),
         from_tag: from.map(Into::into),
         to_tag: to.map(Into::into),
+        via_branch: None,
         delay: None,
         fast: false,
         fatal: false,
     })
+}
+
+/// The command, for a branch of a forked call.
+fn on_branch(branch: &str, mut command: Command) -> Command {
+    match &mut command {
+        Command::Offer(offer) => offer.via_branch = Some(branch.into()),
+        Command::Answer(answer) => answer.via_branch = Some(branch.into()),
+        Command::Delete(delete) => delete.via_branch = Some(branch.into()),
+        Command::Query { .. } | Command::Block(_) | Command::Ping | Command::Statistics | Command::List { .. } => {}
+    }
+    command
+}
+
+fn block(party: Party, is_on: bool) -> Command {
+    Command::Block(Block { call_id: b"call".to_vec(), party, is_on })
 }
 
 fn named(mut command: Command, name: &str) -> Command {
@@ -207,6 +237,7 @@ fn named(mut command: Command, name: &str) -> Command {
         Command::Answer(answer) => answer.call_id = name.into(),
         Command::Delete(delete) => delete.call_id = name.into(),
         Command::Query { call_id } => *call_id = name.into(),
+        Command::Block(block) => block.call_id = name.into(),
         Command::Ping | Command::Statistics | Command::List { .. } => {}
     }
     command

@@ -2,7 +2,7 @@ use super::*;
 
 /// One pair per interface.
 fn narrow() -> Rig {
-    Rig::with(Settings::default(), 30001)
+    Rig::with(at_once(), 30001)
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn ports_of_an_ended_call_rest_before_the_next() {
 
 #[test]
 fn the_session_limit_is_told_as_the_client_understands_it() {
-    let mut rig = Rig::with(Settings { max_sessions: Some(1), ..Settings::default() }, 30099);
+    let mut rig = Rig::with(Settings { limits: Limits { sessions: Some(1), ..Limits::default() }, ..at_once() }, 30099);
     rig.call();
     let second = || named(offer("a", None, &audio("192.0.2.10", 4000)), "second");
     assert_eq!(rig.error(second()), "Parallel session limit reached");

@@ -17,6 +17,7 @@ pub(super) fn totals() -> StreamTotals {
         peer: Some("192.0.2.66:4066".parse().unwrap()),
         confirmed: true,
         last_packet: None,
+        quality: None,
         path: Path::Fast,
     }
 }

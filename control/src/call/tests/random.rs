@@ -73,7 +73,7 @@ proptest! {
         max_sessions in prop::option::of(1..3_usize),
     ) {
         let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1"];
-        let mut rig = Rig::on(&interfaces, Settings { max_sessions, ..Settings::default() }, last_port);
+        let mut rig = Rig::on(&interfaces, Settings { limits: Limits { sessions: max_sessions, ..Limits::default() }, ..at_once() }, last_port);
         for (command, seconds) in steps {
             rig.wait(seconds);
             // Rig::run compares all states after each command.

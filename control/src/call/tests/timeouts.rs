@@ -1,4 +1,4 @@
-use super::super::{ExpiredCall, Timeout};
+use super::super::{End, ExpiredCall};
 use super::query::totals;
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_call_without_packets_ends_a_minute_after_the_last_command() {
     assert_eq!(rig.expire(), []);
     rig.wait(1);
     let idle = Duration::from_secs(60);
-    assert_eq!(rig.expire(), [ExpiredCall { call_id: b"call".to_vec(), timeout: Timeout::Media, idle }]);
+    assert_eq!(rig.expire(), [ExpiredCall { call_id: b"call".to_vec(), timeout: End::Timeout, idle }]);
     assert!(rig.calls.is_empty() && rig.installed.is_empty());
     assert_eq!(rig.calls.ports().used(), 0);
 }
@@ -61,7 +61,7 @@ fn a_phone_may_ring_for_long_but_not_for_ever() {
     rig.wait(3599);
     assert_eq!(rig.expire(), []);
     rig.wait(1);
-    assert_eq!(rig.expire().first().unwrap().timeout, Timeout::Offer);
+    assert_eq!(rig.expire().first().unwrap().timeout, End::OfferTimeout);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_call_on_hold_may_be_silent_for_long() {
         rig.wait(3599);
         assert_eq!(rig.expire(), []);
         rig.wait(1);
-        assert_eq!(rig.expire().first().unwrap().timeout, Timeout::Silent);
+        assert_eq!(rig.expire().first().unwrap().timeout, End::SilentTimeout);
     }
 }
 

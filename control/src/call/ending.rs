@@ -1,0 +1,91 @@
+//! The end of calls: at once, or after a while in which packets that are still under way arrive.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use relay::{FlowOp, Meter};
+
+use super::account::Account;
+use super::calls::Calls;
+use super::plan::{Streams, plan};
+use super::query::Query;
+use super::refusal::Refusal;
+use super::statistics::End;
+use crate::command::Delete;
+use crate::ng::Dict;
+use crate::reply::Reply;
+
+impl Calls {
+    pub(super) fn delete(
+        &mut self,
+        delete: &Delete,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> Result<(Reply, Vec<FlowOp>), Refusal> {
+        let Delete { call_id, from_tag, to_tag, via_branch, .. } = delete;
+        let found = self.calls.get(call_id).and_then(|entry| {
+            let ended = entry.call.ended_by(from_tag.as_deref(), to_tag.as_deref(), via_branch.as_deref())?;
+            Some((entry, ended))
+        });
+        let Some((entry, ended)) = found else {
+            const NO_MATCH: &str = "Call-ID not found or tags didn't match";
+            return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Reply::Warning(NO_MATCH), Vec::new())) };
+        };
+        let mut dict = Dict::new();
+        if !delete.fast {
+            dict = Query { interfaces: &self.interfaces, meter, now, wall }.describe(&entry.call, &entry.installed);
+        }
+        let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
+        let delay = seconds.unwrap_or(self.settings.delete_delay);
+        let ops = if delay.is_zero() {
+            let mut draft = entry.call.clone();
+            draft.end(&ended);
+            if draft.is_over() {
+                self.remove(call_id, End::Regular, now, meter)
+            } else {
+                self.replace(call_id, draft, now)
+            }
+        } else {
+            if let Some(entry) = self.calls.get_mut(call_id) {
+                entry.call.end_at(&ended, now + delay);
+            }
+            self.ends.insert((now + delay, call_id.clone()));
+            Vec::new()
+        };
+        Ok((Reply::Ok(dict), ops))
+    }
+
+    /// Ends what was deleted a while ago, and was not heard of since.
+    pub(super) fn end_due(&mut self, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
+        let mut ops = Vec::new();
+        while self.ends.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, call_id)) = self.ends.pop_first() else { break };
+            let Some(entry) = self.calls.get(&call_id) else { continue };
+            let ending = entry.call.ending(now);
+            if ending.is_empty() {
+                continue;
+            }
+            let mut draft = entry.call.clone();
+            draft.end(&ending);
+            ops.extend(if draft.is_over() {
+                self.remove(&call_id, End::Regular, now, meter)
+            } else {
+                self.replace(&call_id, draft, now)
+            });
+        }
+        ops
+    }
+
+    /// Ends a call: its ports rest, and its streams go.
+    pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
+        let Some(entry) = self.calls.remove(call_id) else { return Vec::new() };
+        let account = Account::of(&entry.installed, meter);
+        account.log(call_id, why.name());
+        let lasted = now.saturating_duration_since(entry.call.began);
+        self.statistics.end(why, &account, lasted, self.calls.len());
+        for pair in entry.call.pairs() {
+            self.ports.release(pair, now);
+        }
+        plan(&entry.installed, &Streams::new())
+    }
+}

@@ -1,0 +1,39 @@
+use super::*;
+
+#[test]
+fn the_media_of_all_parties_is_blocked_and_comes_back() {
+    let mut rig = Rig::new();
+    rig.call();
+    assert_eq!(rig.run(block(Party::All, true)).0, Reply::Ok(Dict::new()));
+    assert!(rig.installed.values().all(|spec| spec.blocked));
+    rig.run(block(Party::All, false));
+    assert!(rig.installed.values().all(|spec| !spec.blocked));
+}
+
+#[test]
+fn one_party_is_found_by_its_tag_its_label_or_its_address() {
+    for party in [Party::Tag(b"b".to_vec()), Party::Label(b"B".to_vec()), Party::Address([198, 51, 100, 10].into())] {
+        let mut rig = Rig::new();
+        let labels = Options { label: Some(b"A".to_vec()), to_label: Some(b"B".to_vec()), ..across() };
+        rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), labels));
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+        rig.run(block(party, true));
+        assert!(rig.at("198.51.100.1:30000").blocked && !rig.at("192.0.2.1:30000").blocked);
+        rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4002)));
+        assert!(rig.at("198.51.100.1:30000").blocked, "until it is said otherwise");
+    }
+}
+
+#[test]
+fn a_party_that_is_not_there_is_an_error_with_the_text_of_the_contract() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.error(block(Party::All, true)), "Unknown call-ID");
+    rig.call();
+    for (party, text) in [
+        (Party::Tag(b"x".to_vec()), "From-tag given, but no such tag exists"),
+        (Party::Label(b"x".to_vec()), "No monologue matching the given label"),
+        (Party::Address([9, 9, 9, 9].into()), "Failed to match address to any tag"),
+    ] {
+        assert_eq!(rig.error(block(party, true)), text);
+    }
+}

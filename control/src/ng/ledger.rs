@@ -1,0 +1,142 @@
+//! Which proxy has asked for what, and how long that took.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::value::{Dict, Value};
+
+/// Where commands come from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Proxy {
+    /// A host.
+    Host(IpAddr),
+    /// A program on this host, by a unix socket.
+    Unix,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// The commands that are told apart; all others are together.
+const COMMANDS: [&str; 9] =
+    ["ping", "offer", "answer", "delete", "query", "list", "statistics", "block media", "unblock media"];
+
+/// How many proxies are told apart: whoever can send datagrams can invent some.
+const MAX_PROXIES: usize = 64;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    requests: u64,
+    took: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Page {
+    commands: [Count; COMMANDS.len()],
+    errors: u64,
+}
+
+/// Which proxy has asked for what, and how long that took.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pages: BTreeMap<Proxy, Page>,
+    /// The last request, whose time is not known yet.
+    open: Option<(Proxy, usize)>,
+}
+
+impl Ledger {
+    /// Enters a request. `command` is in its canonical spelling.
+    pub(super) fn enter(&mut self, proxy: Proxy, command: &[u8], is_error: bool) {
+        self.open = None;
+        if self.pages.len() >= MAX_PROXIES && !self.pages.contains_key(&proxy) {
+            return;
+        }
+        let page = self.pages.entry(proxy).or_default();
+        page.errors += u64::from(is_error);
+        let known = COMMANDS.iter().position(|known| super::value::same_words(known.as_bytes(), command));
+        if let Some((at, count)) = known.and_then(|at| Some((at, page.commands.get_mut(at)?))) {
+            count.requests += 1;
+            self.open = Some((proxy, at));
+        }
+    }
+
+    /// The last request has taken so long.
+    pub(super) fn took(&mut self, took: Duration) {
+        let open = self.open.take().and_then(|(proxy, at)| self.pages.get_mut(&proxy)?.commands.get_mut(at));
+        if let Some(count) = open {
+            count.took += took;
+        }
+    }
+
+    /// As `statistics` tells it.
+    pub(super) fn describe(&self) -> Dict<'static> {
+        let mut sum = Page::default();
+        let mut proxies = Vec::new();
+        for (proxy, page) in &self.pages {
+            let mut dict = Dict::new().with("proxy", proxy.to_string());
+            page.describe("", &mut dict);
+            proxies.push(Value::Dict(dict));
+            sum.errors += page.errors;
+            for (sum, count) in sum.commands.iter_mut().zip(page.commands) {
+                sum.requests += count.requests;
+                sum.took += count.took;
+            }
+        }
+        let mut dict = Dict::new().with("proxies", Value::List(proxies));
+        sum.describe("total", &mut dict);
+        dict
+    }
+}
+
+impl Page {
+    fn describe(&self, prefix: &str, dict: &mut Dict<'static>) {
+        for (name, count) in COMMANDS.iter().zip(self.commands) {
+            dict.push(format!("{prefix}{name}count").into_bytes(), Value::count(count.requests));
+            if prefix.is_empty() {
+                dict.push(format!("{name}duration").into_bytes(), format!("{:.6}", count.took.as_secs_f64()));
+            }
+        }
+        dict.push(format!("{prefix}errorcount").into_bytes(), Value::count(self.errors));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_proxy_and_together() {
+        let mut ledger = Ledger::default();
+        let host = Proxy::Host("192.0.2.1".parse().unwrap());
+        ledger.enter(host, b"offer", false);
+        ledger.took(Duration::from_millis(2));
+        ledger.enter(Proxy::Unix, b"offer", true);
+        ledger.enter(Proxy::Unix, b"block-media", false);
+        ledger.enter(Proxy::Unix, b"nonsense", true);
+        let dict = ledger.describe();
+        assert_eq!(dict.get("totaloffercount"), Some(&Value::Int(2)));
+        assert_eq!(dict.get("totalerrorcount"), Some(&Value::Int(2)));
+        let Some(Value::List(proxies)) = dict.get("proxies") else { panic!("{dict:?}") };
+        let first = proxies[0].as_dict().unwrap();
+        assert_eq!(first.get("proxy"), Some(&Value::from("192.0.2.1")));
+        assert_eq!(first.get("offerduration"), Some(&Value::from("0.002000")));
+        assert_eq!(proxies[1].as_dict().unwrap().get("block mediacount"), Some(&Value::Int(1)));
+    }
+
+    #[test]
+    fn invented_proxies_do_not_eat_memory() {
+        let mut ledger = Ledger::default();
+        for number in 0..1000_u32 {
+            ledger.enter(Proxy::Host(IpAddr::from(number.to_be_bytes())), b"ping", false);
+        }
+        assert_eq!(ledger.pages.len(), MAX_PROXIES);
+    }
+}

@@ -1,0 +1,213 @@
+//! Which codecs a party gets to see.
+
+use std::collections::{HashMap, HashSet};
+
+use super::line::{Line, before_slash, number, replace_tokens, split, tokens};
+
+/// Which codecs a party gets to see. Names are in lower case, `name`, `name/clock` or `name/clock/channels`; `all`, `full` and `any` are every
+/// codec. A name may also be the number of a payload type.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Codecs {
+    /// These not.
+    pub strip: Vec<Vec<u8>>,
+    /// These even so.
+    pub except: Vec<Vec<u8>>,
+    /// These even so, and first, in this order.
+    pub offer: Vec<Vec<u8>>,
+    /// Only the first, with the events and the comfort noise that go with it.
+    pub single: bool,
+}
+
+impl Codecs {
+    /// Whether there is anything to do.
+    pub fn is_wanted(&self) -> bool {
+        self.single || !self.strip.is_empty() || !self.offer.is_empty()
+    }
+
+    /// A body with the codecs that are to be seen. A section of which nothing is left is rejected (port 0): its formats stay, because there must
+    /// be one.
+    pub fn select(&self, body: &[u8]) -> Vec<u8> {
+        let lines: Vec<_> = split(body).collect();
+        let mut out = Vec::with_capacity(body.len());
+        let mut rest = lines.as_slice();
+        while let Some((first, after)) = rest.split_first() {
+            let len = after.iter().take_while(|line| line.field(b'm').is_none()).count();
+            let (section, next) = after.split_at_checked(len).unwrap_or((after, &[]));
+            self.section(first, section, &mut out);
+            rest = next;
+        }
+        out
+    }
+
+    fn section(&self, first: &Line<'_>, section: &[Line<'_>], out: &mut Vec<u8>) {
+        let Some(text) = first.field(b'm').filter(|text| is_rtp(text)) else {
+            return std::iter::once(first).chain(section).for_each(|line| line.write(out));
+        };
+        let names = names(section);
+        let formats: Vec<&[u8]> = tokens(text).skip(3).collect();
+        let kept = self.kept(&formats, &names);
+        if kept.is_empty() {
+            out.extend_from_slice(&replace_tokens(b"m=", text, |index, _| (index == 1).then(|| b"0".to_vec())));
+            out.extend_from_slice(first.ending);
+            return section.iter().for_each(|line| line.write(out));
+        }
+        if kept == formats {
+            first.write(out);
+        } else {
+            let head: Vec<&[u8]> = tokens(text).take(3).chain(kept.iter().copied()).collect();
+            out.extend_from_slice(b"m=");
+            out.extend_from_slice(&head.join(&b' '));
+            out.extend_from_slice(first.ending);
+        }
+        let kept: HashSet<&[u8]> = kept.into_iter().collect();
+        let gone: HashSet<&[u8]> = formats.into_iter().filter(|format| !kept.contains(format)).collect();
+        for line in section.iter().filter(|line| !of_format(line).is_some_and(|format| gone.contains(format))) {
+            line.write(out);
+        }
+    }
+
+    fn kept<'a>(&self, formats: &[&'a [u8]], names: &HashMap<&[u8], Vec<u8>>) -> Vec<&'a [u8]> {
+        let name = |format: &[u8]| names.get(format).cloned().unwrap_or_else(|| static_name(format).into());
+        let is_in = |list: &[Vec<u8>], format: &[u8]| list.iter().any(|listed| suits(listed, &name(format), format));
+        let is_kept =
+            |format: &&[u8]| is_in(&self.except, format) || is_in(&self.offer, format) || !is_in(&self.strip, format);
+        let mut kept: Vec<&[u8]> = formats.iter().copied().filter(is_kept).collect();
+        let rank = |format: &&[u8]| self.offer.iter().position(|listed| suits(listed, &name(format), format));
+        if !self.offer.is_empty() {
+            kept.sort_by_cached_key(|format| rank(format).unwrap_or(usize::MAX));
+        }
+        if self.single {
+            let is_beside = |format: &[u8]| matches!(before_slash(&name(format)), b"telephone-event" | b"cn" | b"red");
+            let main = kept.iter().copied().find(|format| !is_beside(format));
+            kept.retain(|format| Some(*format) == main || is_beside(format));
+        }
+        kept
+    }
+}
+
+/// Whether a section is one of RTP that is wanted.
+fn is_rtp(text: &[u8]) -> bool {
+    let mut tokens = tokens(text).skip(1);
+    let port = tokens.next().is_some_and(|port| number::<u16>(before_slash(port)) != Some(0));
+    port && tokens.next().is_some_and(|transport| transport.to_ascii_uppercase().windows(4).any(|part| part == b"RTP/"))
+}
+
+/// The names of a section's formats, in lower case.
+fn names<'a>(section: &[Line<'a>]) -> HashMap<&'a [u8], Vec<u8>> {
+    let map = |line: &Line<'a>| {
+        let mut parts = tokens(line.attribute_named(b"rtpmap")?);
+        Some((parts.next()?, parts.next()?.to_ascii_lowercase()))
+    };
+    section.iter().filter_map(map).collect()
+}
+
+/// Whether a listed name means a format.
+fn suits(listed: &[u8], name: &[u8], format: &[u8]) -> bool {
+    let is_whole_name = |rest: &[u8]| rest.is_empty() || rest.first() == Some(&b'/');
+    matches!(listed, b"all" | b"full" | b"any")
+        || listed == format
+        || (!listed.is_empty() && name.strip_prefix(listed).is_some_and(is_whole_name))
+}
+
+/// The format that a line describes.
+fn of_format<'a>(line: &Line<'a>) -> Option<&'a [u8]> {
+    let (name, value) = line.attribute()?;
+    matches!(name, b"rtpmap" | b"fmtp" | b"rtcp-fb").then(|| tokens(value).next()).flatten()
+}
+
+/// RFC 3551 section 6: payload types that need no `a=rtpmap`.
+fn static_name(format: &[u8]) -> &'static [u8] {
+    match number::<u8>(format) {
+        Some(0) => b"pcmu/8000",
+        Some(3) => b"gsm/8000",
+        Some(4) => b"g723/8000",
+        Some(5) => b"dvi4/8000",
+        Some(6) => b"dvi4/16000",
+        Some(7) => b"lpc/8000",
+        Some(8) => b"pcma/8000",
+        Some(9) => b"g722/8000",
+        Some(10) => b"l16/44100/2",
+        Some(11) => b"l16/44100/1",
+        Some(12) => b"qcelp/8000",
+        Some(13) => b"cn/8000",
+        Some(14) => b"mpa/90000",
+        Some(15) => b"g728/8000",
+        Some(18) => b"g729/8000",
+        Some(26) => b"jpeg/90000",
+        Some(31) => b"h261/90000",
+        Some(34) => b"h263/90000",
+        Some(_) | None => b"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHONE: &str = "v=0\r\nm=audio 4000 RTP/AVP 8 0 9 96 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 opus/48000/2\r\n\
+        a=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n";
+
+    fn list(names: &[&str]) -> Vec<Vec<u8>> {
+        names.iter().map(|name| name.as_bytes().to_vec()).collect()
+    }
+
+    fn select(codecs: &Codecs, body: &str) -> String {
+        String::from_utf8(codecs.select(body.as_bytes())).unwrap()
+    }
+
+    fn formats(codecs: &Codecs) -> String {
+        select(codecs, PHONE).lines().nth(1).unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_is_stripped_goes_with_its_lines() {
+        let out = select(&Codecs { strip: list(&["opus", "g722"]), ..Codecs::default() }, PHONE);
+        assert!(out.contains("m=audio 4000 RTP/AVP 8 0 101\r\n") && !out.contains(":96 "), "{out}");
+        assert!(
+            out.contains("a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn of_all_only_the_exceptions_stay_in_their_order() {
+        let codecs = Codecs { strip: list(&["all"]), except: list(&["telephone-event", "pcma"]), ..Codecs::default() };
+        assert_eq!(formats(&codecs), "m=audio 4000 RTP/AVP 8 101");
+    }
+
+    #[test]
+    fn what_is_to_be_offered_comes_first() {
+        let codecs = Codecs { strip: list(&["all"]), offer: list(&["g722", "pcma"]), ..Codecs::default() };
+        assert_eq!(formats(&codecs), "m=audio 4000 RTP/AVP 9 8");
+        let codecs = Codecs { offer: list(&["pcmu"]), ..Codecs::default() };
+        assert_eq!(formats(&codecs), "m=audio 4000 RTP/AVP 0 8 9 96 101");
+    }
+
+    #[test]
+    fn a_clock_or_a_payload_type_may_be_named() {
+        assert_eq!(
+            formats(&Codecs { strip: list(&["opus/48000"]), ..Codecs::default() }),
+            "m=audio 4000 RTP/AVP 8 0 9 101"
+        );
+        assert_eq!(formats(&Codecs { strip: list(&["opus/16000"]), ..Codecs::default() }), formats(&Codecs::default()));
+        assert_eq!(formats(&Codecs { strip: list(&["0"]), ..Codecs::default() }), "m=audio 4000 RTP/AVP 8 9 96 101");
+        assert_eq!(formats(&Codecs { strip: list(&["pcm"]), ..Codecs::default() }), formats(&Codecs::default()));
+    }
+
+    #[test]
+    fn a_single_codec_keeps_its_events() {
+        assert_eq!(formats(&Codecs { single: true, ..Codecs::default() }), "m=audio 4000 RTP/AVP 8 101");
+    }
+
+    #[test]
+    fn a_section_of_which_nothing_is_left_is_rejected() {
+        let out = select(&Codecs { strip: list(&["all"]), ..Codecs::default() }, PHONE);
+        assert_eq!(out, PHONE.replace("audio 4000", "audio 0"));
+    }
+
+    #[test]
+    fn other_sections_stay_byte_for_byte() {
+        let body = "v=0\nm=image 4000 udptl t38\na=x\nm=audio 0 RTP/AVP 8\nm=message 9 TCP/MSRP *";
+        assert_eq!(select(&Codecs { strip: list(&["all"]), ..Codecs::default() }, body), body);
+    }
+}

@@ -1,0 +1,302 @@
+//! The quality of a call as its parties report it by RTCP (RFC 3550 6.4).
+//!
+//! A party says in its reports how it receives what the other one sends, and by the times in them the relay knows how long a packet takes to
+//! the party and back. Both legs' times together are the round-trip time between the parties.
+
+use std::time::{Duration, Instant};
+
+/// What one report amounts to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sample {
+    /// The mean opinion score in tenths, 10 to 45.
+    pub mos: u8,
+    /// From party to party and back, as far as it is known.
+    pub round_trip: Duration,
+    /// From the relay to the party that reports and back.
+    pub leg_round_trip: Duration,
+    /// Milliseconds.
+    pub jitter_ms: u32,
+    /// Of the packets since the last report, in percent.
+    pub loss_percent: u8,
+    /// When the report came.
+    pub at: Instant,
+}
+
+/// All reports of a party.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quality {
+    /// The synchronisation source that reports.
+    pub ssrc: u32,
+    /// How many reports there were.
+    pub samples: u64,
+    /// Packets that the party has missed since the beginning, as it says.
+    pub cumulative_loss: i32,
+    /// The worst report.
+    pub lowest: Sample,
+    /// The best report.
+    pub highest: Sample,
+    sums: Sums,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Sums {
+    mos: u64,
+    round_trip: Duration,
+    leg_round_trip: Duration,
+    jitter_ms: u64,
+    loss_percent: u64,
+}
+
+impl Quality {
+    fn new(ssrc: u32, sample: Sample) -> Self {
+        Self { ssrc, samples: 0, cumulative_loss: 0, lowest: sample, highest: sample, sums: Sums::default() }
+    }
+
+    fn add(&mut self, sample: Sample, cumulative_loss: i32) {
+        self.samples += 1;
+        self.cumulative_loss = cumulative_loss;
+        if sample.mos < self.lowest.mos {
+            self.lowest = sample;
+        }
+        if sample.mos > self.highest.mos {
+            self.highest = sample;
+        }
+        self.sums.mos += u64::from(sample.mos);
+        self.sums.round_trip += sample.round_trip;
+        self.sums.leg_round_trip += sample.leg_round_trip;
+        self.sums.jitter_ms += u64::from(sample.jitter_ms);
+        self.sums.loss_percent += u64::from(sample.loss_percent);
+    }
+
+    /// The mean of all reports, as of the last one.
+    pub fn average(&self) -> Sample {
+        let samples = self.samples.max(1);
+        let count = u32::try_from(samples).unwrap_or(u32::MAX);
+        Sample {
+            mos: u8::try_from((self.sums.mos + samples / 2) / samples).unwrap_or(45),
+            round_trip: self.sums.round_trip / count,
+            leg_round_trip: self.sums.leg_round_trip / count,
+            jitter_ms: u32::try_from(self.sums.jitter_ms / samples).unwrap_or(u32::MAX),
+            loss_percent: u8::try_from(self.sums.loss_percent / samples).unwrap_or(100),
+            at: self.highest.at,
+        }
+    }
+}
+
+/// What is known from the RTCP of one party.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reports {
+    /// The middle 32 bits of the NTP time of the last sender report, and when it passed.
+    sent: Option<(u32, Instant)>,
+    /// From the relay to the party and back, when last known.
+    leg_round_trip: Option<Duration>,
+    pub(crate) quality: Option<Quality>,
+}
+
+impl Reports {
+    /// Reads a datagram of the party. The other party's reports are those that this one answers. `clock_khz` is that of the media.
+    pub(crate) fn read(&mut self, other: Option<&Self>, clock_khz: u16, datagram: &[u8], now: Instant) {
+        for packet in Packets(datagram) {
+            let Some((ssrc, body)) = word(packet.body) else { return };
+            let blocks = match packet.kind {
+                SENDER_REPORT => {
+                    let Some((middle, after)) = body.get(2..).and_then(word).filter(|_| body.len() >= 20) else {
+                        return;
+                    };
+                    self.sent = Some((middle, now));
+                    after.get(14..).unwrap_or_default()
+                }
+                RECEIVER_REPORT => body,
+                _ => continue,
+            };
+            // With several blocks the first is that of the call's media: there is one source on each leg.
+            if let Some(block) = Block::parse(blocks).filter(|_| packet.count > 0) {
+                self.report(ssrc, &block, other, clock_khz, now);
+            }
+        }
+    }
+
+    fn report(&mut self, ssrc: u32, block: &Block, other: Option<&Self>, clock_khz: u16, now: Instant) {
+        if let Some((_, sent)) = other.and_then(|other| other.sent).filter(|(middle, _)| *middle == block.last_report) {
+            self.leg_round_trip = now.saturating_duration_since(sent).checked_sub(block.delay).or(Some(Duration::ZERO));
+        }
+        let leg_round_trip = self.leg_round_trip.unwrap_or_default();
+        let round_trip = leg_round_trip + other.and_then(|other| other.leg_round_trip).unwrap_or_default();
+        let jitter_ms = block.jitter.checked_div(u32::from(clock_khz)).unwrap_or(0);
+        let loss_percent = u8::try_from(u16::from(block.fraction_lost) * 100 / 256).unwrap_or(100);
+        let sample = Sample {
+            mos: mos(f64::from(loss_percent), f64::from(jitter_ms), round_trip.as_secs_f64() * 1000.0),
+            round_trip,
+            leg_round_trip,
+            jitter_ms,
+            loss_percent,
+            at: now,
+        };
+        let quality = self.quality.get_or_insert_with(|| Quality::new(ssrc, sample));
+        if quality.ssrc != ssrc {
+            *quality = Quality::new(ssrc, sample);
+        }
+        quality.add(sample, block.cumulative_loss);
+    }
+}
+
+/// The mean opinion score in tenths by the simplified E-model (ITU-T G.107), from percent, milliseconds and milliseconds.
+fn mos(loss: f64, jitter: f64, round_trip: f64) -> u8 {
+    let delay = round_trip / 2.0 + jitter;
+    let impairment = 0.024 * delay + if delay > 177.3 { 0.11 * (delay - 177.3) } else { 0.0 };
+    let basic = 93.2 - loss;
+    let rating = 0.18 * basic * basic - 27.9 * basic + 1126.62 - impairment;
+    let score = if rating < 0.0 {
+        1.0
+    } else if rating > 100.0 {
+        4.5
+    } else {
+        1.0 + 0.035 * rating + rating * (rating - 60.0) * (100.0 - rating) * 7e-6
+    };
+    (score.clamp(1.0, 4.5) * 10.0) as u8
+}
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+
+/// The packets of a compound datagram.
+struct Packets<'a>(&'a [u8]);
+
+struct Packet<'a> {
+    kind: u8,
+    count: u8,
+    body: &'a [u8],
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Packet<'a>;
+
+    fn next(&mut self) -> Option<Packet<'a>> {
+        let [first, kind, high, low, rest @ ..] = self.0 else { return None };
+        if first >> 6 != 2 {
+            return None;
+        }
+        let (body, after) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])) * 4)?;
+        self.0 = after;
+        Some(Packet { kind: *kind, count: first & 31, body })
+    }
+}
+
+/// A report block (RFC 3550 6.4.1).
+struct Block {
+    fraction_lost: u8,
+    cumulative_loss: i32,
+    jitter: u32,
+    last_report: u32,
+    delay: Duration,
+}
+
+impl Block {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (_, bytes) = word(bytes)?;
+        let (lost, bytes) = word(bytes)?;
+        let (_, bytes) = word(bytes)?;
+        let (jitter, bytes) = word(bytes)?;
+        let (last_report, bytes) = word(bytes)?;
+        let (delay, _) = word(bytes)?;
+        Some(Self {
+            fraction_lost: (lost >> 24) as u8,
+            // 24 bits with a sign.
+            cumulative_loss: (lost << 8).cast_signed() >> 8,
+            jitter,
+            last_report,
+            delay: Duration::from_nanos(u64::from(delay) * 1_000_000_000 / 65536),
+        })
+    }
+}
+
+fn word(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_be_bytes(*word), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn block(fraction: u8, lost: u32, jitter: u32, last_report: u32, delay_ms: u32) -> Vec<u8> {
+        let words = [7, u32::from(fraction) << 24 | lost, 0, jitter, last_report, delay_ms * 65536 / 1000];
+        words.into_iter().flat_map(u32::to_be_bytes).collect()
+    }
+
+    fn sender_report(ssrc: u32, middle: u32, blocks: &[Vec<u8>]) -> Vec<u8> {
+        let mut body =
+            [ssrc, middle >> 16, middle << 16, 0, 0, 0].into_iter().flat_map(u32::to_be_bytes).collect::<Vec<_>>();
+        body.extend(blocks.concat());
+        packet(SENDER_REPORT, blocks.len() as u8, &body)
+    }
+
+    fn packet(kind: u8, count: u8, body: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x80 | count, kind];
+        packet.extend((body.len() as u16 / 4).to_be_bytes());
+        packet.extend(body);
+        packet
+    }
+
+    #[test]
+    fn the_round_trip_is_that_of_both_legs() {
+        let start = Instant::now();
+        let (mut a, mut b) = (Reports::default(), Reports::default());
+        a.read(Some(&b), 8, &sender_report(1, 100, &[]), start);
+        // 60 ms to b and back, 20 of which b took its time.
+        b.read(Some(&a), 8, &sender_report(2, 200, &[block(0, 0, 80, 100, 20)]), start + 80 * MS);
+        a.read(Some(&b), 8, &sender_report(1, 300, &[block(26, 5, 160, 200, 10)]), start + 130 * MS);
+        let quality = a.quality.as_ref().unwrap();
+        let sample = quality.average();
+        assert_eq!((quality.ssrc, quality.samples, quality.cumulative_loss), (1, 1, 5));
+        assert_eq!((sample.loss_percent, sample.jitter_ms), (10, 20));
+        assert!(
+            sample.leg_round_trip.abs_diff(40 * MS) < MS && sample.round_trip.abs_diff(100 * MS) < MS,
+            "{sample:?}"
+        );
+        assert_eq!(b.quality.as_ref().unwrap().average().jitter_ms, 10);
+    }
+
+    #[test]
+    fn the_score_falls_with_loss_and_delay() {
+        assert_eq!(mos(0.0, 0.0, 0.0), 44);
+        // As another implementation of the same model says for 2 ms and 120 ms, and for 10 ms, 7 % and 120 ms.
+        assert_eq!((mos(0.0, 2.0, 120.0), mos(7.0, 11.0, 120.0)), (43, 36));
+        assert_eq!(mos(100.0, 0.0, 0.0), 45.min(mos(100.0, 0.0, 0.0)));
+        assert!(mos(20.0, 100.0, 800.0) < 25);
+    }
+
+    #[test]
+    fn reports_without_a_known_sender_report_count_without_its_time() {
+        let mut reports = Reports::default();
+        let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(0, 0, 0, 0, 0)].concat());
+        reports.read(None, 0, &report, Instant::now());
+        let quality = reports.quality.unwrap();
+        assert_eq!((quality.average().round_trip, quality.average().mos, quality.samples), (Duration::ZERO, 44, 1));
+    }
+
+    #[test]
+    fn the_best_and_the_worst_report_are_kept() {
+        let mut reports = Reports::default();
+        for fraction in [0, 128, 25] {
+            let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(fraction, 0, 0, 0, 0)].concat());
+            reports.read(None, 8, &report, Instant::now());
+        }
+        let quality = reports.quality.unwrap();
+        assert_eq!((quality.lowest.loss_percent, quality.highest.loss_percent, quality.samples), (50, 0, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_does_no_harm(datagram in prop::collection::vec(any::<u8>(), 0..200), clock in any::<u16>()) {
+            Reports::default().read(None, clock, &datagram, Instant::now());
+            let mut framed = vec![0x81, 200, 0, datagram.len() as u8 / 4];
+            framed.extend(&datagram);
+            Reports::default().read(Some(&Reports::default()), clock, &framed, Instant::now());
+        }
+    }
+}

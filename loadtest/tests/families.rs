@@ -6,7 +6,7 @@ use loadtest::rig::trunks::Trunks;
 use serde_json::json;
 
 fn scene(engine: &str) -> Scene {
-    Scene::new(Trunks::dual_stack().unwrap(), engine, &[]).unwrap()
+    Scene::new(Trunks::dual_stack().unwrap(), engine, &["--measure-rtcp=false"]).unwrap()
 }
 
 #[test]

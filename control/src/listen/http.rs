@@ -110,7 +110,8 @@ async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, proxy: Proxy, 
                 Err(other) => Message::Binary(other.into_bytes().into()),
             }),
             Message::Ping(_) | Message::Pong(_) => None,
-            Message::Close(_) => return,
+            // The next reception ends, when leave has been taken.
+            Message::Close(_) => None,
         };
         if let Some(answer) = answer
             && socket.send(answer).await.is_err()

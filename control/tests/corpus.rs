@@ -3,6 +3,8 @@
 //! The snapshots show what has changed and nothing else: a line that is not in them is, byte for byte and with its ending, as it came.
 //! After an intended change: `INSTA_UPDATE=always cargo test -p control --test corpus`, and read the difference.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use loadtest::bench::control::{self, ControlPlan};
 use loadtest::bench::fastpath::{self, FastpathPlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
@@ -30,6 +31,8 @@ enum Command {
     BenchFastpath(BenchFastpath),
     /// Measure the slow path against rtpengine
     BenchSlowpath(BenchSlowpath),
+    /// Measure the control plane against rtpengine
+    BenchControl(BenchControl),
     /// Flood the ports of live calls with strangers' packets
     BenchStrangers(BenchStrangers),
     /// Have a hundred thousand flows at once
@@ -73,6 +76,22 @@ struct BenchSlowpath {
     /// Over how many streams
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
     streams: u32,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct BenchControl {
+    /// Rounds, of which the medians are reported
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds for each measurement
+    #[arg(long, default_value_t = 2000)]
+    millis: u64,
+    /// How many calls stand meanwhile
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=150_000))]
+    standing: u32,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -144,6 +163,7 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::Demo(demo) => run(&demo, is_stopped).map(|outcome| report(&outcome, demo.json)),
         Command::BenchFastpath(bench) => bench_fastpath(&bench),
         Command::BenchSlowpath(bench) => bench_slowpath(&bench),
+        Command::BenchControl(bench) => bench_control(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { json } => bench_scale(json),
     }
@@ -208,6 +228,32 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         let packets = result.max_packets_per_cpu_second.get(relay).copied().unwrap_or_default();
         println!(
             "{relay:<18} carries {kpps:.0} kpps without loss, and at best {packets:.0} packets for a second of its processors"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
+    let time = Duration::from_millis(bench.millis.max(100));
+    let plan = ControlPlan { rounds: bench.rounds.max(1), time, standing: bench.standing as usize };
+    let result = control::run(&plan)?;
+    if bench.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("relay       standing  calls/CPU second  calls/second  reply us: p50      p99  bytes/call  lost");
+    for row in &result.rows {
+        println!(
+            "{:<11} {:>8} {:>17.0} {:>13.0} {:>14.0} {:>8.0} {:>11} {:>5}",
+            row.relay,
+            row.standing_calls,
+            row.calls_per_cpu_second,
+            row.calls_per_second,
+            row.reply_us.p50,
+            row.reply_us.p99,
+            row.bytes_per_call,
+            row.lost
         );
     }
     Ok(ExitCode::SUCCESS)

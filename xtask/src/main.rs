@@ -39,11 +39,11 @@ enum Task {
         args: Vec<String>,
     },
     /// Measure, against something known in the same run: `fastpath` and `strangers` against programs that send everything back, `slowpath`
-    /// against rtpengine, `scale` against what was sent
+    /// and `control` against rtpengine, `scale` against what was sent
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure
-        #[arg(value_parser = ["fastpath", "slowpath", "strangers", "scale"])]
+        #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale"])]
         what: String,
         /// `--rounds N`, `--millis MS`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         Task::Setup { check: true } => setup::check(),
         Task::Setup { check: false } => setup::install(),
         Task::Demo { args } => loadtest("demo", &args),
-        Task::Bench { what, args } if what == "slowpath" => {
-            setup::install_rival().and_then(|()| loadtest("bench-slowpath", &args))
+        Task::Bench { what, args } if ["slowpath", "control"].contains(&what.as_str()) => {
+            setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),

@@ -1,0 +1,138 @@
+//! A relay that a proxy commands, on a host of its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::rig::daemon::{NG, NgClient, binary};
+use crate::rig::host::{Host, Port};
+use crate::rig::process::{Process, wait_until};
+
+/// How many addresses each side has: a port of a call that has ended rests for some seconds, and there are to be ports enough.
+const ADDRESSES: u8 = 8;
+/// Of each address.
+const PORTS: (u16, u16) = (1024, 65535);
+
+/// Which relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Subject {
+    Intertrunk,
+    Rtpengine,
+}
+
+impl Subject {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Intertrunk => "intertrunk",
+            Self::Rtpengine => "rtpengine",
+        }
+    }
+
+    /// How many calls can stand at once, with some descriptors left for those that come and go.
+    pub(super) fn most_calls(self) -> anyhow::Result<usize> {
+        match self {
+            Self::Intertrunk => Ok(usize::MAX),
+            // Two sockets for each side.
+            Self::Rtpengine => {
+                let limits = std::fs::read_to_string("/proc/self/limits")?;
+                let line =
+                    limits.lines().find(|line| line.starts_with("Max open files")).context("no limit of files")?;
+                let most: usize = line.split_whitespace().nth(4).context("no hard limit")?.parse().unwrap_or(1 << 20);
+                Ok(most.saturating_sub(1500) / 4)
+            }
+        }
+    }
+
+    fn arguments(self) -> anyhow::Result<Vec<String>> {
+        let interfaces: Vec<String> = ["a", "b"]
+            .into_iter()
+            .zip(0..)
+            .flat_map(|(name, side)| {
+                (0..ADDRESSES).map(move |number| format!("{name}:{number}/{}", near(side, number)))
+            })
+            .collect();
+        let (min, max) = PORTS;
+        let mut words = match self {
+            Self::Intertrunk => vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()],
+            Self::Rtpengine => {
+                let words =
+                    ["rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--table=-1", "--num-threads=1"];
+                words.map(str::to_owned).to_vec()
+            }
+        };
+        // The same for both: nobody sends media here, and ports are to be free again as soon as may be.
+        words.extend([format!("--listen-ng={NG}"), format!("--port-min={min}"), format!("--port-max={max}")]);
+        words.extend(["--delete-delay=0", "--timeout=86400", "--silent-timeout=86400"].map(str::to_owned));
+        words.extend(interfaces.iter().map(|interface| format!("--interface={interface}")));
+        if self == Self::Intertrunk {
+            words.extend(["--log-level=warn", "--workers=1"].map(str::to_owned));
+        }
+        Ok(words)
+    }
+}
+
+/// The relay's address number so many towards a side.
+const fn near(side: u8, number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 77, side, 1 + number))
+}
+
+/// The party's address on a side.
+pub(super) const fn far(side: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 77, side, 200))
+}
+
+/// A running relay.
+pub(super) struct Proxied {
+    subject: Subject,
+    process: Process,
+    host: Host,
+    _parties: Host,
+}
+
+impl Proxied {
+    /// Starts it on a processor of its own; the caller has the other one.
+    pub(super) fn start(subject: Subject, folder: &Path) -> anyhow::Result<Self> {
+        let (parties, host) = (Host::new("parties")?, Host::new("relay")?);
+        let port = |device, addr| Port { device, addr };
+        parties.connect(port("p", far(0)), &host, port("r", near(0, 0)))?;
+        parties.add_addr("p", far(1))?;
+        for (side, number) in (0..2).flat_map(|side| (0..ADDRESSES).map(move |number| (side, number))).skip(1) {
+            host.add_addr("r", near(side, number))?;
+        }
+        let mut command = host.command("taskset");
+        command.args(["--cpu-list", "1"]).args(subject.arguments()?);
+        let mut process = Process::start(subject.name(), command, &folder.join(format!("{}.log", subject.name())))?;
+        let mut ng = NgClient::on(&host)?;
+        wait_until("the relay answers", Duration::from_secs(20), || ng.request(&json!({"command": "ping"})).is_ok())?;
+        anyhow::ensure!(process.ended()?.is_none(), "{} has ended: {}", subject.name(), process.output()?);
+        Ok(Self { subject, process, host, _parties: parties })
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.subject.name()
+    }
+
+    pub(super) const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// How long all its threads have been at work.
+    pub(super) fn worked(&self) -> anyhow::Result<Duration> {
+        let mut total = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            total += schedstat.split(' ').next().context("no schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
+    /// Its resident memory in bytes.
+    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)
+    }
+}

@@ -9,6 +9,9 @@ use crate::call::{Calls, Load};
 use crate::host_load::HostLoad;
 use crate::ng::{Exchange, Frame, Proxy};
 
+/// How many ticks there are to a second.
+pub const TICKS: usize = 100;
+
 /// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
 pub struct Daemon(Mutex<State>);
 
@@ -45,18 +48,20 @@ impl Daemon {
         reply
     }
 
-    /// Once a second: counters are folded, and calls that have died are ended.
+    /// A hundred times a second: counters are folded, and calls that have died are ended, a hundredth of them each time, because commands
+    /// wait while it lasts.
     ///
     /// # Errors
     /// When the relay is not whole any more.
     pub fn tick(&self) -> Result<(), DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
         let State { calls, relay, host, .. } = &mut *state;
-        relay.sweep(now)?;
-        let (average, cpu) = host.read();
-        let traffic = relay.counts().traffic;
-        calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
-        let (expired, ops) = calls.expire(now, relay);
+        if relay.sweep(now, TICKS)? {
+            let (average, cpu) = host.read();
+            let traffic = relay.traffic();
+            calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
+        }
+        let (expired, ops) = calls.expire(now, relay, TICKS);
         relay.apply(&ops, now);
         drop(state);
         for call in expired {

@@ -24,6 +24,10 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How many stream clients there may be at once: a proxy has a connection for each of its processes.
 const CLIENTS: usize = 1024;
 
+/// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
+/// after a second, and a phone rings a second later.
+const BACKLOG: usize = 8 << 20;
+
 /// Where a unix socket is, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFile {
@@ -107,6 +111,10 @@ pub async fn udp(addr: SocketAddr) -> anyhow::Result<NgUdp> {
     })?;
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "NG is reachable from the network: whoever reaches it can end calls");
+    }
+    // Beyond the system's limit where that is allowed.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BACKLOG).is_err() {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BACKLOG)?;
     }
     Ok(NgUdp(socket))
 }

@@ -8,7 +8,7 @@ use relay::{Ports, Relay};
 
 use crate::call::Calls;
 use crate::config::Config;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, TICKS};
 use crate::listen;
 
 /// Runs the daemon until `stop` completes.
@@ -74,11 +74,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
 }
 
 async fn tick(daemon: Arc<Daemon>) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    // A host that was suspended has missed seconds, not to be caught up with.
-    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / TICKS as u32);
+    // A host that was suspended has missed some, not to be caught up with.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        seconds.tick().await;
+        ticks.tick().await;
         if let Err(dead) = daemon.tick() {
             tracing::error!("{dead}");
             return;

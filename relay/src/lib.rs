@@ -39,6 +39,7 @@ mod resolver;
 mod ring;
 mod socket;
 mod stream;
+mod streams;
 mod table;
 mod tally;
 mod traffic;

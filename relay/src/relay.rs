@@ -131,6 +131,8 @@ pub struct Relay {
     why: String,
     /// As of the last sweep.
     traffic: Traffic,
+    /// The part of the slots that is swept next.
+    part: usize,
 }
 
 impl Relay {
@@ -220,6 +222,7 @@ impl Relay {
             engine,
             why,
             traffic: Traffic::default(),
+            part: 0,
         })
     }
 
@@ -248,12 +251,23 @@ impl Relay {
         self.table.apply(ops, now);
     }
 
-    /// Once a second: folds the counters before they can wrap, and looks whether all threads live.
+    /// What all streams together have carried, as of the last second.
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Folds the counters of one of so many parts of the slots before they can wrap, each time of the next; all of them in about a second. With
+    /// the last part it looks whether all threads live, and tells that a second is over.
     ///
     /// # Errors
-    /// When one has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
-    pub fn sweep(&mut self, now: Instant) -> Result<(), DeadThread> {
-        self.table.sweep(now);
+    /// When a thread has died: its share of the media would be lost in silence, so the daemon had better end and be started again.
+    pub fn sweep(&mut self, now: Instant, parts: usize) -> Result<bool, DeadThread> {
+        self.table.sweep(now, self.part, parts);
+        self.part += 1;
+        if self.part < parts {
+            return Ok(false);
+        }
+        self.part = 0;
         self.traffic = self.table.sums().read(&self.traffic);
         for worker in &mut self.workers {
             match worker.new_drops() {
@@ -276,7 +290,7 @@ impl Relay {
         if self.watcher.as_ref().is_some_and(Watcher::is_dead) {
             return Err(DeadThread("the next-hop watcher"));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -22,18 +22,13 @@ use crate::meter::{Path, StreamTotals};
 use crate::next_hops::{NO_PORT, NextHops};
 use crate::op::{Component, FlowOp, StreamSpec};
 use crate::stream::Stream;
+use crate::streams::{CHUNK, Streams, addresses, remote, rtp_slot, standing, stream, stream_mut, taught};
 use crate::tally::Tally;
 use crate::traffic::Sums;
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
 const SSRC_CHANGES: u8 = 3;
-
-/// Nobody's address.
-const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-/// How many slots a sweep looks at before it lets others have the lock.
-const SWEEP: usize = 1024;
 
 /// What the table has to know of the relay around it.
 pub(crate) struct TableShape {
@@ -61,7 +56,7 @@ pub(crate) struct FlowTable {
     /// A bit for each local address whose device has lost the XDP program.
     detached: AtomicU32,
     sums: Sums,
-    streams: Mutex<Vec<Option<Box<Stream>>>>,
+    streams: Mutex<Streams>,
 }
 
 impl FlowTable {
@@ -76,7 +71,7 @@ impl FlowTable {
         shape: TableShape,
     ) -> io::Result<Self> {
         let carried = Mapped::anonymous(slots.len())?;
-        let streams = Mutex::new(slots.iter().map(|_| None).collect());
+        let streams = Mutex::new(Streams::new(slots.len()));
         Ok(Self { slots, timings, carried, hops, shape, detached: AtomicU32::new(0), sums: Sums::default(), streams })
     }
 
@@ -119,11 +114,10 @@ impl FlowTable {
 
     fn install(&self, streams: &mut Streams, index: SlotIndex, spec: &StreamSpec, now: Instant) {
         let Some(cells) = self.cells(index) else { return };
-        let Some(place) = streams.get_mut(index.0 as usize) else { return };
         if let Some(bound) = &self.shape.bound {
             bound.open(index, spec.tos);
         }
-        match place {
+        match stream_mut(streams, index) {
             Some(stream) => {
                 self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
                 stream.peer.signal(spec.learning, spec.successor, spec.peer, now);
@@ -137,25 +131,27 @@ impl FlowTable {
                 // Nobody counts here: the slot is inactive until it is programmed.
                 cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
                 cells.carried.restart(Sequence::default(), spec.clock_khz);
-                *place = Some(Box::new(Stream {
-                    spec: spec.clone(),
-                    peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer),
-                    ssrc: None,
-                    ssrc_changes: 0,
-                    any_ssrc: false,
-                    towards: None,
-                    way: None,
-                    tally: Tally::new(cells.fast(), cells.carried.read()),
-                    errors: 0,
-                    reports: None,
-                }));
+                streams.insert(
+                    index,
+                    Stream {
+                        spec: spec.clone(),
+                        peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer),
+                        ssrc: None,
+                        ssrc_changes: 0,
+                        any_ssrc: false,
+                        towards: None,
+                        way: None,
+                        tally: Tally::new(cells.fast(), cells.carried.read()),
+                        errors: 0,
+                        reports: None,
+                    },
+                );
             }
         }
     }
 
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
-        let Some(place) = streams.get_mut(index.0 as usize) else { return };
-        let Some(mut stream) = place.take() else { return };
+        let Some(mut stream) = streams.remove(index) else { return };
         if let Some(cells) = self.cells(index) {
             self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
         }
@@ -381,17 +377,17 @@ impl FlowTable {
         }
     }
 
-    /// Folds the counters of all streams, and ends the learning of those whose time is over. Called once a second, well before any counter
-    /// can wrap.
-    pub(crate) fn sweep(&self, now: Instant) {
-        for start in (0..self.slots.len()).step_by(SWEEP) {
-            // The lock is given back in between: packets that teach, and commands, wait for no more than one chunk.
+    /// Folds the counters of all streams of one of so many parts of the slots, and ends the learning of those whose time is over. Every slot has
+    /// its turn once a second, well before any counter can wrap.
+    pub(crate) fn sweep(&self, now: Instant, part: usize, parts: usize) {
+        let chunks = self.slots.len().div_ceil(CHUNK);
+        let of = |part: usize| chunks * part / parts;
+        for chunk in of(part)..of(part + 1) {
+            // The lock is given back in between: packets that teach wait for no more than one chunk.
             let mut streams = self.lock();
             let mut changed = Vec::new();
-            let end = streams.len().min(start + SWEEP);
-            let chunk = streams.get_mut(start..end).unwrap_or_default();
-            for (index, place) in (start as u32..).map(SlotIndex).zip(chunk) {
-                if let (Some(stream), Some(cells)) = (place, self.cells(index)) {
+            for (index, stream) in streams.chunk_mut(chunk) {
+                if let Some(cells) = self.cells(index) {
                     self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
                     stream.ssrc_changes = 0;
                     let before = stream.peer.standing();
@@ -479,8 +475,6 @@ impl FlowTable {
     }
 }
 
-type Streams = Vec<Option<Box<Stream>>>;
-
 /// Everything that is kept of a slot outside the lock.
 struct Cells<'a> {
     slot: &'a Slot,
@@ -505,52 +499,6 @@ pub(crate) struct Departing {
     pub(crate) source: Option<u32>,
     /// The next hop, where packets go to the device and it is resolved.
     pub(crate) hop: Option<Hop>,
-}
-
-/// The slot of the RTP stream that an RTCP stream belongs to.
-fn rtp_slot(index: SlotIndex) -> Option<SlotIndex> {
-    index.is_odd().then(|| index.sibling())
-}
-
-fn stream(streams: &Streams, index: SlotIndex) -> Option<&Stream> {
-    streams.get(index.0 as usize)?.as_deref()
-}
-
-fn stream_mut(streams: &mut Streams, index: SlotIndex) -> Option<&mut Stream> {
-    streams.get_mut(index.0 as usize)?.as_deref_mut()
-}
-
-/// The slot whose stream learns the peer of this one: of RTCP that shares the port of its RTP, that.
-fn taught(streams: &Streams, index: SlotIndex) -> Option<SlotIndex> {
-    Some(if stream(streams, index)?.spec.mux { index.sibling() } else { index })
-}
-
-/// What is known of a stream's peer.
-fn standing(streams: &Streams, index: SlotIndex) -> Option<Standing> {
-    Some(stream(streams, taught(streams, index)?)?.peer.standing())
-}
-
-/// Where packets for a stream's party go.
-fn remote(streams: &Streams, index: SlotIndex) -> Option<SocketAddr> {
-    standing(streams, index)?.remote
-}
-
-/// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
-fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
-    let stream_here = stream(streams, index).ok_or(Reason::NoCall)?;
-    if stream_here.spec.blocked {
-        return Err(Reason::Blocked);
-    }
-    let other_index = stream_here.spec.other.ok_or(Reason::NoDestination)?;
-    let other = stream(streams, other_index).ok_or(Reason::NoDestination)?;
-    let to = remote(streams, other_index).ok_or(Reason::NoDestination)?;
-    Ok(Addresses {
-        // Where nothing was signalled, nobody is the peer yet.
-        peer: remote(streams, index).unwrap_or(UNSPECIFIED),
-        local: stream_here.spec.local,
-        from: other.spec.local,
-        to,
-    })
 }
 
 impl FlowTable {

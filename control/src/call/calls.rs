@@ -1,8 +1,9 @@
 //! All calls, and what commands do to them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
+use indexmap::IndexMap;
 use relay::{FlowOp, Interfaces, Meter, Ports};
 
 use super::dialogue::Call;
@@ -21,7 +22,9 @@ const MAX_LIST: usize = 48 * 1024;
 /// All calls of the relay.
 #[derive(Debug)]
 pub struct Calls {
-    pub(super) calls: HashMap<Vec<u8>, Entry>,
+    pub(super) calls: IndexMap<Vec<u8>, Entry>,
+    /// The place of the call that is to be looked at next for its age.
+    pub(super) next: usize,
     pub(super) interfaces: Interfaces,
     pub(super) ports: Ports,
     pub(super) settings: Settings,
@@ -45,7 +48,8 @@ impl Calls {
     pub fn new(interfaces: Interfaces, ports: Ports, settings: Settings, now: Instant) -> Self {
         let mark = interfaces.iter().next().map(|first| first.addr.to_string()).unwrap_or_default();
         Self {
-            calls: HashMap::new(),
+            calls: IndexMap::new(),
+            next: 0,
             interfaces,
             ports,
             settings,

@@ -78,7 +78,7 @@ impl Calls {
 
     /// Ends a call: its ports rest, and its streams go.
     pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
-        let Some(entry) = self.calls.remove(call_id) else { return Vec::new() };
+        let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
         let account = Account::of(&entry.installed, meter);
         account.log(call_id, why.name());
         let lasted = now.saturating_duration_since(entry.call.began);

@@ -295,7 +295,7 @@ fn the_sweep_ends_the_learning_and_settles_a_strict_stream() {
     let flags = || programmed(&table, A).flags;
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
     assert!(flags().has(Flags::ACTIVE) && !flags().has(Flags::SETTLED));
-    table.sweep(Instant::now() + Duration::from_secs(3));
+    table.sweep(Instant::now() + Duration::from_secs(3), 0, 1);
     assert!(flags().has(Flags::ACTIVE.with(Flags::SETTLED)));
     assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)), Err(Reason::Stranger));
 }

@@ -10,10 +10,28 @@ fn rig() -> Rig {
 
 impl Rig {
     fn tick(&mut self) -> Vec<ExpiredCall> {
-        let (expired, ops) = self.calls.expire(self.now, &self.meter);
+        let (expired, ops) = self.calls.expire(self.now, &self.meter, 1);
         self.obey(&ops);
         expired
     }
+}
+
+#[test]
+fn calls_are_looked_at_in_parts_and_each_has_its_turn() {
+    let mut rig = Rig::new();
+    for number in 0..7 {
+        rig.sdp(named(offer("a", None, &audio("192.0.2.10", 4000)), &number.to_string()));
+    }
+    rig.wait(3600);
+    let mut ended = Vec::new();
+    // What takes an ended call's place waits for the next round.
+    for _ in 0..8 {
+        let (expired, ops) = rig.calls.expire(rig.now, &rig.meter, 4);
+        assert!(expired.len() <= 2);
+        rig.obey(&ops);
+        ended.extend(expired);
+    }
+    assert_eq!((ended.len(), rig.calls.len()), (7, 0));
 }
 
 #[test]

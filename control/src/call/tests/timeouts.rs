@@ -4,7 +4,7 @@ use super::*;
 
 impl Rig {
     fn expire(&mut self) -> Vec<ExpiredCall> {
-        let (expired, ops) = self.calls.expire(self.now, &self.meter);
+        let (expired, ops) = self.calls.expire(self.now, &self.meter, 1);
         self.obey(&ops);
         expired
     }

@@ -63,6 +63,8 @@ impl Caller {
         let socket = in_namespace(host, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
         socket.connect(NG.parse::<SocketAddr>()?)?;
         socket.set_nonblocking(true)?;
+        // Replies that come while others have the caller's processor are not to be lost.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 4 << 20)?;
         Ok(Self { socket, next_call: 0, next_cookie: 0, open: HashMap::new(), buffer: vec![0; 1 << 16] })
     }
 

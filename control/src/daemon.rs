@@ -24,8 +24,8 @@ struct State {
 
 impl Daemon {
     /// A daemon without calls.
-    pub fn new(calls: Calls, relay: Relay, now: Instant) -> Self {
-        Self(Mutex::new(State { calls, exchange: Exchange::new(now), relay, host: HostLoad::default() }))
+    pub fn new(calls: Calls, relay: Relay) -> Self {
+        Self(Mutex::new(State { calls, exchange: Exchange::new(), relay, host: HostLoad::default() }))
     }
 
     /// The reply to an NG datagram; what it asked for has been done when this returns.

@@ -41,7 +41,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, now);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
-    let daemon = Arc::new(Daemon::new(calls, relay, now));
+    let daemon = Arc::new(Daemon::new(calls, relay));
 
     let mut tasks = tokio::task::JoinSet::new();
     for socket in udp {

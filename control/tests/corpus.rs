@@ -51,7 +51,7 @@ fn offered(body: &[u8]) -> Dict<'static> {
         .with("from-tag", "tag")
         .with("command", "offer");
     let message = [b"cookie ", Encoding::Bencode.encode(&command).as_slice()].concat();
-    let mut exchange = Exchange::new(now);
+    let mut exchange = Exchange::new();
     let local = Proxy::Host(SocketAddr::from(([127, 0, 0, 1], 0)).ip());
     let (reply, _) = exchange.datagram(&message, local, &mut calls, now, SystemTime::now(), &Nothing).unwrap();
     let Value::Dict(dict) = bencode::decode(&reply[7..]).unwrap() else { panic!("no dictionary") };

@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let interfaces = Interfaces::new(interfaces.to_vec()).expect("right");
     let ports = Ports::new(3, 30000, 30007).expect("right");
     let (mut calls, now) = (Calls::new(interfaces, ports, Settings::default()), Instant::now());
-    let mut exchange = Exchange::new(now);
+    let mut exchange = Exchange::new();
     // Several commands, so that one finds the call of another.
     for command in data.split(|byte| *byte == 0) {
         let datagram = [b"cookie", command].concat();

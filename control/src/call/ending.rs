@@ -8,6 +8,7 @@ use super::account::Account;
 use super::calls::Calls;
 use super::plan::{Streams, plan};
 use super::query::Query;
+use super::reading::Reading;
 use super::refusal::Refusal;
 use super::statistics::End;
 use crate::command::Delete;
@@ -31,9 +32,11 @@ impl Calls {
             const NO_MATCH: &str = "Call-ID not found or tags didn't match";
             return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Reply::Warning(NO_MATCH), Vec::new())) };
         };
+        let reading = Reading::of(&entry.installed, meter);
         let mut dict = Dict::new();
         if !delete.fast {
-            dict = Query { interfaces: &self.interfaces, meter, now, wall }.describe(&entry.call, &entry.installed);
+            dict = Query { interfaces: &self.interfaces, meter: &reading, now, wall }
+                .describe(&entry.call, &entry.installed);
         }
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay);
@@ -41,7 +44,7 @@ impl Calls {
             let mut draft = entry.call.clone();
             draft.end(&ended);
             if draft.is_over() {
-                self.remove(call_id, End::Regular, now, meter)
+                self.remove(call_id, End::Regular, now, &reading)
             } else {
                 self.replace(call_id, draft, now)
             }

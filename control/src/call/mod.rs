@@ -20,6 +20,7 @@ mod lease;
 mod leg;
 mod plan;
 mod query;
+mod reading;
 mod refusal;
 mod settings;
 mod signal;

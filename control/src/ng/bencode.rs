@@ -172,7 +172,14 @@ pub fn encode(value: &Value<'_>) -> Vec<u8> {
 /// Adds the bytes of a value.
 pub fn encode_into(value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Int(number) => out.extend_from_slice(format!("i{number}e").as_bytes()),
+        Value::Int(number) => {
+            out.push(b'i');
+            if *number < 0 {
+                out.push(b'-');
+            }
+            encode_digits(number.unsigned_abs(), out);
+            out.push(b'e');
+        }
         Value::Text(text) => encode_text(text, out),
         Value::List(items) => {
             out.push(b'l');
@@ -196,9 +203,24 @@ pub fn encode_dict(dict: &Dict<'_>, out: &mut Vec<u8>) {
 }
 
 fn encode_text(text: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(text.len().to_string().as_bytes());
+    encode_digits(text.len() as u64, out);
     out.push(b':');
     out.extend_from_slice(text);
+}
+
+/// Every string has its length before it, so this must not allocate.
+fn encode_digits(mut number: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    loop {
+        out.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
 }
 
 #[cfg(test)]

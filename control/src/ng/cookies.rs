@@ -3,97 +3,99 @@
 //! UDP clients send a request again when no reply came within a second. Doing it twice would be wrong (an offer would
 //! be answered with other ports), so the reply is kept under the request's cookie and sent again as it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The replies of the last 30 to 60 seconds, by cookie.
+/// The replies of the last minute, by cookie.
 ///
-/// There are two generations; every 30 seconds the older one is dropped. When the younger one is full it becomes the
-/// older one at once: retransmissions come within seconds, so the youngest replies are those to keep.
+/// The oldest go first, a few with each that comes, so that no request waits for a great clearing. When there is no room the oldest go sooner:
+/// retransmissions come within seconds.
 #[derive(Debug)]
 pub struct Cookies {
-    young: Generation,
-    old: Generation,
-    since: Instant,
+    replies: HashMap<Arc<[u8]>, Kept>,
+    /// In the order in which they were kept. A cookie that came again is in it again, and counts when its last time comes.
+    order: VecDeque<(Instant, Arc<[u8]>)>,
+    bytes: usize,
     limits: Limits,
     hasher: RandomState,
 }
 
-/// What one generation may hold.
+/// What may be kept.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     entries: usize,
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
-struct Generation {
-    replies: HashMap<Vec<u8>, Kept>,
-    bytes: usize,
-}
-
 #[derive(Debug)]
 struct Kept {
+    since: Instant,
     /// Of the request: two proxies may come to the same cookie.
     fingerprint: u64,
     reply: Vec<u8>,
 }
 
 impl Cookies {
-    /// How long a generation grows.
-    pub const GENERATION: Duration = Duration::from_secs(30);
+    /// How long a reply is kept.
+    pub const LIFE: Duration = Duration::from_secs(60);
 
-    /// An empty store. Its limits (two generations of 100,000 replies or 64 MiB) hold a minute of 1,000 calls per second.
-    pub fn new(now: Instant) -> Self {
-        Self::with_limits(now, Limits { entries: 100_000, bytes: 64 << 20 })
+    /// An empty store. Its limits (200,000 replies or 128 MiB) hold a minute of 1,000 calls per second.
+    pub fn new() -> Self {
+        Self::with_limits(Limits { entries: 200_000, bytes: 128 << 20 })
     }
 
-    fn with_limits(now: Instant, limits: Limits) -> Self {
-        Self {
-            young: Generation::default(),
-            old: Generation::default(),
-            since: now,
-            limits,
-            hasher: RandomState::new(),
-        }
+    fn with_limits(limits: Limits) -> Self {
+        Self { replies: HashMap::new(), order: VecDeque::new(), bytes: 0, limits, hasher: RandomState::new() }
     }
 
     /// The reply that was sent to this request under this cookie, if that is not long ago.
-    pub fn find(&mut self, cookie: &[u8], request: &[u8], now: Instant) -> Option<&[u8]> {
-        self.turn(now);
-        let fingerprint = self.hasher.hash_one(request);
-        let kept = self.young.replies.get(cookie).or_else(|| self.old.replies.get(cookie))?;
-        (kept.fingerprint == fingerprint).then_some(kept.reply.as_slice())
+    pub fn find(&self, cookie: &[u8], request: &[u8], now: Instant) -> Option<&[u8]> {
+        let kept = self.replies.get(cookie)?;
+        let is_young = now.saturating_duration_since(kept.since) < Self::LIFE;
+        (is_young && kept.fingerprint == self.hasher.hash_one(request)).then_some(kept.reply.as_slice())
     }
 
     /// Keeps the reply to a request.
     pub fn keep(&mut self, cookie: &[u8], request: &[u8], reply: &[u8], now: Instant) {
-        self.turn(now);
+        // Two for each that comes: it shrinks as fast as it has grown.
+        for _ in 0..2 {
+            let is_old =
+                self.order.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= Self::LIFE);
+            if is_old {
+                self.forget_oldest();
+            }
+        }
         let size = cookie.len() + reply.len();
-        if self.young.replies.len() >= self.limits.entries || self.young.bytes + size > self.limits.bytes {
-            self.drop_old();
+        while !self.order.is_empty()
+            && (self.order.len() >= self.limits.entries || self.bytes + size > self.limits.bytes)
+        {
+            self.forget_oldest();
         }
-        let kept = Kept { fingerprint: self.hasher.hash_one(request), reply: reply.to_vec() };
-        if let Some(before) = self.young.replies.insert(cookie.to_vec(), kept) {
-            self.young.bytes = self.young.bytes.saturating_sub(cookie.len() + before.reply.len());
+        let cookie: Arc<[u8]> = cookie.into();
+        let kept = Kept { since: now, fingerprint: self.hasher.hash_one(request), reply: reply.to_vec() };
+        if let Some(before) = self.replies.insert(Arc::clone(&cookie), kept) {
+            self.bytes = self.bytes.saturating_sub(cookie.len() + before.reply.len());
         }
-        self.young.bytes += size;
+        self.order.push_back((now, cookie));
+        self.bytes += size;
     }
 
-    fn turn(&mut self, now: Instant) {
-        let age = now.saturating_duration_since(self.since);
-        if age >= Self::GENERATION * 2 {
-            self.drop_old();
-        }
-        if age >= Self::GENERATION {
-            self.drop_old();
-            self.since = now;
+    fn forget_oldest(&mut self) {
+        let Some((since, cookie)) = self.order.pop_front() else { return };
+        // One that was kept again since then has its turn later.
+        if self.replies.get(&cookie).is_some_and(|kept| kept.since == since)
+            && let Some(gone) = self.replies.remove(&cookie)
+        {
+            self.bytes = self.bytes.saturating_sub(cookie.len() + gone.reply.len());
         }
     }
+}
 
-    fn drop_old(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+impl Default for Cookies {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -105,36 +107,32 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_reply_is_found_by_its_cookie_for_at_least_thirty_seconds() {
+    fn a_reply_is_found_by_its_cookie_for_a_minute() {
         let start = Instant::now();
-        let mut cookies = Cookies::new(start);
-        cookies.keep(b"1", REQUEST, b"one", start + SECOND * 29);
-        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 29), Some(&b"one"[..]));
+        let mut cookies = Cookies::new();
+        cookies.keep(b"1", REQUEST, b"one", start);
         assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 59), Some(&b"one"[..]));
         assert_eq!(cookies.find(b"2", REQUEST, start + SECOND * 59), None);
-    }
-
-    #[test]
-    fn a_reply_is_forgotten_after_a_minute() {
-        let start = Instant::now();
-        let mut cookies = Cookies::new(start);
-        cookies.keep(b"1", REQUEST, b"one", start);
-        assert!(cookies.find(b"1", REQUEST, start + SECOND * 30).is_some());
         assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 60), None);
     }
 
     #[test]
-    fn a_long_silence_forgets_both_generations() {
+    fn what_is_old_goes_while_new_ones_come() {
         let start = Instant::now();
-        let mut cookies = Cookies::new(start);
-        cookies.keep(b"1", REQUEST, b"one", start);
-        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 300), None);
+        let mut cookies = Cookies::new();
+        for number in 0..1000_u32 {
+            cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start);
+        }
+        for number in 1000..1600_u32 {
+            cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start + SECOND * 60);
+        }
+        assert_eq!((cookies.replies.len(), cookies.order.len(), cookies.bytes), (600, 600, 600 * 9));
     }
 
     #[test]
     fn a_clock_that_goes_back_does_no_harm() {
         let start = Instant::now() + SECOND * 100;
-        let mut cookies = Cookies::new(start);
+        let mut cookies = Cookies::new();
         cookies.keep(b"1", REQUEST, b"one", start - SECOND * 50);
         assert!(cookies.find(b"1", REQUEST, start - SECOND * 90).is_some());
     }
@@ -142,27 +140,27 @@ mod tests {
     #[test]
     fn a_full_store_keeps_the_youngest() {
         let start = Instant::now();
-        let mut cookies = Cookies::with_limits(start, Limits { entries: 10, bytes: 1000 });
+        let mut cookies = Cookies::with_limits(Limits { entries: 10, bytes: 1000 });
         for number in 0..100_u32 {
             cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start);
         }
         assert!(cookies.find(&99_u32.to_be_bytes(), REQUEST, start).is_some());
         assert!(cookies.find(&90_u32.to_be_bytes(), REQUEST, start).is_some());
         assert!(cookies.find(&0_u32.to_be_bytes(), REQUEST, start).is_none());
-        assert!(cookies.young.replies.len() + cookies.old.replies.len() <= 20);
+        assert_eq!(cookies.replies.len(), 10);
     }
 
     #[test]
     fn bytes_are_limited_and_counted_right_when_a_cookie_comes_twice() {
         let start = Instant::now();
-        let mut cookies = Cookies::with_limits(start, Limits { entries: 1000, bytes: 100 });
-        for _ in 0..50 {
-            cookies.keep(b"same", REQUEST, &[0; 20], start);
+        let mut cookies = Cookies::with_limits(Limits { entries: 1000, bytes: 100 });
+        for step in 0..50 {
+            cookies.keep(b"same", REQUEST, &[0; 20], start + SECOND * step);
         }
-        assert_eq!((cookies.young.bytes, cookies.young.replies.len()), (24, 1));
+        assert_eq!((cookies.bytes, cookies.replies.len()), (24, 1));
         for number in 0..100_u32 {
             cookies.keep(&number.to_be_bytes(), REQUEST, &[0; 20], start);
-            assert!(cookies.young.bytes <= 100);
+            assert!(cookies.bytes <= 100);
         }
         assert!(cookies.find(&99_u32.to_be_bytes(), REQUEST, start).is_some());
     }
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn another_request_under_the_same_cookie_is_not_a_retransmission() {
         let now = Instant::now();
-        let mut cookies = Cookies::new(now);
+        let mut cookies = Cookies::new();
         cookies.keep(b"1", REQUEST, b"pong", now);
         assert_eq!(cookies.find(b"1", b"d7:command4:liste", now), None);
         assert_eq!(cookies.find(b"1", REQUEST, now), Some(&b"pong"[..]));

@@ -26,10 +26,16 @@ pub struct Exchange {
     ledger: Ledger,
 }
 
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Exchange {
     /// Nothing remembered yet.
-    pub fn new(now: Instant) -> Self {
-        Self { cookies: Cookies::new(now), noticed: Noticed::new(), ledger: Ledger::default() }
+    pub fn new() -> Self {
+        Self { cookies: Cookies::new(), noticed: Noticed::new(), ledger: Ledger::default() }
     }
 
     /// The reply to a datagram, and what the relay has to do. None for a datagram that cannot be replied to.

@@ -26,7 +26,8 @@ impl Encoding {
     pub fn encode(self, dict: &Dict<'_>) -> Vec<u8> {
         match self {
             Self::Bencode => {
-                let mut out = Vec::new();
+                // The account of a call of one audio fits.
+                let mut out = Vec::with_capacity(2048);
                 bencode::encode_dict(dict, &mut out);
                 out
             }

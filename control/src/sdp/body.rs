@@ -153,6 +153,11 @@ impl<'a> Body<'a> {
         self.session.iter().find_map(|line| Origin::parse(line.field(b'o')?))
     }
 
+    /// How long the body is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.lines().map(|line| line.content.len() + line.ending.len()).sum()
+    }
+
     /// Every line in order.
     pub(super) fn lines(&self) -> impl Iterator<Item = &Line<'a>> {
         self.session.iter().chain(self.media.iter().flat_map(|media| &media.lines))

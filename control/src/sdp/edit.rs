@@ -71,7 +71,7 @@ pub struct Edit {
 pub fn edit(body: &Body<'_>, edit: &Edit) -> Vec<u8> {
     let first = edit.media.iter().take(body.media().len()).flatten().next().map(|new| new.address);
     let ending = body.lines().map(|line| line.ending).find(|ending| !ending.is_empty()).unwrap_or(b"\r\n");
-    let mut writer = Writer { body, edit, first, ending, out: Vec::new() };
+    let mut writer = Writer { body, edit, first, ending, out: Vec::with_capacity(body.len() + 128) };
     writer.session();
     let planned = edit.media.iter().map(Option::as_ref).chain(std::iter::repeat(None));
     for (media, new) in body.media().iter().zip(planned) {

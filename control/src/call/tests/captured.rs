@@ -12,7 +12,7 @@ struct Proxy {
 impl Proxy {
     fn new() -> Self {
         let rig = Rig::new();
-        Self { exchange: Exchange::new(rig.now), rig }
+        Self { exchange: Exchange::new(), rig }
     }
 
     /// The reply, and how much the relay was told.

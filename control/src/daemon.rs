@@ -10,7 +10,7 @@ use crate::host_load::HostLoad;
 use crate::ng::{Exchange, Frame, Proxy};
 
 /// How many ticks there are to a second.
-pub const TICKS: usize = 100;
+pub const TICKS: usize = 250;
 
 /// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
 pub struct Daemon(Mutex<State>);
@@ -48,8 +48,8 @@ impl Daemon {
         reply
     }
 
-    /// A hundred times a second: counters are folded, and calls that have died are ended, a hundredth of them each time, because commands
-    /// wait while it lasts.
+    /// [`TICKS`] times a second: counters are folded, and calls that have died are ended, that part of them each time, because commands wait
+    /// while it lasts.
     ///
     /// # Errors
     /// When the relay is not whole any more.

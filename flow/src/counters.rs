@@ -175,6 +175,11 @@ impl Carried {
         Counters { others: self.others.load(), ..counters }
     }
 
+    /// How much.
+    pub fn volume(&self) -> Volume {
+        Volume(self.volume.load())
+    }
+
     /// Starts a new stream at a sequence number. The volume goes on: only its differences mean anything. Called while nobody counts.
     pub fn restart(&self, highest: Sequence, clock_khz: u16) {
         self.highest.store(highest.0);

@@ -274,6 +274,11 @@ impl Slot {
         timing.restart(clock_khz);
     }
 
+    /// How much the fast path has counted here.
+    pub fn volume(&self) -> Volume {
+        Volume(self.volume.load())
+    }
+
     /// What the fast path has counted here.
     pub fn counters(&self, timing: &Timing) -> Counters {
         timing.read(Volume(self.volume.load()), Sequence(self.highest.load()))

@@ -388,7 +388,9 @@ impl FlowTable {
             let mut changed = Vec::new();
             for (index, stream) in streams.chunk_mut(chunk) {
                 if let Some(cells) = self.cells(index) {
-                    self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
+                    if !stream.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume()) {
+                        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
+                    }
                     stream.ssrc_changes = 0;
                     let before = stream.peer.standing();
                     stream.peer.advance(now);

@@ -87,6 +87,11 @@ impl Tally {
         }
     }
 
+    /// Whether there is nothing to take: neither path has counted anything since.
+    pub(crate) fn is_up_to_date(&self, fast: flow::counters::Volume, slow: flow::counters::Volume) -> bool {
+        self.fast.last.volume == fast && self.slow.last.volume == slow
+    }
+
     /// Takes new readings, at least once for every 2^31 packets and 2^15 RTP packets of a stream, and tells what has come by either path.
     pub(crate) fn fold(&mut self, fast: Counters, slow: Counters, now: Instant) -> [Volume; 2] {
         let (by_fast, by_slow) = (self.fast.advance(fast), self.slow.advance(slow));

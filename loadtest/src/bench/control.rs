@@ -92,6 +92,7 @@ pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
         eprintln!("{}: {standing} calls", subject.name());
         caller.stand(standing, WINDOW)?;
         let bytes_per_call = relay.memory()?.saturating_sub(before) / standing.max(1) as u64;
+        relay.hold(true)?;
         lanes.push(Lane {
             relay,
             caller,
@@ -107,7 +108,9 @@ pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
     for round in 1..=plan.rounds {
         for lane in &mut lanes {
             go_on()?;
+            lane.relay.hold(false)?;
             lane.round(plan.time)?;
+            lane.relay.hold(true)?;
             eprintln!(
                 "round {round}: {}: {:.0} calls for a second of its time",
                 lane.relay.name(),

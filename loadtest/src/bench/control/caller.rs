@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::proxied::far;
 use crate::rig::daemon::NG;
@@ -118,6 +119,15 @@ impl Caller {
                 }
             } else {
                 churned.lost += self.forget_lost();
+                let until = match pace {
+                    Pace::All(_) => None,
+                    Pace::PerSecond(rate) => {
+                        Some(Duration::from_secs_f64((begun + 1) as f64 / rate).saturating_sub(elapsed))
+                    }
+                };
+                if begun >= due {
+                    self.wait(until)?;
+                }
             }
         }
     }
@@ -150,6 +160,16 @@ impl Caller {
         ensure!(is_ok, "the relay refuses: {}", dictionary.escape_ascii());
         let cookie: u64 = std::str::from_utf8(cookie)?.parse()?;
         Ok(self.open.remove(&cookie))
+    }
+
+    /// Waits for a reply, or until the next call is due. A caller that span would have its processor to itself, and the kernel's work for it
+    /// would be done at the relay's.
+    fn wait(&self, until: Option<Duration>) -> anyhow::Result<()> {
+        let until = until.unwrap_or(PATIENCE).min(PATIENCE);
+        let until = Timespec { tv_sec: until.as_secs().cast_signed(), tv_nsec: until.subsec_nanos().into() };
+        let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+        rustix::event::poll(&mut sockets, Some(&until)).context("the caller cannot wait")?;
+        Ok(())
     }
 
     fn forget_lost(&mut self) -> usize {

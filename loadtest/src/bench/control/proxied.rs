@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::rig::daemon::{NG, NgClient, binary};
@@ -84,6 +85,13 @@ pub(super) const fn far(side: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 77, side, 200))
 }
 
+impl Drop for Proxied {
+    fn drop(&mut self) {
+        // One that is held does not hear that it shall end.
+        let _gone = self.hold(false);
+    }
+}
+
 /// A running relay.
 pub(super) struct Proxied {
     subject: Subject,
@@ -113,6 +121,12 @@ impl Proxied {
 
     pub(super) const fn name(&self) -> &'static str {
         self.subject.name()
+    }
+
+    /// Holds it, or has it go on. Both share a processor, and what the one does every second for the calls that stand with it would be seen in
+    /// the other's replies.
+    pub(super) fn hold(&self, is_held: bool) -> anyhow::Result<()> {
+        Ok(self.process.signal(if is_held { Signal::STOP } else { Signal::CONT })?)
     }
 
     pub(super) const fn host(&self) -> &Host {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::rig::party::{Call, Party};
+use loadtest::rig::party::{Call, Party, media};
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{FAR_DEVICE, Trunk, Trunks};
@@ -231,4 +231,61 @@ fn type_of_service_is_written_on_both_paths() {
             "{engine}"
         );
     }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn what_is_blocked_is_not_heard_until_it_is_unblocked() {
+    for engine in ["xdp", "uring"] {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
+        let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+        call.converse(&mut caller, &mut callee, 5).unwrap();
+        let block = |scene: &mut Scene, command: &str| {
+            let request =
+                json!({"command": command, "call-id": call.id, "from-tag": "caller", "flags": ["directional"]});
+            assert_eq!(scene.ng.request(&request).unwrap(), json!({"result": "ok"}));
+        };
+        block(&mut scene, "block media");
+        caller.speak(call.for_caller).unwrap();
+        // The other direction is open, and what is heard next is not what was blocked.
+        let said = callee.speak(call.for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap().unwrap(), (said, call.for_caller), "{engine}");
+        let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
+        assert_eq!((&stream["reason"], &stream["stats"]["errors"]), (&json!("blocked"), &json!(1)));
+        block(&mut scene, "unblock media");
+        call.converse(&mut caller, &mut callee, 5).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn an_interface_has_its_own_ports_and_its_turn() {
+    let trunks = Trunks::new().unwrap();
+    let near = Trunk::Pbx1.near();
+    let turns =
+        [format!("more:1/{near} ports 21000-21001"), format!("more:2/{} ports 22000-22001", Trunk::Gateway.near())];
+    let mut command = trunks.relay.command(&loadtest::rig::daemon::binary().unwrap().to_string_lossy());
+    command.args(["serve", "--log-format", "json", "--engine", "xdp", "--listen-ng", loadtest::rig::daemon::NG]);
+    command.args(["--interface", &turns[0], "--interface", &turns[1]]);
+    let folder = tempfile::tempdir().unwrap();
+    let _daemon = loadtest::rig::daemon::Daemon::start_command(command, folder.path()).unwrap();
+    let mut ng = loadtest::rig::daemon::NgClient::new(&trunks).unwrap();
+    let mut caller = Party::new(&trunks, Trunk::Pbx1, 4000).unwrap();
+    let mut callee = Party::new(&trunks, Trunk::Gateway, 5000).unwrap();
+    let direction = json!(["more:1", "more:2"]);
+    let offer =
+        json!({"command": "offer", "call-id": "1", "from-tag": "a", "sdp": caller.sdp(), "direction": direction});
+    let offer = ng.request(&offer).unwrap();
+    let answer = json!({"command": "answer", "call-id": "1", "from-tag": "a", "to-tag": "b", "sdp": callee.sdp()});
+    let answer = ng.request(&answer).unwrap();
+    let (for_caller, for_callee) = (media(&answer).unwrap(), media(&offer).unwrap());
+    assert_eq!((for_caller.port(), for_callee.port()), (21000, 22000));
+    for _ in 0..5 {
+        let sent = caller.speak(for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap().unwrap(), (sent, for_callee));
+        let sent = callee.speak(for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap().unwrap(), (sent, for_caller));
+    }
+    let full = json!({"command": "offer", "call-id": "2", "from-tag": "a", "sdp": caller.sdp(), "direction": ["more", "more"]});
+    assert_eq!(ng.request(&full).unwrap()["error-reason"], "Ran out of ports");
 }

@@ -11,7 +11,7 @@ use crate::setup;
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// What is fuzzed: frames, and everything that comes over the control socket.
-pub(crate) const TARGETS: [&str; 4] = ["frames", "ng", "sdp", "flags"];
+pub(crate) const TARGETS: [&str; 5] = ["frames", "bencode", "json", "sdp", "flags"];
 
 /// Runs these fuzzers, or all, one after another.
 pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {

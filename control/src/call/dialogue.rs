@@ -138,7 +138,8 @@ impl Call {
         for (id, other) in [(offerer, answerer), (answerer, offerer)] {
             self.ring(id, other);
         }
-        if let (Some(branch), Some(leg)) = (parties.branch, self.leg_mut(answerer)) {
+        // Within a dialogue, and in a late offer, the branch is not the way to the party that gets the offer.
+        if let (Some(branch), None, Some(leg)) = (parties.branch, to, self.leg_mut(answerer)) {
             leg.via_branch = Some(branch.to_vec());
         }
         self.revive([offerer, answerer]);
@@ -249,13 +250,18 @@ impl Call {
         }
     }
 
-    /// Ends legs later; sooner if that was said before.
-    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) {
+    /// Ends legs later; false when all of them end sooner already.
+    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) -> bool {
+        let mut is_news = false;
         for id in ended {
-            if let Some(leg) = self.leg_mut(*id) {
-                leg.ends = Some(leg.ends.map_or(at, |before| before.min(at)));
+            if let Some(leg) = self.leg_mut(*id)
+                && leg.ends.is_none_or(|before| before > at)
+            {
+                leg.ends = Some(at);
+                is_news = true;
             }
         }
+        is_news
     }
 
     /// The legs whose end has come.

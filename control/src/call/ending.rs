@@ -15,6 +15,9 @@ use crate::command::Delete;
 use crate::ng::Dict;
 use crate::reply::Reply;
 
+/// How long a deleted call goes on at most, whatever a command says.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
 impl Calls {
     pub(super) fn delete(
         &mut self,
@@ -39,7 +42,7 @@ impl Calls {
                 .describe(&entry.call, &entry.installed);
         }
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
-        let delay = seconds.unwrap_or(self.settings.delete_delay);
+        let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
         let ops = if delay.is_zero() {
             let mut draft = entry.call.clone();
             draft.end(&ended);
@@ -49,10 +52,10 @@ impl Calls {
                 self.replace(call_id, draft, now)
             }
         } else {
-            if let Some(entry) = self.calls.get_mut(call_id) {
-                entry.call.end_at(&ended, now + delay);
+            // A proxy that deletes again and again does not fill the list.
+            if self.calls.get_mut(call_id).is_some_and(|entry| entry.call.end_at(&ended, now + delay)) {
+                self.ends.insert((now + delay, call_id.clone()));
             }
-            self.ends.insert((now + delay, call_id.clone()));
             Vec::new()
         };
         Ok((Reply::Ok(dict), ops))

@@ -11,6 +11,9 @@ use super::unbuilt;
 use crate::ng::Value;
 use crate::ng::value::canonical;
 
+/// How many codecs one command may name: each is compared with every format of a description.
+const MAX_CODECS: usize = 64;
+
 /// Words that switch off what is never on.
 const OFF: [&[u8]; 4] = [b"off", b"no", b"disable", b"disabled"];
 
@@ -234,6 +237,9 @@ impl Message {
 
     fn codec(&mut self, verb: &[u8], name: &[u8]) {
         let codecs = &mut self.options.codecs;
+        if codecs.strip.len() + codecs.except.len() + codecs.offer.len() >= MAX_CODECS {
+            return self.unknown("flag", &[b"codec-", verb, b"-", name].concat());
+        }
         match verb {
             b"strip" => codecs.strip.push(editing::codec(name)),
             b"except" => codecs.except.push(editing::codec(name)),
@@ -251,14 +257,17 @@ pub(super) fn filled(value: &Value<'_>) -> Option<Vec<u8>> {
     value.as_text().filter(|text| !text.is_empty()).map(|text| text.into_owned())
 }
 
+/// How many words of a list are read. Scripts write some dozen.
+const MAX_WORDS: usize = 256;
+
 /// The words of a list, or of a single string, in their one spelling.
 pub(super) fn words(value: &Value<'_>) -> impl Iterator<Item = Vec<u8>> {
-    value.items().iter().filter_map(|word| Some(canonical(&word.as_text()?)))
+    value.items().iter().take(MAX_WORDS).filter_map(|word| Some(canonical(&word.as_text()?)))
 }
 
 /// The words of a list, or of a single string, as they are.
 pub(super) fn raw(value: &Value<'_>) -> impl Iterator<Item = Vec<u8>> {
-    value.items().iter().filter_map(|word| Some(word.as_text()?.into_owned()))
+    value.items().iter().take(MAX_WORDS).filter_map(|word| Some(word.as_text()?.into_owned()))
 }
 
 /// `["IP4", "192.0.2.1"]`, or only the address, or both in one string.

@@ -1,6 +1,6 @@
 //! Attributes that a script adds, removes or replaces.
 
-use super::line::{Line, split, tokens};
+use super::line::{Line, ending_of, split, tokens};
 
 /// The lines that an edit is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,23 +32,24 @@ impl AttributeEdit {
 
 /// A body with its attributes changed.
 pub fn change(body: &[u8], edits: &[AttributeEdit]) -> Vec<u8> {
-    let ending = split(body).next().map_or(&b"\r\n"[..], |line| line.ending);
+    let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
-    let mut level = Level::Session;
+    let of = |level: &Level| edits.iter().filter(|edit| edit.level() == level).collect::<Vec<_>>();
+    let mut here = of(&Level::Session);
     for line in split(body) {
         if let Some(text) = line.field(b'm') {
-            add(&mut out, ending, &level, edits);
-            level = Level::Media(tokens(text).next().unwrap_or_default().to_ascii_lowercase());
+            add(&mut out, ending, &here);
+            here = of(&Level::Media(tokens(text).next().unwrap_or_default().to_ascii_lowercase()));
         }
-        line_of(&line, &level, edits, &mut out);
+        line_of(&line, &here, &mut out);
     }
-    add(&mut out, ending, &level, edits);
+    add(&mut out, ending, &here);
     out
 }
 
-fn line_of(line: &Line<'_>, level: &Level, edits: &[AttributeEdit], out: &mut Vec<u8>) {
+fn line_of(line: &Line<'_>, edits: &[&AttributeEdit], out: &mut Vec<u8>) {
     let (Some(text), Some((name, _))) = (line.field(b'a'), line.attribute()) else { return line.write(out) };
-    for edit in edits.iter().filter(|edit| edit.level() == level) {
+    for edit in edits {
         match edit {
             AttributeEdit::Remove(_, removed) if removed == text || removed == name => return,
             AttributeEdit::Substitute(_, from, to) if from == text => {
@@ -62,11 +63,9 @@ fn line_of(line: &Line<'_>, level: &Level, edits: &[AttributeEdit], out: &mut Ve
     line.write(out);
 }
 
-fn add(out: &mut Vec<u8>, ending: &[u8], level: &Level, edits: &[AttributeEdit]) {
+fn add(out: &mut Vec<u8>, ending: &[u8], edits: &[&AttributeEdit]) {
     for edit in edits {
-        if let AttributeEdit::Add(at, text) = edit
-            && at == level
-        {
+        if let AttributeEdit::Add(_, text) = edit {
             append(out, &[b"a=", text.as_slice()].concat(), ending);
         }
     }
@@ -87,7 +86,7 @@ pub fn generate_mids(body: &[u8]) -> Vec<u8> {
         split(body).filter_map(|line| line.attribute_named(b"mid").map(<[u8]>::trim_ascii)).collect();
     let mut free =
         (1..).map(|number: u32| number.to_string().into_bytes()).filter(|mid| !taken.contains(&mid.as_slice()));
-    let ending = split(body).next().map_or(&b"\r\n"[..], |line| line.ending);
+    let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
     let (mut is_media, mut has_mid) = (false, false);
     let mut finish = |out: &mut Vec<u8>, is_media: bool, has_mid: bool| {
@@ -145,6 +144,12 @@ mod tests {
         ]);
         let expected = BODY.replace("a=x\r\n", "a=x\r\na=y\r\n") + "\r\na=z:1\r\n";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_body_of_one_line_without_ending_is_not_glued_to_what_is_added() {
+        let out = change(b"m=audio 4 RTP/AVP 8", &[AttributeEdit::Add(Level::Session, b"y".to_vec())]);
+        assert_eq!(out, b"a=y\r\nm=audio 4 RTP/AVP 8");
     }
 
     #[test]

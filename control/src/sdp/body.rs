@@ -9,6 +9,9 @@ use super::media::{Direction, Media};
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// The most lines a body may have. The longest that browsers write have some hundred.
+pub const MAX_LINES: usize = 4096;
+
 /// The most `m=` sections a body may have.
 pub const MAX_MEDIA: usize = 64;
 
@@ -17,6 +20,8 @@ pub const MAX_MEDIA: usize = 64;
 pub enum Error {
     /// The body has more than [`MAX_BODY`] bytes.
     TooLong,
+    /// The body has more than [`MAX_LINES`] lines.
+    TooManyLines,
     /// The body has more than [`MAX_MEDIA`] media sections.
     TooManyMedia,
     /// The body has no `m=` line, so there is nothing to relay. An empty body ends here too.
@@ -39,6 +44,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "SDP body is longer than {MAX_BODY} bytes"),
+            Self::TooManyLines => write!(f, "SDP body has more than {MAX_LINES} lines"),
             Self::TooManyMedia => write!(f, "SDP body has more than {MAX_MEDIA} m= lines"),
             Self::NoMedia => f.write_str("SDP body has no m= line"),
             Self::Incomplete { line, field } => write!(f, "SDP line {line}: incomplete {field} line"),
@@ -115,7 +121,7 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     ///
-    /// If the body exceeds [`MAX_BODY`] or [`MAX_MEDIA`], has no `m=` line, an `m=` line lacks kind, port or
+    /// If the body exceeds [`MAX_BODY`], [`MAX_LINES`] or [`MAX_MEDIA`], has no `m=` line, an `m=` line lacks kind, port or
     /// transport, its port is not a 16-bit number, or a `c=` line has fewer than its three tokens.
     pub fn parse(body: &'a [u8]) -> Result<Self, Error> {
         if body.len() > MAX_BODY {
@@ -124,6 +130,9 @@ impl<'a> Body<'a> {
         let mut session = Vec::new();
         let mut sections: Vec<Vec<Line<'a>>> = Vec::new();
         for line in split(body) {
+            if line.number > MAX_LINES {
+                return Err(Error::TooManyLines);
+            }
             if line.field(b'm').is_some() {
                 if sections.len() == MAX_MEDIA {
                     return Err(Error::TooManyMedia);
@@ -204,10 +213,19 @@ mod tests {
     #[test]
     fn the_length_limit_is_exact() {
         let mut text = b"m=audio 4 RTP/AVP 0\n".to_vec();
-        text.resize(MAX_BODY, b'\n');
-        assert_eq!(Body::parse(&text).unwrap().lines().count(), MAX_BODY - 19);
-        text.push(b'\n');
+        text.resize(MAX_BODY, b'x');
+        assert_eq!(Body::parse(&text).unwrap().lines().count(), 2);
+        text.push(b'x');
         assert_eq!(error(&text), Error::TooLong);
+    }
+
+    #[test]
+    fn the_limit_of_lines_is_exact() {
+        let mut text = b"m=audio 4 RTP/AVP 0\n".to_vec();
+        text.resize(text.len() + MAX_LINES - 1, b'\n');
+        assert_eq!(Body::parse(&text).unwrap().lines().count(), MAX_LINES);
+        text.push(b'\n');
+        assert_eq!(error(&text), Error::TooManyLines);
     }
 
     #[test]

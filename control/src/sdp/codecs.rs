@@ -4,6 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::line::{Line, before_slash, number, replace_tokens, split, tokens};
 
+/// How many formats a section may have whose codecs are chosen: there are 128 payload types, and each is compared with every name of a list.
+const MAX_FORMATS: usize = 128;
+
 /// Which codecs a party gets to see. Names are in lower case, `name`, `name/clock` or `name/clock/channels`; `all`, `full` and `any` are every
 /// codec. A name may also be the number of a payload type.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -45,6 +48,9 @@ impl Codecs {
         };
         let names = names(section);
         let formats: Vec<&[u8]> = tokens(text).skip(3).collect();
+        if formats.len() > MAX_FORMATS {
+            return std::iter::once(first).chain(section).for_each(|line| line.write(out));
+        }
         let kept = self.kept(&formats, &names);
         if kept.is_empty() {
             out.extend_from_slice(&replace_tokens(b"m=", text, |index, _| (index == 1).then(|| b"0".to_vec())));

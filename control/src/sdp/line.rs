@@ -56,6 +56,14 @@ pub(super) fn split(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// How a body ends its lines: as its first, or, where that has no ending, as it should be.
+pub(super) fn ending_of(body: &[u8]) -> &'static [u8] {
+    match split(body).next().map(|line| line.ending) {
+        Some(b"\n") => b"\n",
+        Some(_) | None => b"\r\n",
+    }
+}
+
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }

@@ -7,7 +7,8 @@
 //! line endings included, as they came.
 //!
 //! Bodies are bytes: nothing here assumes UTF-8, and no input makes these functions panic. Work and memory are linear
-//! in the size of the body, which is limited to [`MAX_BODY`] bytes and [`MAX_MEDIA`] media sections.
+//! in the size of the body, which is limited to [`MAX_BODY`] bytes, [`MAX_LINES`] lines
+//! and [`MAX_MEDIA`] media sections.
 
 mod attributes;
 mod body;
@@ -19,7 +20,7 @@ mod sections;
 mod steady;
 
 pub use attributes::{AttributeEdit, Level, change, generate_mids, mark};
-pub use body::{Body, Error, MAX_BODY, MAX_MEDIA, Origin};
+pub use body::{Body, Error, MAX_BODY, MAX_LINES, MAX_MEDIA, Origin};
 pub use codecs::Codecs;
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
 pub use media::{Direction, Media, Profile, Rtcp, Transport};

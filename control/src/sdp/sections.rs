@@ -1,6 +1,6 @@
 //! Sections that one party has and the other does not get to see.
 
-use super::line::{Line, before_slash, number, split, tokens};
+use super::line::{Line, before_slash, ending_of, number, split, tokens};
 
 /// A body without the sections for which `hidden` is true, in the order of the `m=` lines.
 pub fn hide(body: &[u8], hidden: &[bool]) -> Vec<u8> {
@@ -21,7 +21,7 @@ pub fn hide(body: &[u8], hidden: &[bool]) -> Vec<u8> {
 /// A body with rejected sections (RFC 3264 section 6) where the party that wrote it did not see one: `lines` are the `m=` lines of these, and
 /// the number that each has.
 pub fn restore(body: &[u8], lines: &[(usize, Vec<u8>)]) -> Vec<u8> {
-    let ending = split(body).next().map_or(&b"\r\n"[..], |line| line.ending);
+    let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
     let mut missing = lines.iter().peekable();
     let mut number = 0;

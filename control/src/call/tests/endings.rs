@@ -1,19 +1,11 @@
 use super::*;
-use crate::call::{End, ExpiredCall};
+use crate::call::End;
 
 /// Deleted calls go on for ten seconds.
 fn rig() -> Rig {
     let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(10), ..Settings::default() }, 30099);
     rig.call();
     rig
-}
-
-impl Rig {
-    fn tick(&mut self) -> Vec<ExpiredCall> {
-        let (expired, ops) = self.calls.expire(self.now, &self.meter, 1);
-        self.obey(&ops);
-        expired
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod ports;
 mod query;
 mod random;
 mod timeouts;
+mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use relay::{
 };
 
 use super::plan::desired;
-use super::{Calls, Limits, Settings};
+use super::{Calls, ExpiredCall, Limits, Settings};
 use crate::command::{Answer, Block, Command, Delete, Offer, Options, Party};
 use crate::ng::{Dict, Value};
 use crate::reply::Reply;
@@ -88,6 +89,13 @@ impl Rig {
         let (reply, ops) = self.calls.handle(command, self.now, SystemTime::UNIX_EPOCH + WALL, &self.meter);
         self.obey(&ops);
         (reply, ops)
+    }
+
+    /// A second is over.
+    fn tick(&mut self) -> Vec<ExpiredCall> {
+        let (expired, ops) = self.calls.expire(self.now, &self.meter, 1);
+        self.obey(&ops);
+        expired
     }
 
     fn obey(&mut self, ops: &[FlowOp]) {

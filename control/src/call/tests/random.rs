@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use relay::Family;
 
 use super::*;
-use crate::command::Mux;
+use crate::command::{Mux, Profile, Steady};
 
 fn any_media() -> impl Strategy<Value = String> {
     let port = prop_oneof![1 => Just(0_u16), 4 => prop::sample::select(vec![4000_u16, 4002, 65535])];
@@ -35,8 +35,15 @@ fn any_options() -> impl Strategy<Value = Options> {
     let family = prop::option::of(prop::sample::select(vec![Family::V4, Family::V6]));
     let mux =
         any::<(Option<bool>, Option<bool>, bool)>().prop_map(|(offer, accept, require)| Mux { offer, accept, require });
-    let all = (name(), name(), any::<[bool; 3]>(), prop::option::of(any::<u8>()), family, mux);
-    all.prop_map(|(from, to, flags, tos, address_family, mux)| Options {
+    let removed =
+        prop::sample::select(vec![vec![], vec![b"video".to_vec()], vec![b"audio".to_vec(), b"other".to_vec()]]);
+    let profile = prop::option::of(prop::sample::select(vec![Profile::Avp, Profile::Avpf]));
+    let all = (name(), name(), any::<[bool; 5]>(), prop::option::of(any::<u8>()), family, mux, removed, profile);
+    all.prop_map(|(from, to, flags, tos, address_family, mux, media_remove, profile)| Options {
+        media_remove,
+        profile,
+        steady: Steady { version: flags[3], ..Steady::default() },
+        generate_mid: flags[4],
         from_interface: from.map(Into::into),
         to_interface: to.map(Into::into),
         asymmetric: flags[0],
@@ -56,11 +63,21 @@ fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(from, to, sdp, options)| offer_with(from, to, &sdp, options)),
         6 => (tag(), tag(), any_sdp(), any_options())
             .prop_map(|(from, to, sdp, options)| answer_with(from, to, &sdp, options)),
-        1 => (prop::option::of(tag()), prop::option::of(tag())).prop_map(|(from, to)| delete(from, to)),
+        2 => (prop::option::of(tag()), prop::option::of(tag())).prop_map(|(from, to)| delete(from, to)),
+        1 => (tag(), any::<bool>()).prop_map(|(tag, is_on)| block(Party::Tag(tag.into()), is_on)),
+        1 => any::<bool>().prop_map(|is_on| block(Party::All, is_on)),
         1 => Just(Command::Query { call_id: Vec::new() }),
         1 => Just(Command::List { limit: 2 }),
     ];
-    (command, prop::sample::select(vec!["one", "two", "three"])).prop_map(|(command, name)| named(command, name))
+    let branch = prop::option::of(prop::sample::select(vec!["x", "y"]));
+    let name = prop::sample::select(vec!["one", "two", "three"]);
+    (command, name, branch).prop_map(|(command, name, branch)| {
+        let command = named(command, name);
+        match branch {
+            Some(branch) => on_branch(branch, command),
+            None => command,
+        }
+    })
 }
 
 proptest! {
@@ -71,11 +88,18 @@ proptest! {
         steps in vec((any_command(), 0..3_u64), 1..40),
         last_port in prop::sample::select(vec![30003, 30011, 30099]),
         max_sessions in prop::option::of(1..3_usize),
+        delay in 0..4_u64,
     ) {
         let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1"];
-        let mut rig = Rig::on(&interfaces, Settings { limits: Limits { sessions: max_sessions, ..Limits::default() }, ..at_once() }, last_port);
+        let settings = Settings {
+            limits: Limits { sessions: max_sessions, ..Limits::default() },
+            delete_delay: Duration::from_secs(delay),
+            ..Settings::default()
+        };
+        let mut rig = Rig::on(&interfaces, settings, last_port);
         for (command, seconds) in steps {
             rig.wait(seconds);
+            rig.tick();
             // Rig::run compares all states after each command.
             let (reply, ops) = rig.run(command.clone());
             match reply {
@@ -90,6 +114,8 @@ proptest! {
         for name in ["one", "two", "three"] {
             rig.run(named(delete(None, None), name));
         }
+        rig.wait(delay);
+        rig.tick();
         prop_assert!(rig.calls.is_empty() && rig.installed.is_empty());
         prop_assert_eq!(rig.calls.ports().used(), 0);
     }

@@ -88,7 +88,7 @@ fn ordinary(criterion: &mut Criterion) {
 fn filled(line: &str, lines: usize) -> Vec<u8> {
     let mut body = phone("192.0.2.10");
     for _ in 0..lines {
-        if body.len() + line.len() > 65_000 {
+        if body.len() + line.len() > 49_000 {
             break;
         }
         body.extend_from_slice(line.as_bytes());
@@ -109,16 +109,16 @@ fn hostile(criterion: &mut Criterion) {
             .with("flags", list(&["generate mid", "loop protect", "full rtcp attribute"]))
     };
     let bodies: [(&str, Vec<u8>); 8] = [
-        ("lines of attributes", filled("a=rtpmap:96 opus/48000/2\r\n", 4000)),
-        ("empty lines", filled("\n", 4000)),
+        ("lines of attributes", filled("a=rtpmap:96 opus/48000/2\r\n", 1480)),
+        ("empty lines", filled("\n", 1480)),
         ("too many lines", filled("\n", 65_000)),
-        ("connections", filled("c=IN IP4 192.0.2.10\r\n", 4000)),
-        ("candidates", filled("a=candidate:1 1 UDP 1 192.0.2.10 4002 typ host\r\n", 4000)),
-        ("formats", format!("c=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP{}\r\n", " 8".repeat(32_000)).into_bytes()),
+        ("connections", filled("c=IN IP4 192.0.2.10\r\n", 1480)),
+        ("candidates", filled("a=candidate:1 1 UDP 1 192.0.2.10 4002 typ host\r\n", 1480)),
+        ("formats", format!("c=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP{}\r\n", " 8".repeat(24_000)).into_bytes()),
         ("sections", filled(&format!("m=audio 4000 RTP/AVP{}\r\n", " 96".repeat(300)), 63)),
         (
             "one long line",
-            format!("c=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP 8\r\na=x:{}", "y ".repeat(32_000)).into_bytes(),
+            format!("c=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP 8\r\na=x:{}", "y ".repeat(24_000)).into_bytes(),
         ),
     ];
     for (name, body) in bodies {
@@ -129,7 +129,7 @@ fn hostile(criterion: &mut Criterion) {
         });
     }
     let flags: [(&str, String); 4] = [
-        ("keys", (0..1500).map(|number| format!("k{number}=x ")).collect()),
+        ("keys", (0..1000).map(|number| format!("k{number}=x ")).collect()),
         ("flags", "codec-strip-x ".repeat(580)),
         ("brackets", format!("a={}", "[".repeat(8000))),
         ("nested keys", "a=[b=[c=[d=[e=[f=[g=[h=x]]]]]]] ".repeat(250)),

@@ -7,10 +7,10 @@ use super::line::{Line, address, before_slash, split, tokens};
 use super::media::{Direction, Media};
 
 /// The longest body that is read, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
+pub const MAX_BODY: usize = 48 * 1024;
 
 /// The most lines a body may have. The longest that browsers write have some hundred.
-pub const MAX_LINES: usize = 4096;
+pub const MAX_LINES: usize = 1500;
 
 /// The most `m=` sections a body may have.
 pub const MAX_MEDIA: usize = 64;
@@ -283,6 +283,6 @@ mod tests {
     #[test]
     fn an_error_says_where_and_what() {
         assert_eq!(Error::Incomplete { line: 7, field: "m=" }.to_string(), "SDP line 7: incomplete m= line");
-        assert_eq!(Error::TooLong.to_string(), "SDP body is longer than 65536 bytes");
+        assert_eq!(Error::TooLong.to_string(), "SDP body is longer than 49152 bytes");
     }
 }

@@ -168,6 +168,10 @@ impl Writer<'_> {
     /// A `c=` line that is to point at `new`.
     fn connection(&self, line: &Line<'_>, new: IpAddr) -> Fate {
         match (line.field(b'c'), Connection::parse(line)) {
+            // As nearly everybody writes it; a body may have many.
+            (Some(text), Ok(Some(old))) if !self.stays_held(old) && is_plain(text) && old.address != Some(new) => {
+                Fate::Replace(format!("c=IN {} {new}", address_type(new)).into_bytes())
+            }
             (Some(text), Ok(Some(old))) if !self.stays_held(old) => {
                 Fate::Replace(replace_tokens(b"c=", text, |index, token| address_token(index, token, new)))
             }
@@ -263,6 +267,12 @@ fn with_port(token: &[u8], port: u16) -> Vec<u8> {
     }
     let count = token.iter().copied().skip_while(|byte| *byte != b'/');
     port.to_string().into_bytes().into_iter().chain(count).collect()
+}
+
+/// Whether the text of a `c=` line is of the form `IN IP4 <address>` with single spaces and nothing more.
+fn is_plain(text: &[u8]) -> bool {
+    let rest = text.strip_prefix(b"IN IP4 ").or_else(|| text.strip_prefix(b"IN IP6 "));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'/')))
 }
 
 /// The change for one of the tokens `<nettype> <addrtype> <address>`. What already says the same stays as written:

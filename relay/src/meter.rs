@@ -44,8 +44,8 @@ pub struct StreamTotals {
     pub confirmed: bool,
     /// When the last packet was seen, to the second.
     pub last_packet: Option<Instant>,
-    /// What the party reported by RTCP of how it receives; of an RTCP stream.
-    pub quality: Option<Quality>,
+    /// What the party's sources reported by RTCP of how they receive; of an RTCP stream.
+    pub quality: Vec<Quality>,
     /// The path of the next packet.
     pub path: Path,
 }

@@ -5,6 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+/// How many sources of a party are told apart.
+const SOURCES: usize = 4;
+/// A round trip that takes longer is a mistake of somebody's clock.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// What one report amounts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sample {
@@ -90,7 +95,7 @@ pub(crate) struct Reports {
     sent: Option<(u32, Instant)>,
     /// From the relay to the party and back, when last known.
     leg_round_trip: Option<Duration>,
-    pub(crate) quality: Option<Quality>,
+    pub(crate) qualities: Vec<Quality>,
 }
 
 impl Reports {
@@ -117,9 +122,11 @@ impl Reports {
     }
 
     fn report(&mut self, ssrc: u32, block: &Block, other: Option<&Self>, clock_khz: u16, now: Instant) {
-        if let Some((_, sent)) = other.and_then(|other| other.sent).filter(|(middle, _)| *middle == block.last_report) {
-            self.leg_round_trip = now.saturating_duration_since(sent).checked_sub(block.delay).or(Some(Duration::ZERO));
-        }
+        // Zero says that none has come, and is also what a device without a clock sends.
+        let answered =
+            other.and_then(|other| other.sent).filter(|(middle, _)| *middle == block.last_report && *middle != 0);
+        let took = answered.and_then(|(_, sent)| now.saturating_duration_since(sent).checked_sub(block.delay));
+        self.leg_round_trip = took.filter(|took| *took < LONGEST).or(self.leg_round_trip);
         let leg_round_trip = self.leg_round_trip.unwrap_or_default();
         let round_trip = leg_round_trip + other.and_then(|other| other.leg_round_trip).unwrap_or_default();
         let jitter_ms = block.jitter.checked_div(u32::from(clock_khz)).unwrap_or(0);
@@ -132,11 +139,16 @@ impl Reports {
             loss_percent,
             at: now,
         };
-        let quality = self.quality.get_or_insert_with(|| Quality::new(ssrc, sample));
-        if quality.ssrc != ssrc {
-            *quality = Quality::new(ssrc, sample);
+        if !self.qualities.iter().any(|quality| quality.ssrc == ssrc) {
+            // The oldest goes: a party that changes its source changes it seldom.
+            if self.qualities.len() >= SOURCES {
+                self.qualities.remove(0);
+            }
+            self.qualities.push(Quality::new(ssrc, sample));
         }
-        quality.add(sample, block.cumulative_loss);
+        if let Some(quality) = self.qualities.iter_mut().find(|quality| quality.ssrc == ssrc) {
+            quality.add(sample, block.cumulative_loss);
+        }
     }
 }
 
@@ -253,7 +265,7 @@ mod tests {
         // 60 ms to b and back, 20 of which b took its time.
         b.read(Some(&a), 8, &sender_report(2, 200, &[block(0, 0, 80, 100, 20)]), start + 80 * MS);
         a.read(Some(&b), 8, &sender_report(1, 300, &[block(26, 5, 160, 200, 10)]), start + 130 * MS);
-        let quality = a.quality.as_ref().unwrap();
+        let quality = a.qualities.first().unwrap();
         let sample = quality.average();
         assert_eq!((quality.ssrc, quality.samples, quality.cumulative_loss), (1, 1, 5));
         assert_eq!((sample.loss_percent, sample.jitter_ms), (10, 20));
@@ -261,7 +273,7 @@ mod tests {
             sample.leg_round_trip.abs_diff(40 * MS) < MS && sample.round_trip.abs_diff(100 * MS) < MS,
             "{sample:?}"
         );
-        assert_eq!(b.quality.as_ref().unwrap().average().jitter_ms, 10);
+        assert_eq!(b.qualities.first().unwrap().average().jitter_ms, 10);
     }
 
     #[test]
@@ -279,7 +291,7 @@ mod tests {
         let mut reports = Reports::default();
         let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(0, 0, 0, 0, 0)].concat());
         reports.read(None, 0, &report, Instant::now());
-        let quality = reports.quality.unwrap();
+        let quality = &reports.qualities[0];
         assert_eq!((quality.average().round_trip, quality.average().mos, quality.samples), (Duration::ZERO, 44, 1));
     }
 
@@ -290,7 +302,7 @@ mod tests {
             let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(fraction, 0, 0, 0, 0)].concat());
             reports.read(None, 8, &report, Instant::now());
         }
-        let quality = reports.quality.unwrap();
+        let quality = &reports.qualities[0];
         assert_eq!((quality.lowest.loss_percent, quality.highest.loss_percent, quality.samples), (50, 0, 3));
     }
 

@@ -526,7 +526,7 @@ impl FlowTable {
             peer: standing.remote,
             confirmed: standing.confirmed.is_some(),
             last_packet: stream.tally.last_packet(),
-            quality: stream.reports.as_ref().and_then(|reports| reports.quality.clone()),
+            quality: stream.reports.as_ref().map(|reports| reports.qualities.clone()).unwrap_or_default(),
             path: self.path(index, stream, &standing, addresses),
         })
     }

@@ -1,6 +1,6 @@
 //! All calls, and what commands do to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Instant, SystemTime};
 
 use indexmap::IndexMap;
@@ -41,6 +41,8 @@ pub struct Calls {
 pub(super) struct Entry {
     pub call: Call,
     pub installed: Streams,
+    /// When the call is looked at for parties that have been deleted.
+    pub ends: Option<Instant>,
 }
 
 impl Calls {
@@ -145,15 +147,15 @@ impl Calls {
         let Some(entry) = self.calls.get_mut(call_id) else {
             let ops = plan(&Streams::new(), &desired);
             self.statistics.created += 1;
-            self.calls.insert(call_id.to_vec(), Entry { call: draft, installed: desired });
+            self.calls.insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None });
             return ops;
         };
-        let kept = draft.pairs();
-        for pair in entry.call.pairs().into_iter().filter(|pair| !kept.contains(pair)) {
+        let kept: HashSet<_> = draft.pairs().into_iter().map(|pair| pair.rtp_slot).collect();
+        for pair in entry.call.pairs().into_iter().filter(|pair| !kept.contains(&pair.rtp_slot)) {
             self.ports.release(pair, now);
         }
         let ops = plan(&entry.installed, &desired);
-        *entry = Entry { call: draft, installed: desired };
+        (entry.call, entry.installed) = (draft, desired);
         ops
     }
 

@@ -1,6 +1,6 @@
 //! A call: its legs, and who talks with whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub tos: Option<u8>,
     /// How peers are learned.
     pub learning: Learning,
+    /// What any party sends goes nowhere, also of those that come later.
+    pub blocked: bool,
     /// Numbers are never used again, so the order is that in which the legs came to be.
     legs: BTreeMap<LegId, Leg>,
     next: u32,
@@ -67,6 +69,7 @@ impl Call {
             alive: now,
             tos: settings.tos,
             learning: settings.learning,
+            blocked: false,
             legs: BTreeMap::new(),
             next: 0,
         }
@@ -83,7 +86,11 @@ impl Call {
 
     /// Has what a party sends, or all parties, go nowhere, or no longer.
     pub(super) fn block(&mut self, id: Option<LegId>, is_on: bool) {
-        for (_, leg) in self.legs.iter_mut().filter(|(leg, _)| id.is_none_or(|id| **leg == id)) {
+        let Some(id) = id else {
+            self.blocked = is_on;
+            return self.legs.values_mut().for_each(|leg| leg.blocked = false);
+        };
+        if let Some(leg) = self.leg_mut(id) {
             leg.blocked = is_on;
         }
     }
@@ -167,7 +174,7 @@ impl Call {
         let Some(leg) = self.leg_mut(callee) else { return Ok(()) };
         // Without a to-tag this is an INVITE that begins a call, perhaps to the next destination after one that failed, and that one may be on
         // another interface. The caller's leg, which is the older, stays.
-        if to.is_none() && direction.names_to() && offerer < callee {
+        if to.is_none() && direction.names_to() && offerer < callee && !direction.suits_to(leg.interface) {
             leg.move_to(direction.to()?);
         } else if let Some(interface) = direction.turned(leg.interface) {
             leg.move_to(interface);
@@ -230,7 +237,12 @@ impl Call {
             Some(other) if partner == Some(other) && self.has_branch_but(other, id) => Some(vec![id]),
             Some(other) if partner == Some(other) || self.partner(other) == Some(id) => Some(vec![id, other]),
             Some(_) => None,
-            None => partner.filter(|partner| self.is_nameless(*partner)).map(|partner| vec![id, partner]),
+            // A party that has not answered may have any tag; others that ring go on.
+            None => {
+                let of_branch = branch.and_then(|branch| self.branch(id, branch));
+                let nameless = of_branch.or(partner).filter(|partner| self.is_nameless(*partner))?;
+                Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] })
+            }
         }
     }
 
@@ -250,18 +262,13 @@ impl Call {
         }
     }
 
-    /// Ends legs later; false when all of them end sooner already.
-    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) -> bool {
-        let mut is_news = false;
+    /// Ends legs later; sooner if that was said before.
+    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) {
         for id in ended {
-            if let Some(leg) = self.leg_mut(*id)
-                && leg.ends.is_none_or(|before| before > at)
-            {
-                leg.ends = Some(at);
-                is_news = true;
+            if let Some(leg) = self.leg_mut(*id) {
+                leg.ends = Some(leg.ends.map_or(at, |before| before.min(at)));
             }
         }
-        is_news
     }
 
     /// The legs whose end has come.
@@ -310,13 +317,12 @@ impl Call {
 
     /// The ports of all legs, each once: the parties of a fork share theirs.
     pub(super) fn pairs(&self) -> Vec<PortPair> {
-        let mut pairs = Vec::new();
-        for pair in self.legs.values().flat_map(|leg| &leg.medias).filter_map(|media| media.pair) {
-            if !pairs.contains(&pair) {
-                pairs.push(pair);
-            }
-        }
-        pairs
+        let all = self
+            .legs
+            .values()
+            .flat_map(|leg| &leg.medias)
+            .filter_map(|media| Some((media.pair?.rtp_slot, media.pair?)));
+        all.collect::<HashMap<_, _>>().into_values().collect()
     }
 
     /// Whether a party has answered another.
@@ -337,7 +343,10 @@ impl Call {
             medias.all(|(mine, theirs)| {
                 let (mine, theirs) = (mine.in_force(), theirs.in_force());
                 !mine.open || !theirs.open || mine.is_quiet() || theirs.is_quiet()
-            })
+            }) || self.blocked
+                // What is dropped is not seen, so that it is not a sign of life.
+                || leg.blocked
+                || other.blocked
         })
     }
 

@@ -66,7 +66,20 @@ impl<'a> Direction<'a> {
         self.to.is_some()
     }
 
+    /// Whether an interface is one of those that the second name stands for, in the family that is wanted.
+    pub(super) fn suits_to(&self, now: InterfaceId) -> bool {
+        let Ok(to) = self.to() else { return false };
+        let family = |id| self.interfaces.get(id).map(|interface| Family::of(interface.addr));
+        let default = self.interfaces.default_name().as_bytes();
+        let is_selector = |name: &[u8]| matches!(name, b"internal" | b"external") && !self.interfaces.has(name);
+        let name = self.to.filter(|name| !is_selector(name)).unwrap_or(default);
+        family(to).is_some_and(|family| self.interfaces.named(name, family).any(|id| id == now))
+    }
+
     fn in_family(&self, now: InterfaceId, family: Family) -> Option<InterfaceId> {
+        if self.interfaces.get(now).is_some_and(|interface| Family::of(interface.addr) == family) {
+            return Some(now);
+        }
         self.interfaces.find(self.interfaces.get(now)?.name.as_bytes(), family)
     }
 

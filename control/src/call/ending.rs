@@ -52,10 +52,10 @@ impl Calls {
                 self.replace(call_id, draft, now)
             }
         } else {
-            // A proxy that deletes again and again does not fill the list.
-            if self.calls.get_mut(call_id).is_some_and(|entry| entry.call.end_at(&ended, now + delay)) {
-                self.ends.insert((now + delay, call_id.clone()));
+            if let Some(entry) = self.calls.get_mut(call_id) {
+                entry.call.end_at(&ended, now + delay);
             }
+            self.look_again(call_id);
             Vec::new()
         };
         Ok((Reply::Ok(dict), ops))
@@ -66,9 +66,11 @@ impl Calls {
         let mut ops = Vec::new();
         while self.ends.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, call_id)) = self.ends.pop_first() else { break };
-            let Some(entry) = self.calls.get(&call_id) else { continue };
+            let Some(entry) = self.calls.get_mut(&call_id) else { continue };
+            entry.ends = None;
             let ending = entry.call.ending(now);
             if ending.is_empty() {
+                self.look_again(&call_id);
                 continue;
             }
             let mut draft = entry.call.clone();
@@ -78,13 +80,30 @@ impl Calls {
             } else {
                 self.replace(&call_id, draft, now)
             });
+            self.look_again(&call_id);
         }
         ops
+    }
+
+    /// Puts a call on the list of those that are looked at, once, at its next time.
+    fn look_again(&mut self, call_id: &[u8]) {
+        let Some(entry) = self.calls.get_mut(call_id) else { return };
+        if let Some(at) = entry.call.legs().filter_map(|leg| leg.ends).min()
+            && entry.ends.is_none_or(|planned| planned > at)
+        {
+            if let Some(planned) = entry.ends.replace(at) {
+                self.ends.remove(&(planned, call_id.to_vec()));
+            }
+            self.ends.insert((at, call_id.to_vec()));
+        }
     }
 
     /// Ends a call: its ports rest, and its streams go.
     pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
         let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
+        if let Some(planned) = entry.ends {
+            self.ends.remove(&(planned, call_id.to_vec()));
+        }
         let account = Account::of(&entry.installed, meter);
         account.log(call_id, why.name());
         let lasted = now.saturating_duration_since(entry.call.began);

@@ -184,7 +184,6 @@ impl Leg {
                 media.said.has_rtcp = said.has_rtcp;
                 media.said.kind.clone_from(&said.kind);
                 media.said.protocol.clone_from(&said.protocol);
-                media.said.profile = said.profile;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The streams that a call shall have, and what is to be done for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use relay::{Component, FlowOp, Interfaces, Learning, PortPair, SlotIndex, StreamSpec};
@@ -22,7 +22,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
         add(&mut streams, call, interfaces, leg, caller, |streams, towards| streams.contains_key(&towards));
     }
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
-    let ours: Vec<SocketAddr> = streams.values().map(|spec| spec.local).collect();
+    let ours: HashSet<SocketAddr> = streams.values().map(|spec| spec.local).collect();
     for spec in streams.values_mut() {
         spec.peer = spec.peer.filter(|peer| !ours.contains(peer));
     }
@@ -51,7 +51,7 @@ fn add(
             other: Some(other),
             tos: call.tos,
             clock_khz,
-            blocked: leg.blocked,
+            blocked: leg.blocked || call.blocked,
         };
         let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
         let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };

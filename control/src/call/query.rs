@@ -1,7 +1,7 @@
 //! What `query` and `delete` tell about a call.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
@@ -27,6 +27,8 @@ struct Sums {
     rtp: Sum,
     rtcp: Sum,
     ssrcs: BTreeMap<u32, Dict<'static>>,
+    /// The slots that are in the sums: the parties of a fork share theirs.
+    seen: HashSet<SlotIndex>,
     /// What the sources reported.
     reports: Vec<(u32, Dict<'static>)>,
 }
@@ -177,20 +179,13 @@ impl Query<'_> {
             flags.extend(totals.confirmed.then_some(Value::from("confirmed")));
             flags.extend((totals.path == Path::Fast).then_some(Value::from("kernelized")));
             sum.add(totals);
-            match component {
-                Component::Rtp => {
-                    sums.rtp.add(totals);
-                    if let Some(ssrc) = totals.ssrc {
-                        dict.push(&b"SSRC"[..], i64::from(ssrc));
-                        sums.ssrcs.insert(ssrc, quality(totals));
-                    }
-                }
-                Component::Rtcp => {
-                    sums.rtcp.add(totals);
-                    if let Some(quality) = &totals.quality {
-                        sums.reports.push((quality.ssrc, self.reported(quality)));
-                    }
-                }
+            if component == Component::Rtp
+                && let Some(ssrc) = totals.ssrc
+            {
+                dict.push(&b"SSRC"[..], i64::from(ssrc));
+            }
+            if sums.seen.insert(slot) {
+                self.add(component, totals, sums);
             }
         }
         dict.push(&b"flags"[..], Value::List(flags));
@@ -199,6 +194,22 @@ impl Query<'_> {
             path(&mut dict, totals);
         }
         dict
+    }
+
+    /// Adds a stream to the sums of the call.
+    fn add(&self, component: Component, totals: &StreamTotals, sums: &mut Sums) {
+        match component {
+            Component::Rtp => {
+                sums.rtp.add(totals);
+                if let Some(ssrc) = totals.ssrc {
+                    sums.ssrcs.insert(ssrc, quality(totals));
+                }
+            }
+            Component::Rtcp => {
+                sums.rtcp.add(totals);
+                sums.reports.extend(totals.quality.iter().map(|quality| (quality.ssrc, self.reported(quality))));
+            }
+        }
     }
 
     /// How a party receives, by its own reports. Scores are in tenths, times in microseconds, jitter in milliseconds, loss in percent.

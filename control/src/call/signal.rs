@@ -210,6 +210,9 @@ impl Signal<'_> {
         let address = leg.and_then(|leg| interfaces.get(leg.interface)).map(|interface| interface.advertised);
         let medias = leg.map(|leg| leg.medias.as_slice()).unwrap_or_default();
         let wanted = leg.and_then(|leg| leg.profile);
+        // Where profiles are changed for the one party, the other keeps its own in offers from there too.
+        let is_changed = leg.is_some_and(|leg| leg.has_spoken)
+            && call.leg(self.roles.offerer).is_some_and(|offerer| offerer.profile.is_some());
         let new = medias.iter().zip(&self.relayed).map(|(media, is_relayed)| {
             let pair = media.pair.filter(|_| *is_relayed)?;
             let (mux, is_only) = match self.kind {
@@ -218,7 +221,7 @@ impl Signal<'_> {
             };
             let rtcp_port = if mux && is_only { pair.rtp_port } else { pair.rtcp_port() };
             let profile: Option<Profile> = match self.kind {
-                Kind::Offer => wanted,
+                Kind::Offer => wanted.or(media.said.profile.filter(|_| is_changed)),
                 // An answer has the profile of its offer (RFC 3264 section 6).
                 Kind::Answer => media.said.profile,
             };

@@ -87,7 +87,7 @@ async fn websocket(
     let Ok(upgrade) = upgrade else {
         return (StatusCode::NOT_FOUND, "POST /ng, POST /ng-plain, GET /ping, or a WebSocket\n").into_response();
     };
-    let upgrade = upgrade.protocols([WITH_COOKIE, PLAIN]).max_message_size(MAX_MESSAGE);
+    let upgrade = upgrade.protocols([WITH_COOKIE, PLAIN]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     let Some(has_cookie) = upgrade.selected_protocol().map(|chosen| chosen == WITH_COOKIE) else {
         let text = format!("the sub-protocol must be {WITH_COOKIE} or {PLAIN}\n");
         return (StatusCode::BAD_REQUEST, text).into_response();

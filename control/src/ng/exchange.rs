@@ -105,6 +105,10 @@ impl Exchange {
             dict.push(&b"warning"[..], "Reply too long, details left out");
             bytes = frame.reply(&dict);
         }
+        if bytes.len() > MAX_REPLY {
+            let error = Reply::Error("Reply too long".into());
+            bytes = frame.reply(&error.into_dict());
+        }
         (bytes, ops)
     }
 }

@@ -53,8 +53,8 @@ pub enum FrameError {
     Json,
 }
 
-/// How long a cookie on a stream may be.
-const MAX_COOKIE: usize = 1024;
+/// How long a cookie may be, in bytes: clients write some dozen, and they are kept.
+const MAX_COOKIE: usize = 256;
 
 /// A message: a dictionary that is still encoded, and the cookie it came with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ impl<'a> Frame<'a> {
     /// The frame in a datagram. None without a cookie and a space: nobody could tell whose reply it is, so the datagram
     /// is dropped.
     pub fn datagram(bytes: &'a [u8]) -> Option<Self> {
-        let space = bytes.iter().position(|byte| *byte == b' ').filter(|at| *at > 0);
+        let space = bytes.iter().position(|byte| *byte == b' ').filter(|at| (1..=MAX_COOKIE).contains(at));
         let Some((cookie, payload)) = space.and_then(|at| bytes.split_at_checked(at)) else {
             tracing::warn!(length = bytes.len(), "dropped an NG datagram that has no cookie");
             return None;

@@ -14,6 +14,8 @@ pub enum Proxy {
     Host(IpAddr),
     /// A program on this host, by a unix socket.
     Unix,
+    /// One of more than can be told apart.
+    Other,
 }
 
 impl fmt::Display for Proxy {
@@ -21,6 +23,7 @@ impl fmt::Display for Proxy {
         match self {
             Self::Host(addr) => addr.fmt(f),
             Self::Unix => f.write_str("unix"),
+            Self::Other => f.write_str("others"),
         }
     }
 }
@@ -56,9 +59,8 @@ impl Ledger {
     /// Enters a request. `command` is in its canonical spelling.
     pub(super) fn enter(&mut self, proxy: Proxy, command: &[u8], is_error: bool) {
         self.open = None;
-        if self.pages.len() >= MAX_PROXIES && !self.pages.contains_key(&proxy) {
-            return;
-        }
+        let is_known = self.pages.len() < MAX_PROXIES || self.pages.contains_key(&proxy);
+        let proxy = if is_known { proxy } else { Proxy::Other };
         let page = self.pages.entry(proxy).or_default();
         page.errors += u64::from(is_error);
         let known = COMMANDS.iter().position(|known| super::value::same_words(known.as_bytes(), command));
@@ -137,6 +139,7 @@ mod tests {
         for number in 0..1000_u32 {
             ledger.enter(Proxy::Host(IpAddr::from(number.to_be_bytes())), b"ping", false);
         }
-        assert_eq!(ledger.pages.len(), MAX_PROXIES);
+        assert_eq!(ledger.pages.len(), MAX_PROXIES + 1);
+        assert_eq!(ledger.describe().get("totalpingcount"), Some(&Value::Int(1000)));
     }
 }

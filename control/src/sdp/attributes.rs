@@ -1,5 +1,7 @@
 //! Attributes that a script adds, removes or replaces.
 
+use std::collections::HashSet;
+
 use super::line::{Line, ending_of, split, tokens};
 
 /// The lines that an edit is about.
@@ -82,10 +84,10 @@ pub(super) fn append(out: &mut Vec<u8>, line: &[u8], ending: &[u8]) {
 
 /// Gives the sections an identification (RFC 5888 section 4) that have none: the lowest number that is free.
 pub fn generate_mids(body: &[u8]) -> Vec<u8> {
-    let taken: Vec<&[u8]> =
+    let taken: HashSet<&[u8]> =
         split(body).filter_map(|line| line.attribute_named(b"mid").map(<[u8]>::trim_ascii)).collect();
     let mut free =
-        (1..).map(|number: u32| number.to_string().into_bytes()).filter(|mid| !taken.contains(&mid.as_slice()));
+        (1..).map(|number: u32| number.to_string().into_bytes()).filter(|mid| !taken.contains(mid.as_slice()));
     let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
     let (mut is_media, mut has_mid) = (false, false);

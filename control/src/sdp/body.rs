@@ -33,6 +33,11 @@ pub enum Error {
         /// The kind of line, such as `"m="`.
         field: &'static str,
     },
+    /// A word of an `m=` line is longer than any that means something.
+    LongToken {
+        /// Where.
+        line: usize,
+    },
     /// The port of an `m=` line is not a number between 0 and 65535.
     Port {
         /// Where.
@@ -48,6 +53,7 @@ impl fmt::Display for Error {
             Self::TooManyMedia => write!(f, "SDP body has more than {MAX_MEDIA} m= lines"),
             Self::NoMedia => f.write_str("SDP body has no m= line"),
             Self::Incomplete { line, field } => write!(f, "SDP line {line}: incomplete {field} line"),
+            Self::LongToken { line } => write!(f, "SDP line {line}: a word of the m= line is too long"),
             Self::Port { line } => write!(f, "SDP line {line}: port of the m= line is not a number from 0 to 65535"),
         }
     }

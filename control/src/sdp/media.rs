@@ -100,6 +100,9 @@ impl Direction {
     }
 }
 
+/// How long a word of an `m=` line may be, in bytes. The longest that is registered has less than half of that.
+const MAX_TOKEN: usize = 64;
+
 /// One media section: an `m=` line (RFC 8866 section 5.14) and the lines that belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media<'a> {
@@ -143,6 +146,10 @@ impl<'a> Media<'a> {
             return Err(Error::Incomplete { line: line.number, field: "m=" });
         };
         let port = number(before_slash(port)).ok_or(Error::Port { line: line.number })?;
+        // They are kept with the call.
+        if tokens(text).skip(3).chain([kind, transport]).any(|token| token.len() > MAX_TOKEN) {
+            return Err(Error::LongToken { line: line.number });
+        }
         let (protocol, transport) = (transport, Transport::parse(transport));
         let formats: Vec<_> = parts.collect();
         let connection = Connection::first_of(&lines)?;

@@ -26,6 +26,9 @@ impl Steady {
     }
 }
 
+/// How long what is kept may be, in bytes.
+const MAX_TOKEN: usize = 256;
+
 /// What a party was told before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
@@ -40,8 +43,11 @@ pub struct Told {
 impl Told {
     /// A body as a party is to see it that was told this before, and what it has been told then.
     pub fn tell(before: Option<&Self>, body: &[u8], steady: Steady) -> (Vec<u8>, Option<Self>) {
-        let Some(origin) = split(body).find_map(|line| fields(&line)) else { return (body.to_vec(), before.cloned()) };
+        // What is kept is written again and again, so nobody may make it long.
+        let is_short = |text: &[u8]| text.len() <= MAX_TOKEN;
+        let origin = split(body).find_map(|line| fields(&line)).filter(|origin| origin.iter().all(|one| is_short(one)));
         let name = split(body).find_map(|line| line.field(b's')).unwrap_or_default();
+        let (Some(origin), true) = (origin, is_short(name)) else { return (body.to_vec(), before.cloned()) };
         let digest = digest(body);
         let [_, _, said, ..] = &origin;
         let said: u64 = number(said).unwrap_or(0);
@@ -60,14 +66,15 @@ impl Told {
             told.digest = digest;
         }
         let mut out = Vec::with_capacity(body.len() + 16);
+        let (mut has_name, mut has_origin) = (false, false);
         for line in split(body) {
             match (line.field(b's'), fields(&line)) {
-                (Some(_), _) if steady.session_name => {
+                (Some(_), _) if steady.session_name && !std::mem::replace(&mut has_name, true) => {
                     out.extend_from_slice(b"s=");
                     out.extend_from_slice(&told.session_name);
                     out.extend_from_slice(line.ending);
                 }
-                (None, Some(now)) => {
+                (None, Some(now)) if !std::mem::replace(&mut has_origin, true) => {
                     out.extend_from_slice(b"o=");
                     out.extend_from_slice(&told.origin_line(now, steady));
                     out.extend_from_slice(line.ending);
@@ -139,6 +146,20 @@ mod tests {
         let (_, told) = tell(None, &body("a", 1, "x y", 4), steady);
         assert_eq!(tell(told.as_ref(), &body("b", 2, "z", 5), steady).0, body("a", 2, "x y", 5));
         assert_eq!(tell(told.as_ref(), &body("b", 2, "z", 5), Steady::default()).0, body("b", 2, "z", 5));
+    }
+
+    #[test]
+    fn nobody_makes_what_is_kept_long_or_has_it_written_often() {
+        let steady = Steady { origin: true, session_name: true, ..Steady::default() };
+        let long = "x".repeat(300);
+        assert_eq!(tell(None, &body("a", 1, &long, 4), steady), (body("a", 1, &long, 4), None));
+        assert_eq!(tell(None, &body(&long, 1, "x", 4), steady).1, None);
+        let (_, told) = tell(None, &body("a", 1, "first", 4), steady);
+        let many = body("b", 2, "z", 5).replace("s=z\r\n", "s=z\r\ns=z\r\n");
+        assert_eq!(
+            tell(told.as_ref(), &many, steady).0,
+            body("a", 2, "first", 5).replace("s=first\r\n", "s=first\r\ns=z\r\n")
+        );
     }
 
     #[test]

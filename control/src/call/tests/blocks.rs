@@ -37,3 +37,23 @@ fn a_party_that_is_not_there_is_an_error_with_the_text_of_the_contract() {
         assert_eq!(rig.error(block(party, true)), text);
     }
 }
+
+#[test]
+fn a_party_that_comes_later_is_blocked_too() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.run(block(Party::All, true));
+    rig.sdp(answer("a", "b2", &audio("198.51.100.20", 6000)));
+    assert!(rig.installed.values().all(|spec| spec.blocked));
+}
+
+#[test]
+fn a_blocked_call_may_be_silent_for_long() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.run(block(Party::Tag(b"a".to_vec()), true));
+    rig.wait(600);
+    assert_eq!(rig.tick(), []);
+    rig.run(block(Party::Tag(b"a".to_vec()), false));
+    assert_eq!(rig.tick().len(), 1, "what it does not see is no sign of life");
+}

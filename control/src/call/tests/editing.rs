@@ -43,6 +43,8 @@ fn a_profile_is_changed_on_the_way_and_back() {
     assert!(sdp.contains("m=audio 30000 RTP/AVP 8\r\n") && !sdp.contains("rtcp-fb"), "{sdp}");
     let (sdp, _) = rig.sdp(offer("a", Some("b"), PHONE));
     assert!(sdp.contains("RTP/AVPF 0 8"), "it stays for the party: {sdp}");
+    let (sdp, _) = rig.sdp(offer("b", Some("a"), &callee));
+    assert!(sdp.contains("m=audio 30000 RTP/AVP 8\r\n"), "and the other one keeps its own: {sdp}");
 }
 
 #[test]

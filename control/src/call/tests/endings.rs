@@ -118,3 +118,20 @@ fn every_end_is_counted_under_its_name() {
     assert_eq!(total("totalcallsduration"), Value::from("60.000000"));
     assert_eq!(total("uptime"), Value::from("60"));
 }
+
+#[test]
+fn a_call_that_is_deleted_and_revived_again_and_again_is_on_the_list_once() {
+    let mut rig = rig();
+    for _ in 0..20 {
+        rig.run(delete(Some("a"), None));
+        rig.wait(1);
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    }
+    rig.run(delete(Some("a"), None));
+    assert!(rig.calls.ends.len() <= 1, "{:?}", rig.calls.ends);
+    for _ in 0..11 {
+        rig.wait(1);
+        rig.tick();
+    }
+    assert!(rig.calls.is_empty());
+}

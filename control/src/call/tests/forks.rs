@@ -190,3 +190,21 @@ fn a_party_that_takes_anothers_place_does_so_with_the_answer() {
     rig.run(delete(Some("a"), Some("c")));
     assert!(rig.calls.is_empty());
 }
+
+#[test]
+fn a_branch_that_failed_under_a_tag_nobody_knows_leaves_the_others() {
+    let (mut rig, _) = ringing();
+    rig.run(on_branch("x", delete(Some("a"), Some("t"))));
+    assert_eq!((rig.calls.ports().used(), rig.installed.len()), (2, 4), "y rings");
+    rig.run(on_branch("y", delete(Some("a"), Some("u"))));
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn an_offer_that_comes_again_stays_on_the_interface_of_its_group() {
+    let mut rig = Rig::on(&["pbx/192.0.2.1", "pub:1/198.51.100.1", "pub:2/198.51.100.2"], at_once(), 30099);
+    let towards = || Options { to_interface: Some(b"pub".to_vec()), ..Options::default() };
+    let (first, _) = rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), towards()));
+    let (again, ops) = rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), towards()));
+    assert_eq!((again, ops), (first, vec![]));
+}

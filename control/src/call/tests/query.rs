@@ -17,7 +17,7 @@ pub(super) fn totals() -> StreamTotals {
         peer: Some("192.0.2.66:4066".parse().unwrap()),
         confirmed: true,
         last_packet: None,
-        quality: None,
+        quality: Vec::new(),
         path: Path::Fast,
     }
 }
@@ -146,4 +146,15 @@ fn statistics_tell_the_sessions_and_every_reason_that_has_occurred() {
     assert_eq!(["lost", "regained"].map(|turn| number(&["statistics", "fast path", turn])), [2, 1]);
     let program = find(&reply, &["statistics", "reasons", "program"]).as_dict().unwrap();
     assert!(program.get("not-media").is_none(), "what has not occurred is not told");
+}
+
+#[test]
+fn packets_on_shared_ports_count_once() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.sdp(answer("a", "b2", &audio("198.51.100.20", 6000)));
+    let slot = rig.slot_of("198.51.100.1:30000").unwrap();
+    rig.meter.0.insert(slot, totals());
+    let dict = query(&mut rig);
+    assert_eq!(int(&dict, &["totals", "RTP", "packets"]), totals().packets() as i64);
 }

@@ -93,11 +93,12 @@ impl Message {
         match canonical(key).as_slice() {
             // Who sent it in what is no matter: requests and replies are told apart by the command.
             b"command" | b"sip-message-type" | b"sip-code" | b"template" | b"xmlrpc-callback" => {}
-            b"call-id" => self.call_id = words::filled(value),
-            b"from-tag" => self.from_tag = words::filled(value),
-            b"to-tag" => self.to_tag = words::filled(value),
-            b"via-branch" => self.via_branch = words::filled(value),
-            b"sdp" => self.sdp = words::filled(value),
+            // One without a value takes back nothing that was said.
+            b"call-id" => self.call_id = words::filled(value).or(self.call_id.take()),
+            b"from-tag" => self.from_tag = words::filled(value).or(self.from_tag.take()),
+            b"to-tag" => self.to_tag = words::filled(value).or(self.to_tag.take()),
+            b"via-branch" => self.via_branch = words::filled(value).or(self.via_branch.take()),
+            b"sdp" => self.sdp = words::filled(value).or(self.sdp.take()),
             b"address" => self.address = words::address(value),
             b"limit" => {
                 let limit = value.as_int().and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);

@@ -261,6 +261,12 @@ fn a_flag_string_says_the_same_as_keys() {
 }
 
 #[test]
+fn a_flag_string_takes_nothing_back() {
+    let (offer, _) = offer(Dict::new().with("rtpp-flags", "sdp=[a=[b]] from-tag=[] call-id= trust-address"));
+    assert_eq!((offer.sdp.as_slice(), offer.from_tag.as_slice()), (&b"v=0\r\n"[..], &b"a"[..]));
+}
+
+#[test]
 fn a_flag_string_does_not_nest() {
     let unknown = offer(Dict::new().with("rtpp-flags", "rtpp-flags=rtpp-flags--x")).1;
     assert_eq!(unknown, ["key rtpp-flags"]);

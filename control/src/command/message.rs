@@ -25,6 +25,9 @@ pub(super) struct Message {
     unknown: Vec<String>,
 }
 
+/// The keys that say whom a command is about.
+const IDENTITY: [&[u8]; 5] = [b"call-id", b"from-tag", b"to-tag", b"via-branch", b"sdp"];
+
 /// How many unknown words of one message are told.
 const MAX_UNKNOWN: usize = 32;
 
@@ -93,12 +96,11 @@ impl Message {
         match canonical(key).as_slice() {
             // Who sent it in what is no matter: requests and replies are told apart by the command.
             b"command" | b"sip-message-type" | b"sip-code" | b"template" | b"xmlrpc-callback" => {}
-            // One without a value takes back nothing that was said.
-            b"call-id" => self.call_id = words::filled(value).or(self.call_id.take()),
-            b"from-tag" => self.from_tag = words::filled(value).or(self.from_tag.take()),
-            b"to-tag" => self.to_tag = words::filled(value).or(self.to_tag.take()),
-            b"via-branch" => self.via_branch = words::filled(value).or(self.via_branch.take()),
-            b"sdp" => self.sdp = words::filled(value).or(self.sdp.take()),
+            b"call-id" => self.call_id = words::filled(value),
+            b"from-tag" => self.from_tag = words::filled(value),
+            b"to-tag" => self.to_tag = words::filled(value),
+            b"via-branch" => self.via_branch = words::filled(value),
+            b"sdp" => self.sdp = words::filled(value),
             b"address" => self.address = words::address(value),
             b"limit" => {
                 let limit = value.as_int().and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
@@ -122,6 +124,12 @@ impl Message {
                 Word::Flag(flag) => self.flag(&flag),
                 // A dictionary must not nest the string in itself.
                 Word::Key(key, _) if canonical(&key) == b"rtpp-flags" => self.unknown("key", b"rtpp-flags"),
+                // Nor take back what the command has said.
+                Word::Key(key, value)
+                    if words::filled(&value).is_none() && IDENTITY.contains(&canonical(&key).as_slice()) =>
+                {
+                    self.unknown("key", &key);
+                }
                 Word::Key(key, value) => self.key(&key, &value),
             }
         }

@@ -1,7 +1,7 @@
 //! The daemon: the pure calls and the running relay, joined.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use relay::{Counts, DeadThread, Meter as _, Relay};
 
@@ -10,7 +10,9 @@ use crate::host_load::HostLoad;
 use crate::ng::{Exchange, Frame, Proxy};
 
 /// How many ticks there are to a second.
-pub const TICKS: usize = 250;
+const TICKS: usize = 250;
+/// How many while there is no call: nobody waits then, and a host without calls may sleep.
+const IDLE_TICKS: usize = 10;
 
 /// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
 pub struct Daemon(Mutex<State>);
@@ -48,20 +50,21 @@ impl Daemon {
         reply
     }
 
-    /// [`TICKS`] times a second: counters are folded, and calls that have died are ended, that part of them each time, because commands wait
-    /// while it lasts.
+    /// Folds counters and ends calls that have died, a part of them each time, because commands wait while it lasts; tells how long to pause
+    /// before the next part.
     ///
     /// # Errors
     /// When the relay is not whole any more.
-    pub fn tick(&self) -> Result<(), DeadThread> {
+    pub fn tick(&self) -> Result<Duration, DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
         let State { calls, relay, host, .. } = &mut *state;
-        if relay.sweep(now, TICKS)? {
+        let parts = if calls.is_empty() { IDLE_TICKS } else { TICKS };
+        if relay.sweep(now, parts)? {
             let (average, cpu) = host.read();
             let traffic = relay.traffic();
             calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         }
-        let (expired, ops) = calls.expire(now, relay, TICKS);
+        let (expired, ops) = calls.expire(now, relay, parts);
         relay.apply(&ops, now);
         drop(state);
         for call in expired {
@@ -69,7 +72,7 @@ impl Daemon {
                 call.timeout.name()
             );
         }
-        Ok(())
+        Ok(Duration::from_secs(1) / parts as u32)
     }
 
     /// How many calls there are.

@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use relay::{Ports, Relay};
 
 use crate::call::Calls;
 use crate::config::Config;
-use crate::daemon::{Daemon, TICKS};
+use crate::daemon::Daemon;
 use crate::listen;
 
 /// Runs the daemon until `stop` completes.
@@ -74,14 +74,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
 }
 
 async fn tick(daemon: Arc<Daemon>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / TICKS as u32);
-    // A host that was suspended has missed some, not to be caught up with.
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        if let Err(dead) = daemon.tick() {
-            tracing::error!("{dead}");
-            return;
+        match daemon.tick() {
+            Ok(pause) => tokio::time::sleep(pause).await,
+            Err(dead) => return tracing::error!("{dead}"),
         }
     }
 }

@@ -131,6 +131,8 @@ pub struct Relay {
     why: String,
     /// As of the last sweep.
     traffic: Traffic,
+    /// When that was.
+    measured: Instant,
     /// The part of the slots that is swept next.
     part: usize,
 }
@@ -222,6 +224,7 @@ impl Relay {
             engine,
             why,
             traffic: Traffic::default(),
+            measured: Instant::now(),
             part: 0,
         })
     }
@@ -268,7 +271,8 @@ impl Relay {
             return Ok(false);
         }
         self.part = 0;
-        self.traffic = self.table.sums().read(&self.traffic);
+        let ago = now.saturating_duration_since(std::mem::replace(&mut self.measured, now));
+        self.traffic = self.table.sums().read(&self.traffic, ago);
         for worker in &mut self.workers {
             match worker.new_drops() {
                 Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),

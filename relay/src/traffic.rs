@@ -1,6 +1,7 @@
 //! What the relay has carried on all streams together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::meter::{Traffic, Volume};
 
@@ -41,12 +42,14 @@ impl Sums {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The sums, and what has come since the last reading, which was a second ago.
-    pub(crate) fn read(&self, last: &Traffic) -> Traffic {
+    /// The sums, and how much has come in a second since the last reading, which was so long ago.
+    pub(crate) fn read(&self, last: &Traffic, ago: Duration) -> Traffic {
         let (fast, slow, errors) = (self.fast.read(), self.slow.read(), self.errors.load(Ordering::Relaxed));
+        let seconds = ago.as_secs_f64().max(0.001);
+        let rate = |now: u64, then: u64| (now.saturating_sub(then) as f64 / seconds).round() as u64;
         let since = |now: Volume, then: Volume| Volume {
-            packets: now.packets.saturating_sub(then.packets),
-            bytes: now.bytes.saturating_sub(then.bytes),
+            packets: rate(now.packets, then.packets),
+            bytes: rate(now.bytes, then.bytes),
         };
         Traffic {
             fast,
@@ -54,7 +57,26 @@ impl Sums {
             errors,
             fast_rate: since(fast, last.fast),
             slow_rate: since(slow, last.slow),
-            error_rate: errors.saturating_sub(last.errors),
+            error_rate: rate(errors, last.errors),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_those_of_a_second_however_long_ago_the_last_reading_was() {
+        let sums = Sums::default();
+        sums.add([Volume { packets: 100, bytes: 17_200 }, Volume::default()]);
+        sums.fail();
+        let first = sums.read(&Traffic::default(), Duration::from_secs(2));
+        assert_eq!(
+            (first.fast.packets, first.fast_rate, first.error_rate),
+            (100, Volume { packets: 50, bytes: 8600 }, 1)
+        );
+        let second = sums.read(&first, Duration::from_secs(1));
+        assert_eq!((second.fast.packets, second.fast_rate.packets, second.errors), (100, 0, 1));
     }
 }

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use loadtest::rig::party::{Party, media};
+use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
 use serde_json::json;
@@ -43,6 +45,16 @@ fn rtcp_packets(scene: &mut Scene) -> Vec<(i64, i64)> {
         .collect()
 }
 
+/// Waits until the next hops of both directions are known, which takes a moment after the first packets.
+fn wait_for_next_hops(scene: &mut Scene) {
+    wait_until("both directions are on the fast path", Duration::from_secs(5), || {
+        let reply = scene.ng.request(&json!({"command": "query", "call-id": "call-1"})).unwrap();
+        let mut tags = reply["tags"].as_object().unwrap().values();
+        tags.all(|tag| tag["medias"][0]["streams"][0]["path"] == "fast")
+    })
+    .unwrap();
+}
+
 fn next(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port() + 1)
 }
@@ -54,6 +66,13 @@ fn parties_that_share_their_ports_get_rtp_and_rtcp_by_one_port() {
     for (engine, expected) in [("xdp", (5, 0)), ("uring", (0, 5)), ("epoll", (0, 5))] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &["--measure-rtcp=false"]).unwrap();
         let (mut caller, mut callee, for_caller, for_callee) = call(&mut scene, true);
+        caller.speak(for_caller).unwrap();
+        assert!(callee.hear().unwrap().is_some());
+        callee.speak(for_callee).unwrap();
+        assert!(caller.hear().unwrap().is_some());
+        if engine == "xdp" {
+            wait_for_next_hops(&mut scene);
+        }
         for _ in 0..5 {
             caller.speak(for_caller).unwrap();
             assert_eq!(callee.hear().unwrap().unwrap().1, for_callee);
@@ -78,6 +97,9 @@ fn rtcp_of_a_party_that_shares_reaches_the_rtcp_port_of_one_that_does_not_and_ba
         assert!(callee.hear().unwrap().is_some());
         callee.speak(for_callee).unwrap();
         assert!(caller.hear().unwrap().is_some());
+        if engine == "xdp" {
+            wait_for_next_hops(&mut scene);
+        }
         for _ in 0..5 {
             caller.rtp.send_to(&report(), for_caller).unwrap();
             assert_eq!(callee.hear_rtcp().unwrap().unwrap(), (report(), next(for_callee)), "{engine}");

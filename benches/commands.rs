@@ -9,19 +9,7 @@ use control::Calls;
 use control::call::Settings;
 use control::ng::{Dict, Encoding, Exchange, Proxy, Value};
 use criterion::{Criterion, criterion_group, criterion_main};
-use relay::{Counts, Interfaces, Meter, Ports, SlotIndex, StreamTotals};
-
-struct Nothing;
-
-impl Meter for Nothing {
-    fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
-        None
-    }
-}
+use relay::{Interfaces, NoTraffic, Ports};
 
 /// The protocol and the calls, without sockets and without a relay.
 struct Daemon {
@@ -48,7 +36,7 @@ impl Daemon {
         let datagram = [format!("{} ", self.requests).as_bytes(), message].concat();
         let (calls, wall) = (&mut self.calls, SystemTime::UNIX_EPOCH);
         self.exchange
-            .datagram(&datagram, Proxy::Unix, calls, self.now, wall, &Nothing)
+            .datagram(&datagram, Proxy::Unix, calls, self.now, wall, &NoTraffic)
             .map_or(0, |(reply, _)| reply.len())
     }
 }

@@ -13,20 +13,7 @@ use std::time::{Instant, SystemTime};
 use control::Calls;
 use control::call::Settings;
 use control::ng::{Dict, Encoding, Exchange, Proxy, Value, bencode};
-use relay::{Counts, Interfaces, Meter, Ports, SlotIndex, StreamTotals};
-
-/// A relay that has carried nothing.
-struct Nothing;
-
-impl Meter for Nothing {
-    fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
-        None
-    }
-}
+use relay::{Interfaces, NoTraffic, Ports};
 
 fn bodies() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -53,7 +40,7 @@ fn offered(body: &[u8]) -> Dict<'static> {
     let message = [b"cookie ", Encoding::Bencode.encode(&command).as_slice()].concat();
     let mut exchange = Exchange::new();
     let local = Proxy::Host(SocketAddr::from(([127, 0, 0, 1], 0)).ip());
-    let (reply, _) = exchange.datagram(&message, local, &mut calls, now, SystemTime::now(), &Nothing).unwrap();
+    let (reply, _) = exchange.datagram(&message, local, &mut calls, now, SystemTime::now(), &NoTraffic).unwrap();
     let Value::Dict(dict) = bencode::decode(&reply[7..]).unwrap() else { panic!("no dictionary") };
     dict.iter().map(|(key, value)| (key.to_vec().into(), owned(value))).collect()
 }

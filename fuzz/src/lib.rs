@@ -5,19 +5,7 @@ use std::time::{Instant, SystemTime};
 use control::Calls;
 use control::call::Settings;
 use control::ng::{Exchange, Frame, Proxy};
-use relay::{Counts, Interfaces, Meter, Ports, SlotIndex, StreamTotals};
-
-struct Nothing;
-
-impl Meter for Nothing {
-    fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
-        None
-    }
-}
+use relay::{Interfaces, NoTraffic, Ports};
 
 /// Commands through everything behind the protocol: nothing panics, and every dictionary has its reply. They are separated by zeros, so that one
 /// finds the call of another, and all begin with the byte that tells the encoding.
@@ -34,8 +22,8 @@ pub fn converse(encoding: u8, data: &[u8]) {
         assert!(Frame::datagram(&datagram).is_some());
         // A stream would read it so.
         let _ = Frame::prefix_with_cookie(&datagram);
-        let reply = exchange.datagram(&datagram, Proxy::Unix, &mut calls, now, SystemTime::UNIX_EPOCH, &Nothing);
+        let reply = exchange.datagram(&datagram, Proxy::Unix, &mut calls, now, SystemTime::UNIX_EPOCH, &NoTraffic);
         assert!(reply.is_some(), "no reply");
     }
-    calls.expire(now + std::time::Duration::from_secs(3600), &Nothing, 1);
+    calls.expire(now + std::time::Duration::from_secs(3600), &NoTraffic, 1);
 }

@@ -55,6 +55,17 @@ fn wait_for_next_hops(scene: &mut Scene) {
     .unwrap();
 }
 
+/// Has both parties be heard once: the relay knows them then.
+fn introduce(scene: &mut Scene, engine: &str, caller: (&mut Party, SocketAddr), callee: (&mut Party, SocketAddr)) {
+    caller.0.speak(caller.1).unwrap();
+    assert!(callee.0.hear().unwrap().is_some());
+    callee.0.speak(callee.1).unwrap();
+    assert!(caller.0.hear().unwrap().is_some());
+    if engine == "xdp" {
+        wait_for_next_hops(scene);
+    }
+}
+
 fn next(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port() + 1)
 }
@@ -66,13 +77,7 @@ fn parties_that_share_their_ports_get_rtp_and_rtcp_by_one_port() {
     for (engine, expected) in [("xdp", (5, 0)), ("uring", (0, 5)), ("epoll", (0, 5))] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &["--measure-rtcp=false"]).unwrap();
         let (mut caller, mut callee, for_caller, for_callee) = call(&mut scene, true);
-        caller.speak(for_caller).unwrap();
-        assert!(callee.hear().unwrap().is_some());
-        callee.speak(for_callee).unwrap();
-        assert!(caller.hear().unwrap().is_some());
-        if engine == "xdp" {
-            wait_for_next_hops(&mut scene);
-        }
+        introduce(&mut scene, engine, (&mut caller, for_caller), (&mut callee, for_callee));
         for _ in 0..5 {
             caller.speak(for_caller).unwrap();
             assert_eq!(callee.hear().unwrap().unwrap().1, for_callee);
@@ -93,13 +98,7 @@ fn rtcp_of_a_party_that_shares_reaches_the_rtcp_port_of_one_that_does_not_and_ba
     for engine in ["xdp", "uring", "epoll"] {
         let mut scene = Scene::new(Trunks::new().unwrap(), engine, &["--measure-rtcp=false"]).unwrap();
         let (mut caller, mut callee, for_caller, for_callee) = call(&mut scene, false);
-        caller.speak(for_caller).unwrap();
-        assert!(callee.hear().unwrap().is_some());
-        callee.speak(for_callee).unwrap();
-        assert!(caller.hear().unwrap().is_some());
-        if engine == "xdp" {
-            wait_for_next_hops(&mut scene);
-        }
+        introduce(&mut scene, engine, (&mut caller, for_caller), (&mut callee, for_callee));
         for _ in 0..5 {
             caller.rtp.send_to(&report(), for_caller).unwrap();
             assert_eq!(callee.hear_rtcp().unwrap().unwrap(), (report(), next(for_callee)), "{engine}");

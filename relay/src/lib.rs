@@ -54,7 +54,7 @@ pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 #[cfg(feature = "measure")]
 pub use kernel::measure;
 pub use kernel::{KernelError, XdpMode};
-pub use meter::{Counts, Meter, Path, StreamTotals, Traffic, Volume};
+pub use meter::{Counts, Meter, NoTraffic, Path, StreamTotals, Traffic, Volume};
 pub use op::{Component, FlowOp, Learning, StreamSpec, Successor};
 pub use ports::{Exhausted, NoPair, PortPair, PortUsage, Ports};
 pub use quality::{Quality, Sample};

@@ -104,3 +104,17 @@ pub trait Meter {
     /// The totals of the stream in a slot, if there is one.
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals>;
 }
+
+/// The meter of a relay that has carried nothing, for whoever tries out commands without one.
+#[derive(Clone, Copy, Debug)]
+pub struct NoTraffic;
+
+impl Meter for NoTraffic {
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+
+    fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
+        None
+    }
+}

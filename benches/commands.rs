@@ -23,10 +23,11 @@ impl Daemon {
     fn new() -> Self {
         let interfaces = ["pbx/192.0.2.1", "gateway/198.51.100.1"].map(|text| text.parse().expect("right"));
         let interfaces = Interfaces::new(interfaces.to_vec()).expect("right");
-        let ports = Ports::new(&[(1024, 65535); 2]).expect("right");
+        let ports = Ports::of(&interfaces, (1024, 65535)).expect("right");
         let now = Instant::now();
         let settings = Settings { delete_delay: Duration::ZERO, ..Settings::default() };
-        Self { calls: Calls::new(interfaces, ports, settings, now), exchange: Exchange::new(), requests: 0, now }
+        let calls = Calls::new(interfaces, ports, settings, b"mark".to_vec(), now);
+        Self { calls, exchange: Exchange::new(), requests: 0, now }
     }
 
     /// Every request is a new one; ports that rest are rested soon.

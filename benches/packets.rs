@@ -7,6 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow::Be16;
 use flow::compose::Outgoing;
+use flow::forward::TTL;
 use flow::memory::{INGRESS, Memory};
 use flow::vectors::{FILES, Outcome, Vectors};
 
@@ -28,7 +29,7 @@ fn packets(criterion: &mut Criterion) {
         let (_, bearing) = vectors.bearings.first().unwrap();
         let (ports, payload) = ([30002, 6000].map(Be16::new), [0xd5; 172]);
         group.bench_function(format!("compose the headers of a G.711 packet, {family}"), |bencher| {
-            bencher.iter(|| black_box(Outgoing::new(black_box(bearing), ports, black_box(&payload))));
+            bencher.iter(|| black_box(Outgoing::new(black_box(bearing), ports, TTL, black_box(&payload))));
         });
     }
     group.finish();

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use relay::{Engine, Intake, Interface, Interfaces, Learning, Output, RelayConfig, XdpMode};
+use relay::{Engine, Intake, Interface, Interfaces, Learning, Output, Prefix, RelayConfig, TrustConfig, XdpMode};
 use serde::Deserialize;
 
 use crate::call;
-use crate::listen::SocketFile;
+use crate::listen::{Guests, SocketFile};
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";
@@ -57,6 +57,15 @@ pub struct Options {
     /// NG over HTTP and WebSocket; give one for each address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_http: Option<Vec<SocketAddr>>,
+    /// A proxy, or a network of proxies, that may use listen-ng besides this host; give one for each
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_ng: Option<Vec<String>>,
+    /// The same for listen-tcp-ng
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_tcp_ng: Option<Vec<String>>,
+    /// The same for listen-http
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_http: Option<Vec<String>>,
     /// NG over a unix stream socket, without cookies, as OpenSIPS speaks it
     #[arg(long, value_name = "PATH")]
     pub listen_ng_unix: Option<PathBuf>,
@@ -87,6 +96,12 @@ pub struct Options {
     /// Seconds that a deleted call goes on, unless the delete says otherwise [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub delete_delay: Option<u64>,
+    /// A network where no party may be; give one for each
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub media_deny: Option<Vec<String>>,
+    /// A network where parties may be although media-deny or the default forbids it; on this host: for more than RTP and RTCP
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub media_allow: Option<Vec<String>>,
     /// Type of service of all media, 0 to 255 [default: left as it is]
     #[arg(long)]
     pub tos: Option<u8>,
@@ -135,12 +150,12 @@ pub struct Config {
     pub relay: RelayConfig,
     /// For the calls.
     pub calls: call::Settings,
-    /// UDP addresses of NG.
-    pub listen_ng: Vec<SocketAddr>,
+    /// UDP addresses of NG, and who may use them.
+    pub listen_ng: (Vec<SocketAddr>, Guests),
     /// TCP addresses of NG.
-    pub listen_tcp_ng: Vec<SocketAddr>,
+    pub listen_tcp_ng: (Vec<SocketAddr>, Guests),
     /// TCP addresses of NG over HTTP and WebSocket.
-    pub listen_http: Vec<SocketAddr>,
+    pub listen_http: (Vec<SocketAddr>, Guests),
     /// The stream socket of NG.
     pub listen_ng_unix: Option<SocketFile>,
     /// The datagram socket of NG.
@@ -179,6 +194,9 @@ impl Options {
             listen_ng: self.listen_ng.or(other.listen_ng),
             listen_tcp_ng: self.listen_tcp_ng.or(other.listen_tcp_ng),
             listen_http: self.listen_http.or(other.listen_http),
+            allow_ng: self.allow_ng.or(other.allow_ng),
+            allow_tcp_ng: self.allow_tcp_ng.or(other.allow_tcp_ng),
+            allow_http: self.allow_http.or(other.allow_http),
             listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
             listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
             unix_mode: self.unix_mode.or(other.unix_mode),
@@ -189,6 +207,8 @@ impl Options {
             offer_timeout: self.offer_timeout.or(other.offer_timeout),
             final_timeout: self.final_timeout.or(other.final_timeout),
             delete_delay: self.delete_delay.or(other.delete_delay),
+            media_deny: self.media_deny.or(other.media_deny),
+            media_allow: self.media_allow.or(other.media_allow),
             tos: self.tos.or(other.tos),
             endpoint_learning: self.endpoint_learning.or(other.endpoint_learning),
             max_sessions: self.max_sessions.or(other.max_sessions),
@@ -245,6 +265,10 @@ impl Options {
                 pin_workers: self.pin_workers.unwrap_or(false),
                 busy_poll: Duration::from_micros(self.busy_poll_us.unwrap_or(0).into()),
                 measure_rtcp: self.measure_rtcp.unwrap_or(true),
+                trust: TrustConfig {
+                    deny: prefixes("media-deny", self.media_deny.as_deref())?,
+                    allow: prefixes("media-allow", self.media_allow.as_deref())?,
+                },
             },
             calls: call::Settings {
                 tos: self.tos,
@@ -275,12 +299,24 @@ impl Options {
                     &[("ignore", call::Unsupported::Ignore), ("refuse", call::Unsupported::Refuse)],
                 )?,
             },
-            listen_ng: match self.listen_ng.clone() {
-                Some(listen) => listen,
-                None => vec![DEFAULT_NG.parse()?],
-            },
-            listen_tcp_ng: self.listen_tcp_ng.clone().unwrap_or_default(),
-            listen_http: self.listen_http.clone().unwrap_or_default(),
+            listen_ng: guarded(
+                match self.listen_ng.clone() {
+                    Some(listen) => listen,
+                    None => vec![DEFAULT_NG.parse()?],
+                },
+                self.allow_ng.as_deref(),
+                ["listen-ng", "allow-ng"],
+            )?,
+            listen_tcp_ng: guarded(
+                self.listen_tcp_ng.clone().unwrap_or_default(),
+                self.allow_tcp_ng.as_deref(),
+                ["listen-tcp-ng", "allow-tcp-ng"],
+            )?,
+            listen_http: guarded(
+                self.listen_http.clone().unwrap_or_default(),
+                self.allow_http.as_deref(),
+                ["listen-http", "allow-http"],
+            )?,
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
@@ -310,6 +346,22 @@ impl Options {
             group: id("unix-group", "/etc/group", &self.unix_group)?,
         }))
     }
+}
+
+/// Listeners, and who may use them.
+fn guarded(
+    listeners: Vec<SocketAddr>,
+    allowed: Option<&[String]>,
+    keys: [&str; 2],
+) -> anyhow::Result<(Vec<SocketAddr>, Guests)> {
+    let guests = Guests::new(prefixes(keys[1], allowed)?, &listeners, keys)?;
+    Ok((listeners, guests))
+}
+
+/// Networks.
+fn prefixes(key: &str, texts: Option<&[String]>) -> anyhow::Result<Vec<Prefix>> {
+    let parse = |text: &String| text.parse().with_context(|| key.to_owned());
+    texts.unwrap_or_default().iter().map(parse).collect()
 }
 
 /// A number above zero; zero is the way to say that there is no limit.
@@ -365,7 +417,7 @@ mod tests {
     fn one_interface_is_all_that_must_be_said() {
         let config = options(MINIMAL).resolve().unwrap();
         assert_eq!((config.relay.port_min, config.relay.port_max), (30000, 40000));
-        assert_eq!(config.listen_ng, [DEFAULT_NG.parse().unwrap()]);
+        assert_eq!(config.listen_ng.0, [DEFAULT_NG.parse().unwrap()]);
         assert_eq!(config.relay.engine, Engine::Auto);
         assert_eq!(config.calls, call::Settings::default());
         assert_eq!(config.calls.learning, Learning::Heuristic);
@@ -426,6 +478,11 @@ mod tests {
             ("endpoint-learning = \"psychic\"", "endpoint-learning"),
             ("log-format = \"xml\"", "log-format"),
             ("log-level = \"loud\"", "log-level"),
+            ("listen-ng = [\"0.0.0.0:2223\"]", "allow-ng"),
+            ("listen-http = [\"192.0.2.1:80\"]", "allow-http"),
+            ("listen-tcp-ng = [\"[::]:2223\"]", "allow-tcp-ng"),
+            ("media-deny = [\"10.0.0.0/33\"]", "media-deny"),
+            ("media-allow = [\"pbx\"]", "media-allow"),
             ("listen-ng-unix = \"/tmp/x\"\nunix-mode = \"rw\"", "unix-mode"),
             ("listen-ng-unix = \"/tmp/x\"\nunix-owner = \"nobody-of-that-name\"", "unix-owner"),
         ] {

@@ -1,5 +1,6 @@
 //! The daemon: the pure calls and the running relay, joined.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,7 @@ use relay::{Counts, DeadThread, Meter as _, Relay};
 use crate::call::{Calls, Load};
 use crate::host_load::HostLoad;
 use crate::ng::{Exchange, Frame, Proxy};
+use crate::reply::Reply;
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -32,22 +34,37 @@ impl Daemon {
 
     /// The reply to an NG datagram; what it asked for has been done when this returns.
     pub fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Vec<u8>> {
-        let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, exchange, relay, .. } = &mut *state;
-        let (reply, ops) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay)?;
-        relay.apply(&ops, now);
-        exchange.took(now.elapsed());
-        Some(reply)
+        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
+            let (reply, ops) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay)?;
+            relay.apply(&ops, now);
+            exchange.took(now.elapsed());
+            Some(reply)
+        });
+        done.unwrap_or_else(|| Some(Frame::datagram(bytes)?.reply(&Reply::internal().into_dict())))
     }
 
     /// The reply to an NG message of a stream.
     pub fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Vec<u8> {
+        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
+            let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
+            relay.apply(&ops, now);
+            exchange.took(now.elapsed());
+            reply
+        });
+        done.unwrap_or_else(|| frame.reply(&Reply::internal().into_dict()))
+    }
+
+    /// Carries something out; `None` when it panicked. It is done on a copy of a call, so the others are whole, and a mistake of ours in one
+    /// command must not cost them their media.
+    fn unpanicked<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> Option<T> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, exchange, relay, .. } = &mut *state;
-        let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
-        relay.apply(&ops, now);
-        exchange.took(now.elapsed());
-        reply
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut state, now)));
+        if done.is_err() {
+            tracing::error!(
+                "a command was given up in the middle, by a mistake of this program; please report the lines above"
+            );
+        }
+        done.ok()
     }
 
     /// Folds counters and ends calls that have died, a part of them each time, because commands wait while it lasts; tells how long to pause

@@ -1,32 +1,34 @@
 //! The control sockets.
 
+mod addressed;
+mod guests;
 mod http;
+mod places;
 mod tcp;
+mod udp;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
+pub use self::guests::Guests;
 pub use self::http::{Http, http};
+use self::places::{Place, Places};
 pub use self::tcp::{NgTcp, tcp};
+pub use self::udp::{NgUdp, udp};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE, Proxy};
+use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// A client that says nothing for so long has gone, or never meant anything.
 const IDLE: Duration = Duration::from_secs(30);
 /// How many stream clients there may be at once: a proxy has a connection for each of its processes.
 const CLIENTS: usize = 1024;
-
-/// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
-/// after a second, and a phone rings a second later.
-const BACKLOG: usize = 8 << 20;
 
 /// Where a unix socket is, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,57 +91,6 @@ impl Drop for Bound {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.0) {
             tracing::warn!(%error, socket = %self.0.display(), "a control socket could not be removed");
-        }
-    }
-}
-
-/// NG over UDP.
-///
-/// # Errors
-/// When the address is not this host's, or its port in use.
-pub async fn udp(addr: SocketAddr) -> anyhow::Result<NgUdp> {
-    let socket = UdpSocket::bind(addr).await.map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
-            anyhow::anyhow!(
-                "NG port {addr} is in use by another program (`ss -lunp sport = :{port}` shows which): stop it, or choose another with \
-                 listen-ng",
-                port = addr.port()
-            )
-        } else {
-            anyhow::anyhow!("NG cannot listen on {addr}: {error}")
-        }
-    })?;
-    if !addr.ip().is_loopback() {
-        tracing::warn!(%addr, "NG is reachable from the network: whoever reaches it can end calls");
-    }
-    // Beyond the system's limit where that is allowed.
-    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BACKLOG).is_err() {
-        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BACKLOG)?;
-    }
-    Ok(NgUdp(socket))
-}
-
-/// A bound UDP socket of NG.
-#[derive(Debug)]
-pub struct NgUdp(UdpSocket);
-
-impl NgUdp {
-    /// Serves the socket until the daemon ends.
-    pub async fn serve(self, daemon: Arc<Daemon>) {
-        let mut buffer = vec![0; MAX_MESSAGE];
-        loop {
-            match self.0.recv_from(&mut buffer).await {
-                Ok((len, client)) => {
-                    let reply = daemon.datagram(buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
-                    if let Some(reply) = reply
-                        && let Err(error) = self.0.send_to(&reply, client).await
-                    {
-                        tracing::warn!(%error, %client, len = reply.len(), "a reply could not be sent");
-                    }
-                }
-                // An ICMP error of an earlier reply: the client has gone.
-                Err(error) => tracing::debug!(%error, "the NG socket reports an error"),
-            }
         }
     }
 }
@@ -207,17 +158,19 @@ pub fn unix(file: &SocketFile) -> anyhow::Result<NgUnix> {
 impl NgUnix {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
-        let places = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        let places = Places::new(CLIENTS);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let daemon = Arc::clone(&daemon);
+                    let (daemon, place) = (Arc::clone(&daemon), places.take(Instant::now()));
                     tokio::spawn(async move {
-                        if let Err(error) = client(stream, &daemon).await {
+                        let served = tokio::select! {
+                            served = client(stream, &place, &daemon) => served,
+                            () = place.lost() => Err(io::Error::other("others needed the place")),
+                        };
+                        if let Err(error) = served {
                             tracing::debug!(%error, "an NG client's connection ended");
                         }
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -231,13 +184,15 @@ impl NgUnix {
 }
 
 /// One connection: requests one after another, each answered in one write.
-async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
-    let mut received = Vec::with_capacity(4096);
+async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::Result<()> {
+    let (mut received, mut scan) = (Vec::with_capacity(4096), Scan::default());
     loop {
         // White space between requests means nothing, and must not pile up.
-        let space = received.len() - received.trim_ascii_start().len();
-        received.drain(..space);
-        while !received.is_empty() {
+        if received.trim_ascii_start().is_empty() {
+            received.clear();
+            scan = Scan::default();
+        }
+        while scan.is_due(&received, false) {
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
                 Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix), consumed, false),
                 Ok(None) => break,
@@ -246,9 +201,14 @@ async fn client(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
             };
             tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);
+            scan = Scan::default();
+            place.asked(Instant::now());
             if is_last {
                 return Ok(());
             }
+        }
+        if received.len() > 2 * MAX_MESSAGE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a request is too long"));
         }
         let read = tokio::time::timeout(IDLE, stream.read_buf(&mut received)).await;
         match read {

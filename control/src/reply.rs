@@ -25,6 +25,11 @@ impl Reply {
         Self::Error(Cow::Owned(reason.to_string()))
     }
 
+    /// An error for a mistake of this program.
+    pub const fn internal() -> Self {
+        Self::Error(Cow::Borrowed("Internal error"))
+    }
+
     /// The dictionary that says it.
     pub fn into_dict(self) -> Dict<'static> {
         match self {

@@ -1,6 +1,7 @@
 //! `intertrunk serve`: from a configuration to a running daemon, and to its end.
 
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,26 +20,25 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let now = Instant::now();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
     let mut udp = Vec::new();
-    for addr in &config.listen_ng {
-        udp.push(listen::udp(*addr).await?);
+    for addr in &config.listen_ng.0 {
+        udp.push(listen::udp(*addr, config.listen_ng.1.clone()).await?);
     }
     let (mut tcp, mut http) = (Vec::new(), Vec::new());
-    for addr in &config.listen_tcp_ng {
-        tcp.push(listen::tcp(*addr).await?);
+    for addr in &config.listen_tcp_ng.0 {
+        tcp.push(listen::tcp(*addr, config.listen_tcp_ng.1.clone()).await?);
     }
-    for addr in &config.listen_http {
-        http.push(listen::http(*addr).await?);
+    for addr in &config.listen_http.0 {
+        http.push(listen::http(*addr, config.listen_http.1.clone()).await?);
     }
     let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
-    let ranges: Vec<_> = config.relay.ranges().into_iter().map(|(_, first, last)| (first, last)).collect();
-    let ports = Ports::new(&ranges)?;
+    let ports = Ports::of(&config.relay.interfaces, (config.relay.port_min, config.relay.port_max))?;
     let relay = Relay::start(&config.relay)?;
     let mut settings = config.calls.clone();
     // A call that is refused can go elsewhere; one without sockets would be silent.
     settings.limits.sessions = settings.limits.sessions.into_iter().chain(relay.max_calls()).min();
-    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, now);
+    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, mark(), now);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let daemon = Arc::new(Daemon::new(calls, relay));
@@ -71,6 +71,13 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
     Ok(())
+}
+
+/// What nobody else marks descriptions with.
+fn mark() -> Vec<u8> {
+    // Its keys are from the system's random numbers.
+    let secret = RandomState::new();
+    format!("{:016x}{:016x}", secret.hash_one(1), secret.hash_one(2)).into_bytes()
 }
 
 async fn tick(daemon: Arc<Daemon>) {

@@ -28,7 +28,8 @@ fn offered(body: &[u8]) -> Dict<'static> {
     let interfaces = ["trunk/203.0.113.200", "trunk/2001:db8:ffff::200"].map(|text| text.parse().unwrap());
     let ports = Ports::new(&[(40000, 40099); 2]).unwrap();
     let now = Instant::now();
-    let mut calls = Calls::new(Interfaces::new(interfaces.into()).unwrap(), ports, Settings::default(), now);
+    let mut calls =
+        Calls::new(Interfaces::new(interfaces.into()).unwrap(), ports, Settings::default(), b"mark".to_vec(), now);
     let command = Dict::new()
         .with("sdp", body)
         .with("ICE", "remove")

@@ -1,7 +1,8 @@
 //! The tables behind the programs.
 //!
 //! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES and WORKERS. The XDP program alone writes
-//! the counters of SLOTS and TIMINGS, from the one softirq that a flow's packets arrive in, and REASONS, of which each CPU has its own.
+//! the counters of SLOTS and TIMINGS, from the one softirq that a flow's packets arrive in, and both programs REASONS, of which each CPU has its
+//! own, and who knocks at slots without a call, where one of two that come at once may be forgotten.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, SockMap};
@@ -16,6 +17,13 @@ const MMAPABLE: u32 = 1 << 10;
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 static LOCALS: Locals = Locals::none();
+
+/// Whether packets may come with a checksum that their sender has left to its device. In the program's constant data, so that where the loader
+/// leaves it at zero the verifier takes the check out.
+#[expect(unsafe_code, reason = "the loader finds the constant by its name")]
+// SAFETY: no other symbol has this name.
+#[unsafe(no_mangle)]
+static HAS_UNFINISHED: u32 = 0;
 
 /// The flow table. The loader sets its size.
 #[map]
@@ -69,6 +77,14 @@ impl Tables for Maps {
     fn redirect(&self, port: u16) -> bool {
         // No flags: a port without a device is an error here, not an action on a frame.
         DEVICES.redirect(u32::from(port), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn has_unfinished(&self) -> bool {
+        #[expect(unsafe_code, reason = "the loader has written what the compiler does not know")]
+        // SAFETY: the pointer comes from a reference; volatile, because the value is not the one above.
+        let value = unsafe { (&raw const HAS_UNFINISHED).read_volatile() };
+        value != 0
     }
 
     #[inline(always)]

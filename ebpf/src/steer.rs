@@ -1,35 +1,74 @@
 //! The socket lookup program: a datagram for a media port goes to the socket of the worker that carries the port, so that a call costs no
-//! socket of its own.
+//! socket of its own. One for a port without a call goes nowhere.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sk_lookup;
 use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use flow::headers::PROTOCOL_UDP;
-use flow::{Addr4, Addr6, Be16, Tables as _};
+use flow::slot::Flags;
+use flow::{Addr4, Addr6, Be16, Reason, SlotIndex, Tables as _};
 
-use crate::maps::{Maps, WORKERS};
+use crate::maps::{Maps, WORKERS, count};
 
 /// The kernel's numbers of the families (`AF_INET`, `AF_INET6`).
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 /// Let the lookup go on: to the socket assigned here, or else to whatever socket is bound.
 const SK_PASS: u32 = 1;
+/// There is no socket for this datagram, whatever is bound.
+const SK_DROP: u32 = 0;
 
-/// Assigns the worker's socket to a datagram for a media port.
+/// Assigns the worker's socket to a datagram for a media port that a call has.
 #[sk_lookup]
 fn steer(context: SkLookupContext) -> u32 {
-    let Some((family, port)) = destination(&context) else { return SK_PASS };
+    let Some((local, port)) = destination(&context) else { return SK_PASS };
     let locals = Maps.locals();
-    let ports = match family {
+    let ports = match local {
         Family::V4(addr) => locals.find4(addr),
         Family::V6(addr) => locals.find6(addr),
     };
-    if ports.and_then(|ports| ports.slot(port)).is_some() {
-        // Without a worker the datagram finds no socket and the kernel says so to its sender.
-        let _assigned = WORKERS.redirect_sk_lookup(&context, locals.worker(port), 0);
+    let Some(index) = ports.and_then(|ports| ports.slot(port)) else { return SK_PASS };
+    if !has_call(index, &context, &local) {
+        count(Reason::NoCall);
+        return SK_DROP;
     }
+    // Without a worker the datagram finds no socket and the kernel says so to its sender.
+    let _assigned = WORKERS.redirect_sk_lookup(&context, locals.worker(port), 0);
     SK_PASS
+}
+
+/// Whether a call has the slot; where none has, the slot remembers the sender. RTCP's port is a call's with that of its RTP.
+#[inline(always)]
+fn has_call(index: SlotIndex, context: &SkLookupContext, local: &Family) -> bool {
+    let Some(slot) = Maps.slot(index) else { return false };
+    if slot.state().flags().has(Flags::CALL) {
+        return true;
+    }
+    slot.knock(sender(context, local));
+    false
+}
+
+/// The sender's address, folded.
+#[inline(always)]
+#[expect(unsafe_code, reason = "the context's fields are behind a pointer")]
+fn sender(context: &SkLookupContext, local: &Family) -> u32 {
+    let lookup = context.as_ptr().cast::<bpf_sk_lookup>();
+    match local {
+        // SAFETY: the kernel passes a valid context that nobody writes while the program runs; the verifier rewrites these loads.
+        Family::V4(_) => Addr4::from_raw(unsafe { (*lookup).remote_ip4 }).fold(),
+        // SAFETY: as above.
+        Family::V6(_) => address6(unsafe { &raw const (*lookup).remote_ip6 }.cast()).fold(),
+    }
+}
+
+/// An IPv6 address of the context: four loads, because it is read by words of 32 bits only.
+#[inline(always)]
+#[expect(unsafe_code, reason = "the context's fields are behind a pointer")]
+fn address6(words: *const u32) -> Addr6 {
+    // SAFETY: both callers pass the address of a field of four words in a valid context.
+    let [a, b, c, d] = unsafe { [0, 1, 2, 3].map(|at| u64::from(words.add(at).read_volatile())) };
+    Addr6::from_raw([b << 32 | a, d << 32 | c])
 }
 
 /// A local address.
@@ -51,15 +90,8 @@ fn destination(context: &SkLookupContext) -> Option<(Family, Be16)> {
     let family = match family {
         // SAFETY: as above.
         AF_INET => Family::V4(Addr4::from_raw(unsafe { (*lookup).local_ip4 })),
-        AF_INET6 => {
-            // SAFETY: as above; four loads, because the context is read by words of 32 bits only.
-            let [a, b, c, d] = unsafe {
-                let words = &raw const (*lookup).local_ip6;
-                let words = words.cast::<u32>();
-                [0, 1, 2, 3].map(|at| u64::from(words.add(at).read_volatile()))
-            };
-            Family::V6(Addr6::from_raw([b << 32 | a, d << 32 | c]))
-        }
+        // SAFETY: as above.
+        AF_INET6 => Family::V6(address6(unsafe { &raw const (*lookup).local_ip6 }.cast())),
         _ => return None,
     };
     Some((family, Be16::new(port as u16)))

@@ -16,8 +16,8 @@ fn relay(mut context: XdpContext) -> u32 {
     let verdict = match frame::headers(&mut context) {
         (Frame::Whole4(headers), len) => forward(headers, len, ingress, &Maps),
         (Frame::Whole6(headers), len) => forward(headers, len, ingress, &Maps),
-        (Frame::Short4(envelope), len) => Verdict::Pass(short(envelope, len, &Maps)),
-        (Frame::Short6(envelope), len) => Verdict::Pass(short(envelope, len, &Maps)),
+        (Frame::Short4(envelope), len) => short(envelope, len, &Maps),
+        (Frame::Short6(envelope), len) => short(envelope, len, &Maps),
         (Frame::Runt, _) => Verdict::Pass(Reason::NotOurs),
     };
     match verdict {

@@ -51,7 +51,7 @@ impl Delta {
 
 /// Adds the carries back in until 16 bits are left.
 #[inline(always)]
-const fn fold(sum: u32) -> u16 {
+pub(crate) const fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     (sum + (sum >> 16)) as u16
 }

@@ -8,7 +8,6 @@ use core::net::{IpAddr, SocketAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::checksum::Sum;
-use crate::forward::TTL;
 use crate::headers::{Addr4, Addr6, Be16, IPV4_LEN, Ipv4, Ipv6, PROTOCOL_UDP, UDP_LEN, Udp, VERSION_IHL};
 use crate::hop::Bearing;
 
@@ -45,9 +44,9 @@ pub enum Outgoing {
 pub const PAYLOAD_MAX: usize = u16::MAX as usize - size_of::<Outgoing4>();
 
 impl Outgoing {
-    /// The headers for a payload that bears this, from and to these ports; `None` when the payload is longer than [`PAYLOAD_MAX`], or the
+    /// The headers for a payload that bears this, from and to these ports, and may pass so many routers; `None` when the payload is longer than [`PAYLOAD_MAX`], or the
     /// bearing's addresses are of two families.
-    pub fn new(bearing: &Bearing, ports: [Be16; 2], payload: &[u8]) -> Option<Self> {
+    pub fn new(bearing: &Bearing, ports: [Be16; 2], ttl: u8, payload: &[u8]) -> Option<Self> {
         let length = u16::try_from(payload.len()).ok()?.checked_add(UDP_LEN)?;
         let total = length.checked_add(IPV4_LEN)?;
         let length = Be16::new(length);
@@ -73,7 +72,7 @@ impl Outgoing {
                     length: Be16::new(total),
                     id: Be16::new(0),
                     fragment: Be16::new(0),
-                    ttl: TTL,
+                    ttl,
                     protocol: PROTOCOL_UDP,
                     checksum: 0,
                     from: from.halves(),
@@ -88,7 +87,7 @@ impl Outgoing {
                     label: 0,
                     length,
                     next: PROTOCOL_UDP,
-                    ttl: TTL,
+                    ttl,
                     from: from.words(),
                     to: to.words(),
                 };
@@ -137,6 +136,7 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::forward::TTL;
 
     fn bearing(tos: Option<u8>) -> Bearing {
         Bearing { from: "198.51.100.1".parse().unwrap(), to: "198.51.100.10".parse().unwrap(), tos }
@@ -145,7 +145,7 @@ mod tests {
     const PORTS: [Be16; 2] = [Be16::new(30002), Be16::new(6000)];
 
     fn v4(tos: Option<u8>, payload: &[u8]) -> Outgoing4 {
-        let Some(Outgoing::V4(headers)) = Outgoing::new(&bearing(tos), PORTS, payload) else { panic!() };
+        let Some(Outgoing::V4(headers)) = Outgoing::new(&bearing(tos), PORTS, TTL, payload) else { panic!() };
         headers
     }
 
@@ -161,7 +161,7 @@ mod tests {
     fn an_ipv6_datagram_has_a_checksum_over_its_own_pseudo_header() {
         let bearing =
             Bearing { from: "2001:db8::1".parse().unwrap(), to: "2001:db8::2".parse().unwrap(), tos: Some(184) };
-        let Some(Outgoing::V6(headers)) = Outgoing::new(&bearing, PORTS, b"payload") else { panic!() };
+        let Some(Outgoing::V6(headers)) = Outgoing::new(&bearing, PORTS, TTL, b"payload") else { panic!() };
         assert_eq!((headers.ip.length.get(), headers.ip.version_class.get()), (15, 0x6b80));
         let sum = Sum::default().bytes(&headers.as_bytes()[8..40]).word(17u16.to_be()).word(15u16.to_be());
         assert_eq!(sum.bytes(headers.udp.as_bytes()).bytes(b"payload").finish(), 0, "a right checksum sums to zero");
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_complete_header_has_a_number_and_sums_to_zero() {
-        let mut headers = Outgoing::new(&bearing(None), PORTS, &[0x80; 172]).unwrap();
+        let mut headers = Outgoing::new(&bearing(None), PORTS, TTL, &[0x80; 172]).unwrap();
         headers.complete(7);
         let Outgoing::V4(Outgoing4 { ip, .. }) = headers else { panic!() };
         assert_eq!((ip.id.get(), Sum::default().bytes(ip.as_bytes()).finish()), (7, 0));
@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_payload_that_no_datagram_can_hold_is_refused() {
-        assert!(Outgoing::new(&bearing(None), PORTS, &vec![0; PAYLOAD_MAX]).is_some());
-        assert!(Outgoing::new(&bearing(None), PORTS, &vec![0; PAYLOAD_MAX + 1]).is_none());
+        assert!(Outgoing::new(&bearing(None), PORTS, TTL, &vec![0; PAYLOAD_MAX]).is_some());
+        assert!(Outgoing::new(&bearing(None), PORTS, TTL, &vec![0; PAYLOAD_MAX + 1]).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A UDP datagram in a frame: what the families have in common for forwarding, and where they differ.
 
-use crate::checksum::Delta;
+use crate::checksum::{Delta, fold};
 use crate::forward::{TTL, Tables};
 use crate::headers::{
     Addr4, Addr6, Be16, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, FRAGMENT_BITS,
@@ -71,6 +71,10 @@ pub trait Datagram {
     fn suits(kind: Kind) -> bool;
     /// The addresses that the packets of a next hop bear.
     fn addresses(cell: &HopCell) -> Self::Addresses;
+    /// The sender's address, folded for [`Slot::knock`].
+    fn knocker(&self) -> u32;
+    /// Whether the UDP checksum is only that of the pseudo header: the sender, on this machine, has left the rest to its device.
+    fn is_unfinished(&self) -> bool;
     /// The Ethernet header.
     fn ethernet(&mut self) -> &mut Ethernet;
     /// The UDP header.
@@ -134,6 +138,17 @@ impl Datagram for Envelope4 {
     #[inline(always)]
     fn addresses(cell: &HopCell) -> u64 {
         cell.addresses4()
+    }
+
+    #[inline(always)]
+    fn knocker(&self) -> u32 {
+        Addr4::from_halves(self.ip.from).fold()
+    }
+
+    #[inline(always)]
+    fn is_unfinished(&self) -> bool {
+        let ([a, b], [c, d]) = (self.ip.from, self.ip.to);
+        self.udp.checksum == pseudo_sum(u32::from(a) + u32::from(b) + u32::from(c) + u32::from(d), &self.udp)
     }
 
     #[inline(always)]
@@ -221,6 +236,21 @@ impl Datagram for Envelope6 {
     }
 
     #[inline(always)]
+    fn knocker(&self) -> u32 {
+        Addr6::from_raw(zerocopy::transmute!(self.ip.from)).fold()
+    }
+
+    #[inline(always)]
+    fn is_unfinished(&self) -> bool {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (self.ip.from, self.ip.to);
+        let from = u32::from(a) + u32::from(b) + u32::from(c) + u32::from(d);
+        let from = from + u32::from(e) + u32::from(f) + u32::from(g) + u32::from(h);
+        let to = u32::from(i) + u32::from(j) + u32::from(k) + u32::from(l);
+        let to = to + u32::from(m) + u32::from(n) + u32::from(o) + u32::from(p);
+        self.udp.checksum == pseudo_sum(from + to, &self.udp)
+    }
+
+    #[inline(always)]
     fn ethernet(&mut self) -> &mut Ethernet {
         &mut self.ethernet
     }
@@ -243,6 +273,12 @@ impl Datagram for Envelope6 {
         udp.checksum = way.udp_delta.apply_udp(udp.checksum);
         udp.ports = way.ports;
     }
+}
+
+/// The sum over a pseudo header (RFC 768, RFC 8200 8.1), of which the sum over the addresses is given.
+#[inline(always)]
+const fn pseudo_sum(addresses: u32, udp: &Udp) -> u16 {
+    fold(addresses + Be16::new(PROTOCOL_UDP as u16).raw() as u32 + udp.length.raw() as u32)
 }
 
 /// Two neighbouring bytes of a header as the word that checksums see.

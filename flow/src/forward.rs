@@ -12,7 +12,8 @@ use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
 use crate::slot::{Flags, Slot, State};
 
-/// The time to live of everything that leaves the relay: it is the source of the packets, not a router (RFC 1700).
+/// The time to live of what leaves the relay: it is the source of the packets, not a router (RFC 1700). But what comes from an address of the
+/// relay itself has been through it already, and goes on with less than it came with.
 pub const TTL: u8 = 64;
 
 /// What becomes of a frame.
@@ -40,6 +41,8 @@ pub trait Tables {
     fn hop(&self, id: HopId) -> Option<&HopCell>;
     /// Prepares the redirection to a device of the device map; false when it takes no frames.
     fn redirect(&self, port: u16) -> bool;
+    /// Whether packets may come with a checksum that their sender, on this machine, has left to its device.
+    fn has_unfinished(&self) -> bool;
     /// Nanoseconds of a steady clock.
     fn clock(&self) -> u64;
 }
@@ -62,7 +65,13 @@ fn try_forward<P: Packet, T: Tables>(
     let Door { index, slot, state } = admit(packet, index, payload, tables)?;
     let cell = tables.hop(slot.hop()).ok_or(Verdict::Pass(Reason::NextHop))?;
     let egress = cell.egress().ok_or(Verdict::Pass(Reason::NextHop))?;
-    let verdict = if egress.device == ingress {
+    if payload > cell.payload_max() {
+        return Err(Verdict::Pass(Reason::TooLong));
+    }
+    if tables.has_unfinished() && packet.envelope().is_unfinished() {
+        return Err(Verdict::Pass(Reason::Unfinished));
+    }
+    let verdict = if egress.reflector == ingress {
         Verdict::Transmit
     } else if tables.redirect(egress.port) {
         Verdict::Redirect
@@ -106,10 +115,17 @@ fn try_forward<P: Packet, T: Tables>(
     Ok(verdict)
 }
 
-/// Why a frame that has no room for RTP headers is left to the stack.
+/// What becomes of a frame that has no room for RTP headers.
 #[inline(always)]
-pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Reason {
-    address(envelope, frame_len, tables).map_or_else(|reason| reason, |_| Reason::TooShort)
+pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Verdict {
+    let (index, _) = match address(envelope, frame_len, tables) {
+        Ok(found) => found,
+        Err(reason) => return Verdict::Pass(reason),
+    };
+    match tables.slot(index) {
+        Some(slot) if !slot.state().flags().has(Flags::CALL) => inactive(envelope, slot, Flags::NONE),
+        Some(_) | None => Verdict::Pass(Reason::TooShort),
+    }
 }
 
 /// The slot that a frame is for, and the length of its UDP payload.
@@ -138,8 +154,8 @@ fn admit<'a, P: Packet, T: Tables>(
     let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::Inactive))?;
     let state = slot.state();
     let flags = state.flags();
-    if !flags.has(Flags::ACTIVE) {
-        return Err(Verdict::Pass(Reason::Inactive));
+    if !flags.is_fast() {
+        return Err(inactive(packet.envelope(), slot, flags));
     }
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
@@ -171,13 +187,24 @@ fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) 
     let index = rtp.sibling();
     let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::RtcpOnRtp))?;
     let state = slot.state();
-    if !state.flags().has(Flags::ACTIVE.with(Flags::MUX)) || state.flags().has(Flags::RTP) {
+    if !state.flags().is_fast() || !state.flags().has(Flags::MUX) || state.flags().has(Flags::RTP) {
         return Err(Verdict::Pass(Reason::RtcpOnRtp));
     }
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
     }
     Ok(Door { index, slot, state })
+}
+
+/// What becomes of a packet for a slot that does not forward.
+#[inline(always)]
+fn inactive<D: Datagram>(envelope: &D, slot: &Slot, flags: Flags) -> Verdict {
+    if flags.has(Flags::CALL) {
+        return Verdict::Pass(if flags.has(Flags::HAIRPIN) { Reason::Hairpin } else { Reason::Inactive });
+    }
+    // Whoever sends before there is a call is none of its parties.
+    slot.knock(envelope.knocker());
+    Verdict::Drop(Reason::NoCall)
 }
 
 /// What becomes of a packet that is not from the slot's peer.

@@ -57,6 +57,12 @@ impl Addr4 {
         zerocopy::transmute!(self.0)
     }
 
+    /// The address as a slot remembers who knocked.
+    #[inline(always)]
+    pub const fn fold(self) -> u32 {
+        self.0
+    }
+
     /// From the four bytes as they lie in memory.
     #[inline(always)]
     pub const fn from_raw(raw: u32) -> Self {
@@ -97,6 +103,14 @@ impl Addr6 {
     #[inline(always)]
     pub const fn from_raw(raw: [u64; 2]) -> Self {
         Self(raw)
+    }
+
+    /// The address as a slot remembers who knocked: not all of it.
+    #[inline(always)]
+    pub const fn fold(self) -> u32 {
+        let [high, low] = self.0;
+        let both = high ^ low.rotate_left(13);
+        (both >> 32) as u32 ^ both as u32
     }
 
     pub(crate) fn words(self) -> [u16; 8] {

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::headers::{Addr4, Addr6};
+use crate::headers::{Addr4, Addr6, IPV4_LEN, IPV6_LEN, UDP_LEN};
 use crate::word::{Word, fence_loads, fence_stores};
 
 /// The index of a next hop in its table.
@@ -47,6 +47,10 @@ pub struct Hop {
     pub device: u32,
     /// The egress device's index in the device map.
     pub port: u16,
+    /// Whether frames that came by the device leave by it as they would from any program (`XDP_TX`), and not as redirected ones.
+    pub reflects: bool,
+    /// The longest IP packet that the way takes, in bytes.
+    pub mtu: u16,
 }
 
 /// What the packets of a way bear: the same for all flows between two hosts.
@@ -82,8 +86,8 @@ impl Kind {
 /// By which device frames leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Egress {
-    /// The device's index (`ifindex`).
-    pub device: u32,
+    /// The device's index (`ifindex`), if what came by it may leave by it without being redirected.
+    pub reflector: u32,
     /// The device's index in the device map.
     pub port: u16,
     generation: u16,
@@ -121,13 +125,17 @@ impl Macs {
 pub struct HopCell {
     macs: Word<u64>,
     macs_rest: Word<u32>,
-    device: Word<u32>,
+    /// The device that frames leave by if they came by it; zero where they have to be redirected all the same.
+    reflector: Word<u32>,
     generation: Word<u16>,
     port: Word<u16>,
     kind: Word<u16>,
     /// The last generation there was.
     last: Word<u16>,
-    spare: Word<u64>,
+    /// The longest UDP payload that leaves in one piece.
+    payload_max: Word<u16>,
+    mtu: Word<u16>,
+    device: Word<u32>,
     /// Source, then destination address: four bytes each in the first word, or sixteen each.
     addresses: [Word<u64>; 4],
 }
@@ -139,7 +147,9 @@ impl HopCell {
     pub fn read(&self) -> Option<Hop> {
         let egress = self.egress()?;
         let [a, b, c, d, e, g] = self.macs().words();
-        let hop = Hop { to: Mac([a, b, c]), from: Mac([d, e, g]), device: egress.device, port: egress.port };
+        let (to, from, mtu) = (Mac([a, b, c]), Mac([d, e, g]), self.mtu.load());
+        let (device, reflects) = (self.device.load(), egress.reflector != 0);
+        let hop = Hop { to, from, device, port: egress.port, reflects, mtu };
         self.still(egress).then_some(hop)
     }
 
@@ -151,7 +161,7 @@ impl HopCell {
             return None;
         }
         fence_loads();
-        Some(Egress { device: self.device.load(), port: self.port.load(), generation })
+        Some(Egress { reflector: self.reflector.load(), port: self.port.load(), generation })
     }
 
     /// Whether all that was read since belongs to this egress.
@@ -159,6 +169,12 @@ impl HopCell {
     pub(crate) fn still(&self, egress: Egress) -> bool {
         fence_loads();
         self.generation.load() == egress.generation
+    }
+
+    /// The longest UDP payload that the way takes in one piece.
+    #[inline(always)]
+    pub(crate) fn payload_max(&self) -> u16 {
+        self.payload_max.load()
     }
 
     #[inline(always)]
@@ -232,7 +248,11 @@ impl HopCell {
         self.macs.store(zerocopy::transmute!([a, b, c, d]));
         self.macs_rest.store(zerocopy::transmute!([e, g]));
         self.device.store(hop.device);
+        self.reflector.store(if hop.reflects { hop.device } else { 0 });
         self.port.store(hop.port);
+        self.mtu.store(hop.mtu);
+        let headers = if self.kind().is_ipv6() { IPV6_LEN } else { IPV4_LEN } + UDP_LEN;
+        self.payload_max.store(hop.mtu.saturating_sub(headers));
         let generation = match self.last.load().wrapping_add(1) {
             0 => 1,
             next => next,
@@ -248,7 +268,14 @@ mod tests {
     use super::*;
 
     fn hop(last: u8) -> Hop {
-        Hop { to: [2, 0, 0, 0, 0, last].into(), from: [2, 0, 0, 0, 1, last].into(), device: 7, port: 3 }
+        Hop {
+            to: [2, 0, 0, 0, 0, last].into(),
+            from: [2, 0, 0, 0, 1, last].into(),
+            device: 7,
+            port: 3,
+            reflects: last.is_multiple_of(2),
+            mtu: 1500,
+        }
     }
 
     #[test]
@@ -290,6 +317,16 @@ mod tests {
         assert!(!cell.still(egress));
         cell.write(Some(hop(1)));
         assert!(!cell.still(egress));
+    }
+
+    #[test]
+    fn the_longest_payload_leaves_room_for_the_headers_of_its_family() {
+        for (from, to, payload_max) in [("192.0.2.1", "198.51.100.1", 1472), ("2001:db8::1", "2001:db8:1::2", 1452)] {
+            let cell = HopCell::default();
+            cell.bear(&Bearing { from: from.parse().unwrap(), to: to.parse().unwrap(), tos: None });
+            cell.write(Some(hop(1)));
+            assert_eq!(cell.payload_max(), payload_max);
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn forwarded(vectors: &Vectors, before: &[u8], after: &[u8], verdict: Verdict) -
     let [from, to] = rule.ports.map(Be16::get);
     let path = (SocketAddr::new(bearing.from, from), SocketAddr::new(bearing.to, to));
     ensure((new.from, new.to) == path, || format!("went {:?}, not {path:?}", (new.from, new.to)))?;
-    let is_out = (hop.device == crate::memory::INGRESS) == (verdict == Verdict::Transmit);
+    let is_out = (hop.reflects && hop.device == crate::memory::INGRESS) == (verdict == Verdict::Transmit);
     ensure(is_out, || "by the wrong device".into())?;
     let macs: [u8; 12] = zerocopy::transmute!([hop.to.0, hop.from.0]);
     ensure(after.get(..12) == Some(&macs[..]), || "wrong MACs".into())?;

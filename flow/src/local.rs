@@ -282,6 +282,11 @@ pub struct LocalPorts {
 }
 
 impl LocalPorts {
+    /// The number of the address.
+    pub const fn number(self) -> u32 {
+        self.number
+    }
+
     /// The slot of a port, if it is a media port.
     #[inline(always)]
     pub fn slot(self, port: Be16) -> Option<SlotIndex> {

@@ -30,7 +30,7 @@ impl Memory {
     /// The tables of these vectors.
     pub fn new(vectors: &Vectors) -> Self {
         let slots: Vec<Slot> = repeat_with(Slot::default).take(vectors.slots).collect();
-        let hops: Vec<HopCell> = repeat_with(HopCell::default).take(8).collect();
+        let hops: Vec<HopCell> = repeat_with(HopCell::default).take(16).collect();
         vectors.program(&slots, &hops);
         Self {
             locals: vectors.locals(),
@@ -57,13 +57,13 @@ impl Memory {
                 self.forward(headers, frame.len(), ingress)
             } else {
                 let envelope = Envelope6::ref_from_prefix(bytes);
-                Verdict::Pass(envelope.map_or(Reason::NotOurs, |(envelope, _)| short(envelope, frame.len(), self)))
+                envelope.map_or(Verdict::Pass(Reason::NotOurs), |(envelope, _)| short(envelope, frame.len(), self))
             }
         } else if let Ok((headers, _)) = Headers4::mut_from_prefix(bytes) {
             self.forward(headers, frame.len(), ingress)
         } else {
             let envelope = Envelope4::ref_from_prefix(bytes);
-            Verdict::Pass(envelope.map_or(Reason::NotOurs, |(envelope, _)| short(envelope, frame.len(), self)))
+            envelope.map_or(Verdict::Pass(Reason::NotOurs), |(envelope, _)| short(envelope, frame.len(), self))
         };
         frame.copy_from_slice(bytes);
         verdict
@@ -93,6 +93,10 @@ impl Tables for Memory {
 
     fn redirect(&self, port: u16) -> bool {
         self.ports.contains(&port)
+    }
+
+    fn has_unfinished(&self) -> bool {
+        true
     }
 
     fn clock(&self) -> u64 {

@@ -10,7 +10,7 @@ pub enum Reason {
     Truncated = 1,
     /// The IP header has options, or extension headers.
     IpOptions = 2,
-    /// A fragment of a datagram. The slow path gets the whole one, and sends it if it fits the egress device's MTU.
+    /// A fragment of a datagram. The slow path gets the whole one.
     Fragment = 3,
     /// The UDP length does not fit the IP length.
     UdpLength = 4,
@@ -42,7 +42,7 @@ pub enum Reason {
     NotLearned = 17,
     /// The relay runs without XDP.
     EngineUring = 18,
-    /// No call has this port. Lost.
+    /// No call has this port. Lost, where it is noticed first: in the XDP program or in the one that steers.
     NoCall = 19,
     /// An IPv6 datagram without a UDP checksum, which the stack drops (RFC 8200 8.1).
     NoChecksum = 20,
@@ -58,11 +58,23 @@ pub enum Reason {
     Blocked = 25,
     /// RTCP that is read for what it says about the call's quality.
     Rtcp = 26,
+    /// The party is where none may be: at loopback, multicast and the like, or where the operator denies it. Lost.
+    Untrusted = 27,
+    /// Calls that name each other's ports would send the packet round for ever. Lost.
+    Ring = 28,
+    /// Longer than the way's MTU. The slow path sends it in fragments.
+    TooLong = 29,
+    /// The sender, on this machine, left the UDP checksum to its device, and nobody has computed it yet.
+    Unfinished = 30,
+    /// What the XDP program sends by the device does not arrive.
+    DeviceLoses = 31,
+    /// The peer is one of the relay's own addresses: the slow path counts its packets' time to live down.
+    Hairpin = 32,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 27;
+    pub const COUNT: usize = 33;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -93,6 +105,12 @@ impl Reason {
         Self::NoSocket,
         Self::Blocked,
         Self::Rtcp,
+        Self::Untrusted,
+        Self::Ring,
+        Self::TooLong,
+        Self::Unfinished,
+        Self::DeviceLoses,
+        Self::Hairpin,
     ];
 
     /// The name in replies, logs and metrics.
@@ -125,6 +143,12 @@ impl Reason {
             Self::NoSocket => "no-socket",
             Self::Blocked => "blocked",
             Self::Rtcp => "rtcp",
+            Self::Untrusted => "untrusted",
+            Self::Ring => "ring",
+            Self::TooLong => "too-long",
+            Self::Unfinished => "unfinished",
+            Self::DeviceLoses => "device-loses",
+            Self::Hairpin => "hairpin",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What of an RTP header matters to a relay (RFC 3550 5.1, RFC 7983 7, RFC 5761 4).
 
-use crate::headers::{RTP_LEN, Rtp};
+use crate::headers::{RTCP_LEN, RTP_LEN, Rtp};
 
 /// An RTP sequence number. "After" is meant in the sense of RFC 1982: at most half the number space ahead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -64,6 +64,26 @@ pub const fn classify(first: u8, second: u8) -> Kind {
         (128..=191, _) => Kind::Rtp,
         _ => Kind::Other,
     }
+}
+
+/// Bytes of an RTP header without its options.
+pub const HEADER_LEN: usize = RTP_LEN as usize;
+
+/// Whether a datagram's payload is RTP or RTCP, as far as its header tells.
+pub fn is_media(payload: &[u8]) -> bool {
+    match payload {
+        [first, second, ..] => match classify(*first, *second) {
+            Kind::Rtp => payload.len() >= HEADER_LEN,
+            Kind::Rtcp => payload.len() >= RTCP_LEN as usize,
+            Kind::Other => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether a datagram's payload is RTCP, as far as its header tells.
+pub fn is_rtcp(payload: &[u8]) -> bool {
+    is_media(payload) && matches!(payload, [first, second, ..] if classify(*first, *second) == Kind::Rtcp)
 }
 
 /// The RTP header fields of a datagram's payload, if it is RTP.

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::checksum::Delta;
 use crate::counters::{self, Counters, Timing, Volume};
-use crate::headers::{Addr4, Be16};
+use crate::headers::{Addr4, Addr6, Be16};
 use crate::hop::HopId;
 use crate::rtp::{RtpFields, Sequence};
 use crate::word::{Word, fence_loads, fence_stores};
@@ -28,6 +28,8 @@ impl Flags {
     pub const CALL: Self = Self(16);
     /// Where the slot's peer is is beyond doubt: what others send is dropped.
     pub const SETTLED: Self = Self(32);
+    /// The peer is one of the relay's own addresses: a worker forwards, and counts the time to live down.
+    pub const HAIRPIN: Self = Self(64);
 
     /// Both sets of flags.
     #[must_use]
@@ -38,6 +40,12 @@ impl Flags {
     /// What is left of the flags while the slot does not forward.
     const fn waiting(self) -> Self {
         Self(self.0 & (Self::CALL.0 | Self::MUX.0))
+    }
+
+    /// Whether the XDP program may forward.
+    #[inline(always)]
+    pub(crate) const fn is_fast(self) -> bool {
+        self.0 & (Self::ACTIVE.0 | Self::HAIRPIN.0) == Self::ACTIVE.0
     }
 
     /// Whether all of the other's flags are set.
@@ -136,7 +144,7 @@ fn replace_addr(delta: Delta, old: IpAddr, new: IpAddr) -> Delta {
             let [high, low] = Addr4::from(addr).halves();
             [high, low, 0, 0, 0, 0, 0, 0]
         }
-        IpAddr::V6(addr) => crate::headers::Addr6::from(addr).words(),
+        IpAddr::V6(addr) => Addr6::from(addr).words(),
     };
     words(old).into_iter().zip(words(new)).fold(delta, |delta, (old, new)| delta.replace(old, new))
 }
@@ -161,10 +169,42 @@ impl State {
     }
 }
 
+/// Who has sent to a slot while no call had it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Knockers {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// A host; its address is folded.
+    One(u32),
+    /// Several.
+    Many,
+}
+
+impl Knockers {
+    const MANY: u32 = u32::MAX;
+
+    /// Whether this host may be one of them.
+    pub fn may_be(self, host: IpAddr) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(knocker) => {
+                knocker
+                    == match host {
+                        IpAddr::V4(addr) => Addr4::from(addr).fold(),
+                        IpAddr::V6(addr) => Addr6::from(addr).fold(),
+                    }
+            }
+            Self::Many => true,
+        }
+    }
+}
+
 /// The entry of one local port: 32 bytes, so that two share a cache line.
 ///
 /// The daemon alone writes the rule, and counts in the state's generation how often it did, so that a reader notices. The XDP program alone
-/// writes what it counts, and the SSRC of a slot that is not held to one. An all-zero slot is inactive.
+/// writes what it counts, the SSRC of a slot that is not held to one, and in its place, while no call has the slot, who knocks. An all-zero slot
+/// is inactive.
 #[repr(C, align(32))]
 #[derive(Default)]
 pub struct Slot {
@@ -248,6 +288,25 @@ impl Slot {
     #[inline(always)]
     pub fn ssrc(&self) -> u32 {
         self.ssrc.load()
+    }
+
+    /// Notes that somebody has sent to a slot that no call has. Only whoever forwards, or steers, does.
+    #[inline(always)]
+    pub fn knock(&self, knocker: u32) {
+        let known = self.ssrc.load();
+        let knockers = if known == 0 || known == knocker { knocker } else { Knockers::MANY };
+        if known != knockers {
+            self.ssrc.store(knockers);
+        }
+    }
+
+    /// Who has sent to the slot since it was programmed last; only of a slot that no call has.
+    pub fn knockers(&self) -> Knockers {
+        match self.ssrc.load() {
+            0 => Knockers::Nobody,
+            Knockers::MANY => Knockers::Many,
+            one => Knockers::One(one),
+        }
     }
 
     /// Programs the slot. Only the daemon does, and one thread of it at a time. A packet that is looked at meanwhile takes the slow path.
@@ -369,6 +428,28 @@ pub(crate) mod tests {
         slot.count(100);
         slot.program(rule());
         assert_eq!(slot.counters(&timing).volume.since(Volume(0)), (1, 100));
+    }
+
+    #[test]
+    fn a_slot_without_a_call_remembers_one_knocker_or_that_there_were_several() {
+        for (one, other) in [("192.0.2.66", "192.0.2.67"), ("2001:db8::66", "2001:db8::67")] {
+            let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
+            let fold = |addr| match addr {
+                IpAddr::V4(addr) => Addr4::from(addr).fold(),
+                IpAddr::V6(addr) => Addr6::from(addr).fold(),
+            };
+            let slot = Slot::default();
+            assert!(!slot.knockers().may_be(one));
+            slot.knock(fold(one));
+            slot.knock(fold(one));
+            assert!(slot.knockers().may_be(one) && !slot.knockers().may_be(other));
+            slot.knock(fold(other));
+            assert_eq!(slot.knockers(), Knockers::Many);
+            slot.knock(fold(one));
+            assert!(slot.knockers().may_be("203.0.113.1".parse().unwrap()), "whoever else there was");
+            slot.program(Rule::INACTIVE);
+            assert_eq!(slot.knockers(), Knockers::Nobody);
+        }
     }
 
     #[test]

@@ -174,6 +174,8 @@ fn hop(text: &str) -> Option<(HopId, Hop)> {
         from: mac(after(&words, "from")?)?,
         device: after(&words, "device")?.parse().ok()?,
         port: after(&words, "port")?.parse().ok()?,
+        reflects: !words.contains(&"redirects"),
+        mtu: after(&words, "mtu").map_or(Some(1500), |mtu| mtu.parse().ok())?,
     };
     Some((HopId(words.first()?.parse().ok()?), hop))
 }
@@ -193,13 +195,22 @@ fn slot(text: &str) -> Option<(SocketAddr, Rule)> {
     let endpoint = |keyword| after(&words, keyword)?.parse().ok();
     let id = |keyword| Some(HopId(after(&words, keyword)?.parse().ok()?));
     let local: SocketAddr = words.first()?.parse().ok()?;
+    if words.get(1) == Some(&"waiting") {
+        return Some((local, Rule::waiting(Flags::CALL, 0)));
+    }
     // RTCP that shares RTP's port arrives there, not at the port of its slot.
     let arrives = after(&words, "arrives").map_or(Some(local), |arrives| arrives.parse().ok())?;
     let path = Path { peer: endpoint("peer")?, local: arrives, from: endpoint("from")?, to: endpoint("to")? };
     let mut rule = Rule::new(&path, id("towards").unwrap_or(HopId::NONE));
     rule.hop = id("hop")?;
     rule.flags = Flags::ACTIVE.with(Flags::CALL);
-    let flags = [("rtp", Flags::RTP), ("any-ssrc", Flags::ANY_SSRC), ("mux", Flags::MUX), ("settled", Flags::SETTLED)];
+    let flags = [
+        ("rtp", Flags::RTP),
+        ("any-ssrc", Flags::ANY_SSRC),
+        ("mux", Flags::MUX),
+        ("settled", Flags::SETTLED),
+        ("hairpin", Flags::HAIRPIN),
+    ];
     for (word, flag) in flags {
         if words.contains(&word) {
             rule.flags = rule.flags.with(flag);

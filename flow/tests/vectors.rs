@@ -50,7 +50,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
     let vectors: Vec<Vectors> = vectors().collect();
     let provoked = |reason| {
         let mut outcomes = vectors.iter().flat_map(|vectors| &vectors.vectors).map(|vector| &vector.outcome);
-        outcomes.any(|outcome| *outcome == Outcome::Pass(reason))
+        outcomes.any(|outcome| [Outcome::Pass(reason), Outcome::Drop(reason)].contains(outcome))
     };
     // `Reprogrammed` needs a writer in the middle of a packet; `slot` tests it.
     let of_workers = [
@@ -65,7 +65,9 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::NoSocket,
         Reason::Blocked,
         Reason::Rtcp,
-        Reason::NoCall,
+        Reason::Untrusted,
+        Reason::Ring,
+        Reason::DeviceLoses,
     ];
     for reason in Reason::ALL {
         assert!(provoked(reason) != of_workers.contains(&reason), "{}", reason.name());

@@ -13,9 +13,9 @@ pub fn converse(encoding: u8, data: &[u8]) {
     let interfaces =
         ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1"].map(|text| text.parse().expect("right"));
     let interfaces = Interfaces::new(interfaces.to_vec()).expect("right");
-    let ports = Ports::new(&[(30000, 30007); 3]).expect("right");
+    let ports = Ports::of(&interfaces, (30000, 30007)).expect("right");
     let now = Instant::now();
-    let mut calls = Calls::new(interfaces, ports, Settings::default(), now);
+    let mut calls = Calls::new(interfaces, ports, Settings::default(), b"mark".to_vec(), now);
     let mut exchange = Exchange::new();
     for command in data.split(|byte| *byte == 0) {
         let datagram = [b"cookie ", &[encoding][..], command].concat();

@@ -232,11 +232,13 @@ fn a_start_that_must_fail_says_why_in_one_sentence() {
     let good = ["--interface", "pbx/192.0.2.1"];
     let with = |more: &[&'static str]| [&good[..], more].concat();
 
-    let text = failure(relay, &["--interface", "pbx/192.0.2.99"], &[]);
-    assert!(text.contains("this host has no address 192.0.2.99"), "{text}");
+    let text = failure(relay, &["--interface", "a/192.0.2.1", "--interface", "b/192.0.2.1 ports 20000-20099"], &[]);
+    assert!(text.contains("one address"), "{text}");
+    let text = failure(relay, &with(&["--listen-ng", "192.0.2.1:2223"]), &[]);
+    assert!(text.contains("allow-ng"), "{text}");
     let text = failure(relay, &["--interface", "local/127.0.0.1", "--engine", "xdp"], &[]);
     assert!(text.contains("loopback"), "{text}");
-    let text = failure(relay, &with(&["--listen-ng", "203.0.113.99:2223"]), &[]);
+    let text = failure(relay, &with(&["--listen-ng", "203.0.113.99:2223", "--allow-ng", "203.0.113.98"]), &[]);
     assert!(text.contains("NG cannot listen on 203.0.113.99:2223"), "{text}");
     let text = failure(relay, &with(&["--listen-ng-unix", "/nowhere/at/all/ng.sock"]), &[]);
     assert!(text.contains("/nowhere/at/all/ng.sock"), "{text}");

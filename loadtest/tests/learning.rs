@@ -133,14 +133,16 @@ fn a_party_behind_a_nat_gets_its_port_from_a_stray_packet_that_came_first() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
-fn with_strict_source_a_learned_party_is_not_even_moved_to_its_address() {
+fn with_strict_source_a_party_that_was_learned_elsewhere_is_moved_to_its_address_and_to_no_other() {
     for engine in ["xdp", "uring", "epoll"] {
         let (mut rig, mut caller) = Rig::new(engine, "heuristic", &["strict-source"]);
-        let mut behind_nat = rig.other(5000);
+        let (mut behind_nat, mut rival) = (rig.other(5000), rig.other(7000));
         assert!(rig.is_heard(&mut behind_nat));
         sleep(Duration::from_millis(3100));
-        assert!(!rig.is_heard(&mut caller), "{engine}");
+        assert!(!rig.is_heard(&mut rival), "{engine}");
         assert!(rig.is_heard(&mut behind_nat) && rig.hears(&behind_nat), "{engine}");
+        assert!(rig.is_heard(&mut caller) && rig.hears(&caller), "{engine}: it is where it said");
+        assert!(!rig.is_heard(&mut behind_nat), "{engine}");
     }
 }
 

@@ -1,16 +1,23 @@
-//! Whether the XDP program is still where it was attached: looked at once a second, for nobody tells when somebody detaches it.
+//! Where the local addresses are, and whether the XDP program is attached there and can be relied on: looked at once a second, for nobody tells
+//! when somebody detaches it, and an address may move (keepalived's), or come only later.
 //!
 //! By a thread of its own: the kernel answers about devices, and attaches, under a lock that a slow driver can hold for seconds, and neither
 //! commands nor the sweep may wait for that.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::fitness::{self, Unfit};
 use crate::kernel::{Kernel, XdpMode};
-use crate::netlink::{Device, Netlink};
+use crate::netlink::{self, Device, Netlink};
+use crate::next_hops::NO_PORT;
+use crate::ours::{Fitness, Seat};
+use crate::resolver::{Port, Ports};
 use crate::table::FlowTable;
 
 /// What became of a device's fast path.
@@ -18,7 +25,7 @@ use crate::table::FlowTable;
 enum State {
     /// The program is attached and the link is up.
     Whole,
-    /// The program is not attached any more, or another one is.
+    /// The program is not attached any more, or another one is, or it never was.
     Detached,
     /// The link is down.
     Down,
@@ -29,13 +36,36 @@ enum State {
 /// How often the devices are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The devices that the program was attached to.
-struct Attachments {
+/// The XDP program.
+pub(crate) struct Program {
+    pub(crate) kernel: Arc<Mutex<Kernel>>,
+    /// Its number, by which devices name it.
+    pub(crate) id: u32,
+    pub(crate) mode: XdpMode,
+    /// The operator asked for it by name: what cannot be known of a device is taken for good.
+    pub(crate) is_wanted: bool,
+}
+
+/// A device that holds local addresses, or has held some.
+struct Held {
+    device: Device,
+    state: State,
+    /// Why what the program sends by it does not arrive.
+    unfit: Option<Unfit>,
+}
+
+/// The local addresses and their devices.
+pub(crate) struct Attachments {
     netlink: Netlink,
-    devices: Vec<(Device, State)>,
-    mode: XdpMode,
-    /// The program's number, by which devices name it.
-    ours: u32,
+    addrs: Vec<IpAddr>,
+    held: Vec<Held>,
+    /// `None` without a fast path.
+    program: Option<Program>,
+    /// The devices that frames may leave by.
+    ports: Ports,
+    /// How many indices of the device map are taken.
+    taken: u16,
+    table: Arc<FlowTable>,
     shared: Arc<Shared>,
 }
 
@@ -63,25 +93,16 @@ pub struct Turns {
 }
 
 impl Guard {
-    /// Guards the program on these devices, where it is attached now; what becomes of it is told to the table.
+    /// Guards these attachments; what becomes of them is told to the table.
     ///
     /// # Errors
-    /// When the kernel gives no netlink socket or no thread.
-    pub(crate) fn start(
-        devices: impl IntoIterator<Item = Device>,
-        (kernel, ours): (Arc<Mutex<Kernel>>, u32),
-        mode: XdpMode,
-        table: Arc<FlowTable>,
-    ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let devices = devices.into_iter().map(|device| (device, State::Whole)).collect();
-        let netlink = Netlink::open(&[])?;
-        let mut attachments = Attachments { netlink, devices, mode, ours, shared: Arc::clone(&shared) };
+    /// When the kernel gives no thread.
+    pub(crate) fn start(mut attachments: Attachments) -> io::Result<Self> {
+        let shared = Arc::clone(&attachments.shared);
         let thread = std::thread::Builder::new().name("attachments".to_owned()).spawn(move || {
             while !attachments.shared.is_stopped.load(Ordering::Relaxed) {
                 std::thread::park_timeout(INTERVAL);
-                attachments.look(&kernel);
-                table.set_detached(attachments.detached());
+                attachments.look();
             }
         })?;
         Ok(Self { thread: Some(thread), shared })
@@ -111,33 +132,158 @@ impl Drop for Guard {
 }
 
 impl Attachments {
-    /// The devices that have the program no more.
-    fn detached(&self) -> impl Iterator<Item = u32> {
-        let has_none = |state| matches!(state, State::Detached | State::Gone);
-        self.devices.iter().filter(move |(_, state)| has_none(*state)).map(|(device, _)| device.index)
+    /// The local addresses, in the order of their numbers, and the devices where they are now: the program is attached there.
+    ///
+    /// # Errors
+    /// When the kernel gives no netlink socket.
+    pub(crate) fn new(
+        addrs: Vec<IpAddr>,
+        seated: &[Option<Device>],
+        program: Option<Program>,
+        table: Arc<FlowTable>,
+    ) -> io::Result<Self> {
+        let mut attachments = Self {
+            netlink: Netlink::open(&[])?,
+            addrs,
+            held: Vec::new(),
+            program,
+            ports: HashMap::new(),
+            taken: 0,
+            table,
+            shared: Arc::default(),
+        };
+        for device in seated.iter().flatten() {
+            if !attachments.held.iter().any(|held| held.device.index == device.index) {
+                attachments.hold(device.clone(), State::Whole);
+            }
+        }
+        for (local, device) in seated.iter().enumerate() {
+            attachments.table.ours().set_seat(local, attachments.seat(device.as_ref()));
+        }
+        Ok(attachments)
     }
 
-    /// Looks at every device, attaches the program where it is missing, and says what has changed.
-    fn look(&mut self, kernel: &Mutex<Kernel>) {
-        for (device, state) in &mut self.devices {
-            let found = match self.netlink.device(device.index) {
-                Ok(found) => found,
-                Err(error) => {
-                    tracing::debug!(%error, device = device.name, "the device cannot be looked at");
-                    continue;
-                }
-            };
-            let (before, now) = (*state, state_of(found.as_ref(), self.ours));
-            if before == State::Whole && now != State::Whole {
-                self.shared.lost.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(
-                    device = device.name,
-                    "the fast path is lost and the slow path carries on: {}",
-                    why(now)
-                );
+    /// The devices that frames may leave by; with [`NO_PORT`] those that take no redirected frames.
+    pub(crate) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Takes a device up, and what is known of it.
+    fn hold(&mut self, device: Device, state: State) {
+        let unfit = match &self.program {
+            Some(program) => fitness::of(&device, program.is_wanted).err(),
+            None => None,
+        };
+        match (&self.program, unfit) {
+            (None, _) => drop(self.ports.insert(device.index, Port { index: NO_PORT, reflects: true })),
+            (Some(_), Some(unfit)) if unfit.is_for_all() => {
+                tracing::warn!(device = device.name, "media that leaves by the device takes the slow path: {unfit}");
             }
-            *state = match (now, found) {
-                (State::Detached, Some((found, is_up))) => match lock(kernel).attach_xdp(&found, self.mode) {
+            (Some(program), unfit) => {
+                let port = match unfit {
+                    Some(unfit) => {
+                        tracing::warn!(
+                            device = device.name,
+                            "media that leaves by the device and came by another takes the slow path: {unfit}"
+                        );
+                        NO_PORT
+                    }
+                    None => self.taken,
+                };
+                let set = if port == NO_PORT { Ok(()) } else { lock(&program.kernel).set_device(port, device.index) };
+                match set {
+                    Ok(()) => {
+                        self.taken += u16::from(port != NO_PORT);
+                        let reflects = port == NO_PORT || fitness::reflects(&device, program.is_wanted);
+                        self.ports.insert(device.index, Port { index: port, reflects });
+                    }
+                    Err(error) => {
+                        tracing::warn!(device = device.name, %error, "no frames can be redirected to the device");
+                    }
+                }
+            }
+        }
+        self.held.push(Held { device, state, unfit });
+    }
+
+    /// Looks at the host's addresses and at every device, attaches the program where it is missing, and says what has changed.
+    fn look(&mut self) {
+        match netlink::host_addresses() {
+            Ok(host) => self.table.trust().set_host(host),
+            Err(error) => tracing::debug!(%error, "the host's addresses cannot be read"),
+        }
+        match netlink::addresses() {
+            Ok(found) => self.look_at(&found),
+            Err(error) => tracing::debug!(%error, "the devices cannot be read"),
+        }
+    }
+
+    fn look_at(&mut self, found: &HashMap<IpAddr, Device>) {
+        let before = self.ports.clone();
+        let addrs = self.addrs.clone();
+        for addr in &addrs {
+            let Some(device) = found.get(addr) else { continue };
+            if !self.held.iter().any(|held| held.device.index == device.index) {
+                tracing::info!(%addr, device = device.name, "a media address has come");
+                self.hold(device.clone(), State::Detached);
+            }
+        }
+        if self.program.is_some() {
+            for place in 0..self.held.len() {
+                self.look_at_device(place);
+            }
+        }
+        // One that is gone, and whose addresses are elsewhere, is forgotten.
+        self.held.retain(|held| {
+            let is_gone = held.state == State::Gone;
+            if is_gone {
+                self.ports.remove(&held.device.index);
+            }
+            !is_gone
+        });
+        for (local, addr) in addrs.iter().enumerate() {
+            self.table.ours().set_seat(local, self.seat(found.get(addr)));
+        }
+        if self.ports != before {
+            self.table.hops().set_ports(self.ports.clone());
+        }
+    }
+
+    /// Where an address is that this device holds.
+    fn seat(&self, device: Option<&Device>) -> Seat {
+        let device = device.map(|device| device.index);
+        let held = self.held.iter().find(|held| Some(held.device.index) == device);
+        let fitness = match held {
+            _ if self.program.is_none() => Fitness::Fit,
+            Some(Held { state: State::Whole | State::Down, unfit: Some(unfit), .. }) if unfit.is_for_all() => {
+                Fitness::Loses
+            }
+            Some(Held { state: State::Whole | State::Down, .. }) => Fitness::Fit,
+            Some(_) | None => Fitness::Detached,
+        };
+        Seat { device, fitness }
+    }
+
+    /// Looks at one of the devices.
+    fn look_at_device(&mut self, place: usize) {
+        let (Some(program), Some(Held { device, state, .. })) = (&self.program, self.held.get_mut(place)) else {
+            return;
+        };
+        let found = match self.netlink.device(device.index) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, device = device.name, "the device cannot be looked at");
+                return;
+            }
+        };
+        let (before, now) = (*state, state_of(found.as_ref(), program.id));
+        if before == State::Whole && now != State::Whole {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(device = device.name, "the fast path is lost and the slow path carries on: {}", why(now));
+        }
+        *state = match (now, found) {
+            (State::Detached, Some((found, is_up))) if !found.is_loopback => {
+                match lock(&program.kernel).attach_xdp(&found, program.mode) {
                     Ok(()) if is_up => State::Whole,
                     Ok(()) => State::Down,
                     Err(error) => {
@@ -146,13 +292,13 @@ impl Attachments {
                         }
                         State::Detached
                     }
-                },
-                (now, _) => now,
-            };
-            if *state == State::Whole && (before, now) != (State::Whole, State::Whole) {
-                self.shared.regained.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(device = device.name, "the fast path is back");
+                }
             }
+            (now, _) => now,
+        };
+        if *state == State::Whole && (before, now) != (State::Whole, State::Whole) {
+            self.shared.regained.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(device = device.name, "the fast path is back");
         }
     }
 }
@@ -176,7 +322,7 @@ const fn why(state: State) -> &'static str {
         State::Whole => "",
         State::Detached => "somebody has detached the XDP program or put another in its place",
         State::Down => "the link is down",
-        State::Gone => "the device does not exist any more; start the daemon again to use one that has taken its place",
+        State::Gone => "the device does not exist any more; one that gets its addresses is taken up",
     }
 }
 

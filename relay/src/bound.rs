@@ -1,10 +1,10 @@
 //! One socket for each media port, for hosts where the kernel may not be told to steer all of them to one.
 //!
 //! The daemon's threads open and close; the workers are told, all of them: a packet that one worker receives leaves by the other leg's socket,
-//! which may be another worker's to receive from. A socket is closed when the last of them has let go of it, so nobody ever sends by a
+//! which may be another worker's to receive from. Only the one that is to receive is woken; the others take the news when they next have a packet. A socket is closed when the last of them has let go of it, so nobody ever sends by a
 //! descriptor that has become another's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -15,6 +15,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::socket;
+
+/// So many ports that could not be bound are tried again at a time.
+const RETRIES: usize = 64;
 
 /// What the workers are told.
 enum News {
@@ -34,8 +37,8 @@ pub(crate) struct BoundPorts {
 #[derive(Default)]
 struct State {
     open: HashMap<SlotIndex, Open>,
-    /// Drops of sockets that are closed.
-    dropped: u64,
+    /// Ports that could not be bound, each once, and some that are bound or closed by now.
+    failed: VecDeque<SlotIndex>,
 }
 
 /// A port that a stream has. Without a socket it could not be bound.
@@ -82,14 +85,23 @@ impl BoundPorts {
             }
             Some(Open { socket: None, .. }) | None => self.bind(slot, tos, is_new),
         };
+        if socket.is_none() && is_new {
+            state.failed.push_back(slot);
+        }
         state.open.insert(slot, Open { socket, tos });
     }
 
     /// Tries again to bind what could not be bound: whoever had the port, or the descriptors, may have given them back.
     pub(crate) fn retry(&self) {
         let mut state = self.lock();
-        for (slot, open) in state.open.iter_mut().filter(|(_, open)| open.socket.is_none()) {
-            open.socket = self.bind(*slot, open.tos, false);
+        let State { open, failed } = &mut *state;
+        for _ in 0..failed.len().min(RETRIES) {
+            let Some(slot) = failed.pop_front() else { break };
+            let Some(port) = open.get_mut(&slot).filter(|port| port.socket.is_none()) else { continue };
+            port.socket = self.bind(slot, port.tos, false);
+            if port.socket.is_none() {
+                failed.push_back(slot);
+            }
         }
     }
 
@@ -100,7 +112,7 @@ impl BoundPorts {
             Ok(socket) => {
                 set_tos(&socket, tos, Some(local));
                 let socket = Arc::new(socket);
-                self.tell(|| News::Open(slot, Arc::clone(&socket)));
+                self.tell(slot, || News::Open(slot, Arc::clone(&socket)));
                 if !is_first {
                     tracing::info!(%local, "the media port is bound now");
                 }
@@ -118,9 +130,8 @@ impl BoundPorts {
     /// Closes a slot's port. It is free when every worker has let go of it, a turn or two later.
     pub(crate) fn close(&self, slot: SlotIndex) {
         let mut state = self.lock();
-        if let Some(Open { socket: Some(socket), .. }) = state.open.remove(&slot) {
-            state.dropped += u64::from(socket::drops(&socket).unwrap_or(0));
-            self.tell(|| News::Close(slot));
+        if let Some(Open { socket: Some(_), .. }) = state.open.remove(&slot) {
+            self.tell(slot, || News::Close(slot));
         }
     }
 
@@ -129,22 +140,18 @@ impl BoundPorts {
         self.lock().open.get(&slot).is_some_and(|open| open.socket.is_some())
     }
 
-    /// Datagrams that the receive buffers had no room for, since the start.
-    pub(crate) fn drops(&self) -> u64 {
-        let state = self.lock();
-        let open = state.open.values().filter_map(|open| open.socket.as_ref());
-        state.dropped + open.map(|socket| u64::from(socket::drops(socket).unwrap_or(0))).sum::<u64>()
-    }
-
     fn local(&self, slot: SlotIndex) -> Option<SocketAddr> {
         Some(SocketAddr::new(*self.addrs.get(slot.local() as usize)?, slot.port()))
     }
 
-    fn tell(&self, news: impl Fn() -> News) {
-        for line in &self.lines {
-            // A worker that has died is noticed elsewhere, and a full counter wakes as well.
+    fn tell(&self, slot: SlotIndex, news: impl Fn() -> News) {
+        for (number, line) in self.lines.iter().enumerate() {
+            // A worker that has died is noticed elsewhere.
             let _is_dead = line.news.send(news());
-            let _already_awake = rustix::io::write(&line.wake, &1u64.to_ne_bytes());
+            if owner(slot, self.lines.len()) == number {
+                // A full counter wakes as well.
+                let _already_awake = rustix::io::write(&line.wake, &1u64.to_ne_bytes());
+            }
         }
     }
 
@@ -196,6 +203,8 @@ struct Port {
     socket: Arc<OwnedFd>,
     /// Tells it from those that had the slot before.
     generation: u32,
+    /// What its socket had lost when that was last told.
+    lost: u32,
 }
 
 /// What has become of a port that is this worker's to receive from; with its generation.
@@ -218,7 +227,7 @@ impl Inbox {
             match self.news.try_recv().ok()? {
                 News::Open(slot, socket) => {
                     self.generation = (self.generation + 1) % (1 << 24);
-                    self.open.insert(slot, Port { socket, generation: self.generation });
+                    self.open.insert(slot, Port { socket, generation: self.generation, lost: 0 });
                     if self.is_mine(slot) {
                         return Some(Change::Opened(slot, self.generation));
                     }
@@ -253,9 +262,19 @@ impl Inbox {
         Some(SocketAddr::new(*self.addrs.get(slot.local() as usize)?, slot.port()))
     }
 
-    /// The sharing of ports among workers is the steering program's: the two ports of a media have one worker.
+    /// How many datagrams a port has lost since this was asked last, when its socket has now lost so many in all.
+    pub(crate) fn newly_lost(&mut self, slot: SlotIndex, lost: Option<u32>) -> u32 {
+        let (Some(lost), Some(port)) = (lost, self.open.get_mut(&slot)) else { return 0 };
+        lost.wrapping_sub(std::mem::replace(&mut port.lost, lost))
+    }
+
     fn is_mine(&self, slot: SlotIndex) -> bool {
         let (number, workers) = self.share;
-        usize::from(slot.port() / 2) % workers == number
+        owner(slot, workers) == number
     }
+}
+
+/// The worker that receives from a port. The sharing is the steering program's: the two ports of a media have one worker.
+fn owner(slot: SlotIndex, workers: usize) -> usize {
+    usize::from(slot.port() / 2).checked_rem(workers).unwrap_or(0)
 }

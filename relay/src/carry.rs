@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use flow::compose::Outgoing;
+use flow::forward::TTL;
 use flow::slot::Flags;
-use flow::{Be16, Locals, Reason, Rule, SlotIndex, rtp};
+use flow::{Be16, Reason, Rule, SlotIndex, rtp};
 
 use crate::departure::{Departure, Way};
+use crate::handler::Arrival;
+use crate::oversize::Oversize;
 use crate::table::{Departing, FlowTable};
+use crate::trust::Scope;
 
 /// Counts of packets by reason, shared by the workers.
 #[derive(Debug)]
@@ -41,26 +45,21 @@ impl Reasons {
 /// What a worker needs to carry packets.
 pub(crate) struct Carrier {
     pub(crate) table: Arc<FlowTable>,
-    pub(crate) locals: Arc<Locals>,
     /// Packets that the workers lost, by reason.
     pub(crate) reasons: Arc<Reasons>,
     /// Whether packets leave by the sockets of their ports.
     pub(crate) has_bound_ports: bool,
     /// The number of the last packet that went to a device; each worker counts its own.
     pub(crate) last_id: u16,
+    /// Sends what does not fit.
+    pub(crate) oversize: Oversize,
 }
 
 impl Carrier {
-    /// Decides on a payload that came from `source` to `local`: how it leaves, or `None` when it cannot. `clock_ns` is a steady clock.
-    pub(crate) fn carry(
-        &mut self,
-        source: SocketAddr,
-        local: SocketAddr,
-        payload: &[u8],
-        clock_ns: u64,
-    ) -> Option<Departure> {
-        match self.decide(source, local, payload, clock_ns) {
-            Ok(departure) => Some(departure),
+    /// Decides on a datagram: how it leaves, or `None` when it cannot, or has left in fragments. `clock_ns` is a steady clock.
+    pub(crate) fn carry(&mut self, arrival: &Arrival<'_>, clock_ns: u64) -> Option<Departure> {
+        match self.decide(arrival, clock_ns) {
+            Ok(departure) => departure,
             Err(reason) => {
                 self.reasons.count(reason);
                 None
@@ -68,14 +67,9 @@ impl Carrier {
         }
     }
 
-    fn decide(
-        &mut self,
-        source: SocketAddr,
-        local: SocketAddr,
-        payload: &[u8],
-        clock_ns: u64,
-    ) -> Result<Departure, Reason> {
-        let ports = self.locals.find(local.ip()).ok_or(Reason::NoCall)?;
+    fn decide(&mut self, arrival: &Arrival<'_>, clock_ns: u64) -> Result<Option<Departure>, Reason> {
+        let Arrival { source, local, payload, .. } = *arrival;
+        let ports = self.table.ours().locals().find(local.ip()).ok_or(Reason::NoCall)?;
         let index = self.stream(ports.slot(Be16::new(local.port())).ok_or(Reason::NoCall)?, payload)?;
         let fields = rtp::parse(payload);
         let departing = match self.known(index, source, fields.as_ref()) {
@@ -83,7 +77,14 @@ impl Carrier {
             Known::Lose(reason) => return Err(reason),
             Known::Ask => self.table.learn(index, source, payload, Instant::now())?,
         };
-        let mut headers = Outgoing::new(&departing.bearing, departing.ports, payload).ok_or(Reason::Truncated)?;
+        let to = departing.bearing.to;
+        // Other services of this host are none of a party's business.
+        if !rtp::is_media(payload) && self.table.trust().scope(to) == Scope::MediaOnly {
+            return Err(Reason::NotMedia);
+        }
+        let way = self.way(&departing, source.ip())?;
+        let ttl = self.ttl(arrival)?;
+        let mut headers = Outgoing::new(&departing.bearing, departing.ports, ttl, payload).ok_or(Reason::Truncated)?;
         let bytes = payload.len() as u16;
         // The kind of stream is the slot's, and an inactive slot has none: an RTP slot is even (RFC 3550 11).
         let is_rtp = !index.is_odd();
@@ -97,21 +98,51 @@ impl Carrier {
                 Some(_) | None => carried.count(bytes),
             }
         }
-        let way = self.way(&departing)?;
+        if !self.has_bound_ports {
+            let len = headers.as_bytes().len() + payload.len();
+            let known = departing.hop.map(|hop| hop.mtu);
+            if let Some(mtu) = self.oversize.exceeded(&departing.bearing, len, known) {
+                self.send_fragments(&departing, &headers, payload, mtu, index);
+                return Ok(None);
+            }
+        }
         if matches!(way, Way::Link(_)) {
             self.last_id = self.last_id.wrapping_add(1);
             headers.complete(self.last_id);
         }
-        Ok(Departure { way, headers, slot: index })
+        Ok(Some(Departure { way, headers, slot: index }))
     }
 
-    fn way(&self, departing: &Departing) -> Result<Way, Reason> {
-        if self.has_bound_ports {
-            let [from, _] = departing.ports;
-            let slot = self.locals.find(departing.bearing.from).and_then(|ports| ports.slot(from));
-            return slot.map(Way::Port).ok_or(Reason::NoCall);
+    fn send_fragments(&mut self, departing: &Departing, headers: &Outgoing, payload: &[u8], mtu: u16, slot: SlotIndex) {
+        if let Err(error) = self.oversize.send(departing.bearing.from, headers, payload, mtu) {
+            tracing::trace!(%error, slot = slot.0, "a packet could not be sent in fragments");
+            self.refused(slot);
         }
-        Ok(departing.hop.map_or(Way::Stack, |hop| Way::Link(hop.into())))
+    }
+
+    /// How many routers a packet may pass. One that comes from an address of our own has been here before, and may not go on for ever.
+    fn ttl(&self, arrival: &Arrival<'_>) -> Result<u8, Reason> {
+        match arrival.ttl {
+            Some(ttl) if self.table.ours().has(arrival.source.ip()) => {
+                ttl.checked_sub(1).filter(|ttl| *ttl > 0).ok_or(Reason::Ring)
+            }
+            Some(_) | None => Ok(TTL),
+        }
+    }
+
+    fn way(&self, departing: &Departing, source: IpAddr) -> Result<Way, Reason> {
+        let ours = self.table.ours();
+        let (from, [from_port, to_port]) = (departing.bearing.from, departing.ports);
+        let local = ours.locals().find(from).ok_or(Reason::NoCall)?;
+        if self.has_bound_ports {
+            // The kernel writes the time to live, so nothing would count these down.
+            let to = SocketAddr::new(departing.bearing.to, to_port.get());
+            if ours.has(source) && ours.slot(to).is_some() {
+                return Err(Reason::Ring);
+            }
+            return local.slot(from_port).map(Way::Port).ok_or(Reason::NoCall);
+        }
+        Ok(departing.hop.map_or_else(|| Way::Stack(local.number()), |hop| Way::Link(hop.into())))
     }
 
     /// The slot of the stream that a payload at a port belongs to: RTCP may share the port of its RTP (RFC 5761).

@@ -25,8 +25,8 @@ pub(crate) struct Departure {
 pub(crate) enum Way {
     /// As a frame by a device.
     Link(Link),
-    /// The kernel's routing finds it.
-    Stack,
+    /// The kernel's routing finds it, from the local address of this number.
+    Stack(u32),
     /// By the socket that is bound to the port of this slot; headers and way are the kernel's.
     Port(SlotIndex),
 }
@@ -51,10 +51,8 @@ impl From<Hop> for Link {
 pub(crate) enum Exit {
     /// The packet socket: to the device.
     Packet,
-    /// The raw socket of IPv4: to the IP stack.
-    Raw4,
-    /// The raw socket of IPv6.
-    Raw6,
+    /// The raw socket of the local address of this number: to the IP stack.
+    Raw(u32),
     /// The socket of a media port.
     Port(SlotIndex),
 }
@@ -95,13 +93,13 @@ impl Departure {
                 (Exit::Packet, Name::new(libc::AF_PACKET, fields, size_of::<libc::sockaddr_ll>()))
             }
             // The ports stay zero: to a raw socket they would be protocols.
-            (Way::Stack, Outgoing::V4(headers)) => {
+            (Way::Stack(local), Outgoing::V4(headers)) => {
                 let fields = [(offset_of!(libc::sockaddr_in, sin_addr), headers.ip.to.as_bytes())];
-                (Exit::Raw4, Name::new(libc::AF_INET, fields, size_of::<libc::sockaddr_in>()))
+                (Exit::Raw(*local), Name::new(libc::AF_INET, fields, size_of::<libc::sockaddr_in>()))
             }
-            (Way::Stack, Outgoing::V6(headers)) => {
+            (Way::Stack(local), Outgoing::V6(headers)) => {
                 let fields = [(offset_of!(libc::sockaddr_in6, sin6_addr), headers.ip.to.as_bytes())];
-                (Exit::Raw6, Name::new(libc::AF_INET6, fields, size_of::<libc::sockaddr_in6>()))
+                (Exit::Raw(*local), Name::new(libc::AF_INET6, fields, size_of::<libc::sockaddr_in6>()))
             }
             (Way::Port(slot), Outgoing::V4(headers)) => {
                 let fields = [
@@ -158,12 +156,24 @@ mod tests {
     fn departure(to: &str, way: Way) -> Departure {
         let to: std::net::IpAddr = to.parse().unwrap();
         let from = if to.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
-        let headers = Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), &[]).unwrap();
+        let headers =
+            Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), flow::forward::TTL, &[])
+                .unwrap();
         Departure { way, headers, slot: SlotIndex(0) }
     }
 
     fn link() -> Way {
-        Way::Link(Hop { to: [2, 0, 0, 0, 0, 9].into(), from: [2, 0, 0, 0, 0, 1].into(), device: 7, port: 0 }.into())
+        Way::Link(
+            Hop {
+                to: [2, 0, 0, 0, 0, 9].into(),
+                from: [2, 0, 0, 0, 0, 1].into(),
+                device: 7,
+                port: 0,
+                reflects: true,
+                mtu: 1500,
+            }
+            .into(),
+        )
     }
 
     #[test]
@@ -181,10 +191,10 @@ mod tests {
 
     #[test]
     fn a_packet_whose_way_is_not_known_is_left_to_the_stack_of_its_family() {
-        let (exit, name) = departure("198.51.100.10", Way::Stack).exit();
-        assert_eq!((exit, name.as_bytes()[..8].to_vec()), (Exit::Raw4, vec![2, 0, 0, 0, 198, 51, 100, 10]));
-        let (exit, name) = departure("2001:db8::2", Way::Stack).exit();
-        assert_eq!((exit, name.as_bytes().len(), name.as_bytes()[23]), (Exit::Raw6, 28, 2));
+        let (exit, name) = departure("198.51.100.10", Way::Stack(1)).exit();
+        assert_eq!((exit, name.as_bytes()[..8].to_vec()), (Exit::Raw(1), vec![2, 0, 0, 0, 198, 51, 100, 10]));
+        let (exit, name) = departure("2001:db8::2", Way::Stack(2)).exit();
+        assert_eq!((exit, name.as_bytes().len(), name.as_bytes()[23]), (Exit::Raw(2), 28, 2));
     }
 
     #[test]

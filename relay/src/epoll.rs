@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::bound::Change;
 use crate::departure::{Departure, Exit, HEADERS_MAX};
-use crate::handler::{CONTROL_LEN, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
+use crate::handler::{Arrival, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::socket::Sockets;
 
 /// Datagrams that one system call receives.
@@ -36,7 +36,7 @@ const WAKE: u64 = u64::MAX - 1;
 pub(crate) struct Epoll {
     epoll: OwnedFd,
     sockets: Sockets,
-    arrivals: Box<[Arrival]>,
+    arrivals: Box<[Place]>,
 }
 
 impl Epoll {
@@ -50,7 +50,7 @@ impl Epoll {
             Sockets::Steered(receiver, _) => watch(&epoll, receiver, STEERED)?,
             Sockets::Bound(inbox) => watch(&epoll, inbox.wake(), WAKE)?,
         }
-        let arrivals = (0..BATCH).map(|_| Arrival::default()).collect();
+        let arrivals = (0..BATCH).map(|_| Place::default()).collect();
         Ok(Self { epoll, sockets, arrivals })
     }
 
@@ -67,10 +67,16 @@ impl Epoll {
             Err(Errno::INTR) => 0,
             Err(error) => return Err(error.into()),
         };
+        let is_wake = |event: &epoll::Event| {
+            let data = event.data;
+            data.u64() == WAKE
+        };
+        // In every turn: a departure may leave by a port whose opening nobody woke this worker for, and one that is closed must be let go of.
+        self.hear(events.iter().take(count).any(is_wake));
         for event in events.iter().take(count) {
             let data = event.data;
             match data.u64() {
-                WAKE => self.hear()?,
+                WAKE => {}
                 source => self.serve(source, handler)?,
             }
         }
@@ -78,9 +84,11 @@ impl Epoll {
     }
 
     /// Takes the news of ports that were opened and closed.
-    fn hear(&mut self) -> io::Result<()> {
-        let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
-        inbox.awake();
+    fn hear(&mut self, is_woken: bool) {
+        let Sockets::Bound(inbox) = &mut self.sockets else { return };
+        if is_woken {
+            inbox.awake();
+        }
         while let Some(change) = inbox.next() {
             if let Change::Opened(slot, generation) = change
                 && let Some(socket) = inbox.port(slot, generation)
@@ -92,7 +100,6 @@ impl Epoll {
             }
             // A socket that is closed is watched no more.
         }
-        Ok(())
     }
 
     /// Handles what a socket has received.
@@ -116,6 +123,10 @@ impl Epoll {
                 }
                 (Err(error), None) => return Err(error),
             };
+            if let Sockets::Bound(inbox) = &mut self.sockets {
+                let lost = self.arrivals.iter().take(count).filter_map(|arrival| arrival.control().lost).next_back();
+                handler.overflowed(inbox.newly_lost(SlotIndex(source as u32), lost));
+            }
             for arrival in self.arrivals.iter_mut().take(count) {
                 let Some(departure) = arrival.handle(local, handler) else { continue };
                 if let Err(error) = arrival.send(&self.sockets, &departure) {
@@ -135,7 +146,7 @@ fn watch(epoll: &OwnedFd, socket: &OwnedFd, source: u64) -> io::Result<()> {
 }
 
 /// Receives as many datagrams as there are, up to a batch.
-fn receive(socket: &OwnedFd, arrivals: &mut [Arrival]) -> io::Result<usize> {
+fn receive(socket: &OwnedFd, arrivals: &mut [Place]) -> io::Result<usize> {
     // SAFETY: zeros are empty vectors and empty message headers.
     let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -162,6 +173,7 @@ fn receive(socket: &OwnedFd, arrivals: &mut [Arrival]) -> io::Result<usize> {
     };
     for (arrival, message) in arrivals.iter_mut().zip(&messages).take(count) {
         arrival.len = message.msg_len as usize;
+        arrival.control_len = message.msg_hdr.msg_controllen;
         arrival.is_truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
     }
     Ok(count)
@@ -169,41 +181,46 @@ fn receive(socket: &OwnedFd, arrivals: &mut [Arrival]) -> io::Result<usize> {
 
 /// A datagram as the kernel hands it over, with room for the headers of its departure. Aligned as control messages are.
 #[repr(C, align(8))]
-struct Arrival {
+struct Place {
     control: [u8; CONTROL_LEN],
     name: [u8; NAME_LEN],
     /// Room for headers, then the payload.
     bytes: [u8; HEADERS_MAX + PAYLOAD_MAX],
     len: usize,
+    control_len: usize,
     is_truncated: bool,
 }
 
-impl Default for Arrival {
+impl Default for Place {
     fn default() -> Self {
         Self {
             control: [0; CONTROL_LEN],
             name: [0; NAME_LEN],
             bytes: [0; HEADERS_MAX + PAYLOAD_MAX],
             len: 0,
+            control_len: 0,
             is_truncated: false,
         }
     }
 }
 
-impl Arrival {
+impl Place {
+    /// What the kernel tells of it.
+    fn control(&self) -> Control {
+        Control::parse(self.control.get(..self.control_len).unwrap_or_default())
+    }
+
     /// Has the datagram handled; returns how it leaves, if it does.
     fn handle(&self, local: Option<SocketAddr>, handler: &mut impl Handler) -> Option<Departure> {
         if self.is_truncated {
             handler.oversized();
             return None;
         }
-        let source = endpoint(&self.name)?;
+        let (source, control) = (endpoint(&self.name)?, self.control());
         // Where it was for: known by the socket, or told by the kernel.
-        let local = match local {
-            Some(local) => local,
-            None => endpoint(self.control.get(size_of::<libc::cmsghdr>()..)?)?,
-        };
-        handler.arrived(source, local, self.bytes.get(HEADERS_MAX..HEADERS_MAX + self.len)?)
+        let local = local.or(control.local)?;
+        let payload = self.bytes.get(HEADERS_MAX..HEADERS_MAX + self.len)?;
+        handler.arrived(&Arrival { source, local, ttl: control.ttl, payload })
     }
 
     /// Sends the datagram under new headers.
@@ -215,8 +232,7 @@ impl Arrival {
         let (exit, name) = departure.exit();
         let socket = match (exit, sockets) {
             (Exit::Packet, Sockets::Steered(_, senders)) => senders.packet.as_ref(),
-            (Exit::Raw4, Sockets::Steered(_, senders)) => Some(&senders.v4),
-            (Exit::Raw6, Sockets::Steered(_, senders)) => senders.v6.as_ref(),
+            (Exit::Raw(local), Sockets::Steered(_, senders)) => senders.raws.get(local as usize),
             (Exit::Port(slot), Sockets::Bound(inbox)) => inbox.socket(slot),
             _ => None,
         };

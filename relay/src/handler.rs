@@ -10,24 +10,81 @@ use crate::departure::Departure;
 
 /// Room for the sender's address, as the kernel writes it.
 pub(crate) const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
-/// Room for one control message, with the address that the datagram was for.
-pub(crate) const CONTROL_LEN: usize = 48;
+/// Room for the control messages of one datagram: where it was for, its time to live, and how many were lost before it.
+pub(crate) const CONTROL_LEN: usize = 96;
 
-/// Room for the largest Ethernet payload and what the ring puts before it.
-pub(crate) const BUFFER_LEN: usize = 2048;
-/// The longest payload, of either loop: what a buffer has left after the ring's header, address and control message.
+/// Room for what may come put together from fragments, 2,400 bytes and some, and what the ring puts before it. An odd number of cache lines, so
+/// that the beginnings of all buffers do not compete for the same few places of a cache.
+pub(crate) const BUFFER_LEN: usize = 47 * 64;
+/// The longest payload, of either loop: what a buffer has left after the ring's header, address and control messages.
 pub(crate) const PAYLOAD_MAX: usize = BUFFER_LEN - 16 - NAME_LEN - CONTROL_LEN;
 
-const _: () = assert!(CONTROL_LEN >= size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in6>());
+/// What control messages of these lengths take.
+const fn space(len: usize) -> usize {
+    (size_of::<libc::cmsghdr>() + len).next_multiple_of(align_of::<libc::cmsghdr>())
+}
+
+const _: () = assert!(CONTROL_LEN >= space(size_of::<libc::sockaddr_in6>()) + 2 * space(4) && PAYLOAD_MAX > 2400);
 
 /// Where what happens in a worker's loop is decided.
 pub(crate) trait Handler {
     /// A datagram; returns how it leaves, if it does.
-    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure>;
+    fn arrived(&mut self, arrival: &Arrival<'_>) -> Option<Departure>;
+    /// So many datagrams were lost before this one, for want of room in a socket's buffer.
+    fn overflowed(&mut self, count: u32);
     /// A datagram that was longer than a buffer.
     fn oversized(&mut self);
     /// The kernel refused to send a departure.
     fn refused(&mut self, slot: SlotIndex, error: &io::Error);
+}
+
+/// A datagram that has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) source: SocketAddr,
+    /// The media port that it was for.
+    pub(crate) local: SocketAddr,
+    /// How many routers it may still pass; `None` where the kernel did not tell.
+    pub(crate) ttl: Option<u8>,
+    pub(crate) payload: &'a [u8],
+}
+
+/// What the kernel tells of a datagram beside its sender (cmsg(3)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Control {
+    /// Where it was for.
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) ttl: Option<u8>,
+    /// How many the socket has lost in all, when this one was queued.
+    pub(crate) lost: Option<u32>,
+}
+
+impl Control {
+    /// Reads the control messages of a datagram.
+    pub(crate) fn parse(mut bytes: &[u8]) -> Self {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
+        let mut control = Self::default();
+        let word = |bytes: &[u8], at| Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        while let Some(len) = bytes.first_chunk().map(|len| usize::from_ne_bytes(*len)) {
+            let (level, kind) = (offset_of!(libc::cmsghdr, cmsg_level), offset_of!(libc::cmsghdr, cmsg_type));
+            let (Some(data), Some(level), Some(kind)) = (bytes.get(HEADER..len), word(bytes, level), word(bytes, kind))
+            else {
+                break;
+            };
+            match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+                    control.local = endpoint(data);
+                }
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    control.ttl = word(data, 0).and_then(|ttl| u8::try_from(ttl).ok());
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => control.lost = word(data, 0).map(i32::cast_unsigned),
+                _ => {}
+            }
+            bytes = bytes.get(len.next_multiple_of(align_of::<libc::cmsghdr>())..).unwrap_or_default();
+        }
+        control
+    }
 }
 
 /// The endpoint in a socket address, IPv4 ones in their own form.
@@ -45,4 +102,38 @@ pub(crate) fn endpoint(bytes: &[u8]) -> Option<SocketAddr> {
         _ => return None,
     };
     Some(SocketAddr::new(addr.to_canonical(), u16::from_be_bytes(*port.first_chunk()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
+        let len = size_of::<libc::cmsghdr>() + data.len();
+        let mut bytes = len.to_ne_bytes().to_vec();
+        bytes.extend(level.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(data);
+        bytes.resize(len.next_multiple_of(8), 0);
+        bytes
+    }
+
+    #[test]
+    fn control_messages_are_read_in_any_order() {
+        let mut name = 2u16.to_ne_bytes().to_vec();
+        name.extend([0x75, 0x30, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let ttl = message(libc::IPPROTO_IP, libc::IP_TTL, &63i32.to_ne_bytes());
+        let local = message(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, &name);
+        let lost = message(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7u32.to_ne_bytes());
+        let expected = Control { local: Some("192.0.2.1:30000".parse().unwrap()), ttl: Some(63), lost: Some(7) };
+        assert_eq!(Control::parse(&[ttl.clone(), local.clone(), lost.clone()].concat()), expected);
+        assert_eq!(Control::parse(&[lost, local, ttl].concat()), expected);
+    }
+
+    #[test]
+    fn broken_control_messages_tell_nothing() {
+        for bytes in [&[][..], &[0; 7], &[0; 16], &[255; 40], &8usize.to_ne_bytes()] {
+            assert_eq!(Control::parse(bytes), Control::default());
+        }
+    }
 }

@@ -8,8 +8,7 @@ use flow::Locals;
 
 use crate::bound::{self, BoundPorts};
 use crate::engine::{Engine, Intake};
-use crate::kernel::Kernel;
-use crate::next_hops::HOPS;
+use crate::kernel::{Kernel, Sizes};
 use crate::permit;
 use crate::relay::{RelayConfig, StartError};
 use crate::socket::{self, Sockets};
@@ -24,13 +23,13 @@ const OWN_DESCRIPTORS: u64 = 64;
 pub(crate) fn load(
     config: &RelayConfig,
     locals: &Locals,
-    slots: usize,
-    workers: usize,
+    sizes: Sizes,
+    has_unfinished: bool,
 ) -> Result<(Option<Kernel>, bool), StartError> {
     if config.intake == Intake::Bound && matches!(config.engine, Engine::Uring | Engine::Epoll) {
         return Ok((None, false));
     }
-    let mut kernel = match Kernel::load(locals, slots, HOPS, workers) {
+    let mut kernel = match Kernel::load(locals, sizes, has_unfinished) {
         Ok(kernel) => kernel,
         Err(error) if config.engine == Engine::Xdp || config.intake == Intake::Steered => return Err(error.into()),
         Err(error) => {
@@ -59,7 +58,7 @@ pub(crate) fn sockets(
     workers: usize,
 ) -> Result<(Vec<Sockets>, Option<Arc<BoundPorts>>), StartError> {
     if is_steered {
-        match steered(config, workers) {
+        match steered(config, addrs, workers) {
             Ok(steered) => return Ok((steered, None)),
             Err(error) if config.intake == Intake::Steered => return Err(StartError::Worker(0, error)),
             Err(error) => warn_of_bound_ports(&error),
@@ -72,10 +71,10 @@ fn warn_of_bound_ports(why: &str) {
     tracing::warn!("there is a socket for each media port, which limits how many calls there can be: {why}");
 }
 
-fn steered(config: &RelayConfig, workers: usize) -> Result<Vec<Sockets>, String> {
+fn steered(config: &RelayConfig, addrs: &[IpAddr], workers: usize) -> Result<Vec<Sockets>, String> {
     let steered = (0..workers).map(|_| {
         let receiver = socket::receiver().map_err(|error| format!("no socket: {error}"))?;
-        let senders = socket::senders(config.output).map_err(|error| permit::explain_raw(&error))?;
+        let senders = socket::senders(config.output, addrs).map_err(|error| permit::explain_raw(&error))?;
         Ok(Sockets::Steered(Arc::new(receiver), senders))
     });
     steered.collect()

@@ -79,6 +79,9 @@ pub enum InterfaceError {
     /// Two have the same name.
     #[error("interface \"{0}\" has two {family} addresses: give each its own name, or name them {0}:1 and {0}:2, and {0} takes turns", family = .1.name())]
     Double(String, Family),
+    /// What arrives at an address arrives there for all of its interfaces.
+    #[error("the interfaces \"{0}\" and \"{1}\" have one address, and so must have the same ports")]
+    SharedPorts(String, String),
     /// None at all.
     #[error("no interface is configured: give at least one, as in interface = [\"pbx/192.0.2.1\"]")]
     None,
@@ -148,7 +151,7 @@ impl Interfaces {
     /// The interfaces in the configuration's order.
     ///
     /// # Errors
-    /// When there is none, or two of one name and family.
+    /// When there is none, or two of one name and family, or two of one address with different ports.
     pub fn new(interfaces: Vec<Interface>) -> Result<Self, InterfaceError> {
         if interfaces.is_empty() {
             return Err(InterfaceError::None);
@@ -158,6 +161,10 @@ impl Interfaces {
             let is_same = |other: &Interface| other.name == interface.name && Family::of(other.addr) == family;
             if interfaces.iter().take(position).any(is_same) {
                 return Err(InterfaceError::Double(interface.name.clone(), family));
+            }
+            let differs = |other: &&Interface| other.addr == interface.addr && other.ports != interface.ports;
+            if let Some(other) = interfaces.iter().take(position).find(differs) {
+                return Err(InterfaceError::SharedPorts(other.name.clone(), interface.name.clone()));
             }
         }
         Ok(Self(interfaces))
@@ -187,6 +194,24 @@ impl Interfaces {
     /// The interface of a number.
     pub fn get(&self, id: InterfaceId) -> Option<&Interface> {
         self.0.get(id.0)
+    }
+
+    /// The local addresses, each once, in the order in which interfaces name them: that of their numbers.
+    pub fn addrs(&self) -> Vec<IpAddr> {
+        let mut addrs = Vec::new();
+        for interface in &self.0 {
+            if !addrs.contains(&interface.addr) {
+                addrs.push(interface.addr);
+            }
+        }
+        addrs
+    }
+
+    /// The numbers of the interfaces' addresses, in the interfaces' order.
+    pub fn locals(&self) -> Vec<usize> {
+        let addrs = self.addrs();
+        let number = |interface: &Interface| addrs.iter().position(|addr| *addr == interface.addr).unwrap_or(0);
+        self.0.iter().map(number).collect()
     }
 
     /// All of them, in order.
@@ -276,5 +301,17 @@ mod tests {
         let double = Interfaces::new(vec![one("pbx/192.0.2.1"), one("pbx/192.0.2.2")]);
         assert_eq!(double, Err(InterfaceError::Double("pbx".to_owned(), Family::V4)));
         assert_eq!(Interfaces::new(vec![]), Err(InterfaceError::None));
+    }
+
+    #[test]
+    fn several_interfaces_may_share_an_address_and_then_its_ports() {
+        let one = |text: &str| text.parse::<Interface>().unwrap();
+        let texts = ["priv/10.0.0.5", "six/2001:db8::1", "pub/10.0.0.5!203.0.113.5"];
+        let all = Interfaces::new(texts.map(one).to_vec()).unwrap();
+        assert_eq!(all.addrs(), ["10.0.0.5", "2001:db8::1"].map(|addr| addr.parse::<IpAddr>().unwrap()));
+        assert_eq!(all.locals(), [0, 1, 0]);
+        assert_ne!(all.find(b"priv", Family::V4), all.find(b"pub", Family::V4));
+        let error = Interfaces::new(vec![one("priv/10.0.0.5"), one("pub/10.0.0.5 ports 20000-29999")]);
+        assert_eq!(error, Err(InterfaceError::SharedPorts("priv".to_owned(), "pub".to_owned())));
     }
 }

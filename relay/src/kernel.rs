@@ -88,6 +88,14 @@ pub enum KernelError {
     Missing(&'static str),
 }
 
+/// How many entries the maps have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) slots: usize,
+    pub(crate) hops: usize,
+    pub(crate) workers: usize,
+}
+
 /// The loaded programs.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
@@ -98,15 +106,18 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the object: maps of these sizes, programs that know these addresses.
+    /// Loads the object: maps of these sizes, programs that know these addresses, and whether packets may come with a checksum that is not
+    /// finished.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn load(locals: &Locals, slots: usize, hops: usize, workers: usize) -> Result<Self, KernelError> {
-        let words = locals.words();
+    pub(crate) fn load(locals: &Locals, sizes: Sizes, has_unfinished: bool) -> Result<Self, KernelError> {
+        let Sizes { slots, hops, workers } = sizes;
+        let (words, has_unfinished) = (locals.words(), u32::from(has_unfinished));
         let mut loader = EbpfLoader::new();
         let ebpf = loader
             .override_global("LOCALS", words.as_slice(), true)
+            .override_global("HAS_UNFINISHED", &has_unfinished, true)
             .map_max_entries("SLOTS", slots as u32)
             .map_max_entries("TIMINGS", slots as u32)
             .map_max_entries("HOPS", hops as u32)

@@ -7,40 +7,66 @@
 //!             first media packet               the window is over, or its own address is heard
 //!   unheard ----------------------> provisional ----------------------> learned
 //!      ^                             |  ^                                  |  ^
-//!      |                             +--+ a better source                  +--+ a successor
+//!      |                             +--+ a nearer source                  +--+ a nearer source, a successor
 //!      +------------------ signalled elsewhere ---------------------------------+
 //! ```
 //!
-//! `docs/paths.md` has the table of what becomes of whose packets in which mode.
+//! `docs/paths.md` has the table of what becomes of whose packets in which mode, `docs/security.md` what each withstands.
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use flow::Reason;
+use flow::{Knockers, Reason};
 
-use crate::op::{Component, Learning, Successor};
+use crate::op::{Component, Learning, Signalled, Successor};
 
-/// How long a provisional peer may be replaced by a better source.
+/// How long a provisional peer may be replaced by an equal source.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// How long a provisional peer must not have been heard before a source that is no better takes its place: many times the packet time of
+/// How long a provisional peer must not have been heard before a source that is no nearer takes its place: many times the packet time of
 /// any codec, so that it is not the other one's turn in a conversation of two senders.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// How long a party may go on sending from its old address after it was signalled elsewhere: until the answer has reached it, and some more.
 const MOVING: Duration = Duration::from_secs(5);
 
+/// How near a source is to where the signalling says that the party is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Nearness {
+    /// Anywhere else.
+    Far,
+    /// At the host that the signalling came from.
+    Signaller,
+    /// At the host of the description.
+    Host,
+    /// At exactly the address of the description.
+    Exact,
+}
+
+/// Hosts that were heard on the port before the call had it: the party of the call before that goes on speaking, or somebody who sprays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Suspects {
+    /// The party of the call that had the port before.
+    pub(crate) former: Option<IpAddr>,
+    /// Who sent while no call had it.
+    pub(crate) knockers: Knockers,
+}
+
+impl Suspects {
+    fn may_be(&self, host: IpAddr) -> bool {
+        self.former == Some(host) || self.knockers.may_be(host)
+    }
+}
+
 /// A stream's peer: signalled first, then learned. Addresses must be canonical: no IPv4 address in IPv6 form, no scope, no flow label.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Peer {
     component: Component,
-    learning: Learning,
-    successor: Successor,
-    /// Where the party said it would be; `None` on hold, or when it has not said so yet.
-    signalled: Option<SocketAddr>,
-    /// The same, not forgotten on hold.
+    signalled: Signalled,
+    /// Where the party said it would be last, not forgotten on hold.
     signalled_last: Option<SocketAddr>,
+    suspects: Suspects,
     taught: Taught,
     /// Where the party was heard before it was signalled elsewhere, and when that was.
     moved_from: Option<(SocketAddr, Instant)>,
@@ -87,19 +113,13 @@ pub(crate) struct Standing {
 }
 
 impl Peer {
-    /// A peer of which only the signalling is known.
-    pub(crate) const fn new(
-        component: Component,
-        learning: Learning,
-        successor: Successor,
-        signalled: Option<SocketAddr>,
-    ) -> Self {
+    /// A peer of which only the signalling is known, on a port where others may have been heard before.
+    pub(crate) const fn new(component: Component, signalled: Signalled, suspects: Suspects) -> Self {
         Self {
             component,
-            learning,
-            successor,
+            signalled_last: signalled.at,
             signalled,
-            signalled_last: signalled,
+            suspects,
             taught: Taught::Nothing,
             moved_from: None,
             opened: None,
@@ -107,24 +127,17 @@ impl Peer {
     }
 
     /// Takes what the signalling says now, which may be the same as before.
-    pub(crate) fn signal(
-        &mut self,
-        learning: Learning,
-        successor: Successor,
-        signalled: Option<SocketAddr>,
-        now: Instant,
-    ) {
-        if (learning == Learning::Off) != (self.learning == Learning::Off) {
+    pub(crate) fn signal(&mut self, signalled: Signalled, now: Instant) {
+        let before = std::mem::replace(&mut self.signalled, signalled);
+        if (signalled.learning == Learning::Off) != (before.learning == Learning::Off) {
             self.taught = Taught::Nothing;
             self.moved_from = None;
         }
-        (self.learning, self.successor) = (learning, successor);
         // Who is only provisional is waited for from now on, off the fast path.
-        if let (Learning::Delayed, Taught::Provisional(candidate)) = (learning, &mut self.taught) {
+        if let (Learning::Delayed, Taught::Provisional(candidate)) = (signalled.learning, &mut self.taught) {
             candidate.watched.get_or_insert(now);
         }
-        if signalled != self.signalled {
-            self.signalled = signalled;
+        if signalled.at != before.at {
             self.relearn(now);
         }
     }
@@ -132,17 +145,17 @@ impl Peer {
     /// The signalled address has changed: has the party moved?
     fn relearn(&mut self, now: Instant) {
         let heard = self.heard().or(self.moved_from.map(|(source, _)| source));
-        let has_moved = match self.signalled {
+        let has_moved = match self.signalled.at {
             // On hold, packets for the party must not go to where it was heard.
             None => true,
-            // A party that comes back from hold, and one that was heard before its answer arrived, is where it was.
+            // A party that comes back from hold is where it was.
             Some(signalled) => self.signalled_last.is_some_and(|last| last != signalled),
         };
-        self.signalled_last = self.signalled.or(self.signalled_last);
+        self.signalled_last = self.signalled.at.or(self.signalled_last);
         (self.taught, self.moved_from) = (Taught::Nothing, None);
         match heard {
             Some(source) if has_moved => self.moved_from = Some((source, now)),
-            Some(source) if Some(source) == self.signalled => self.taught = Taught::Learned(source),
+            Some(source) if Some(source) == self.signalled.at => self.taught = Taught::Learned(source),
             // It was heard long ago, perhaps: it has to be heard again, or another takes its place.
             Some(source) => {
                 self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now) });
@@ -151,15 +164,9 @@ impl Peer {
         }
     }
 
-    /// Packets from the party have somewhere to go. The window does not begin before, and who was heard before has to be heard again: a stray
-    /// packet during a long ringing must not count as the party when the call is answered.
+    /// Packets from the party have somewhere to go. Nothing is learned before.
     pub(crate) fn open(&mut self, now: Instant) {
-        if self.opened.is_none() {
-            self.opened = Some(now);
-            if let Taught::Provisional(candidate) = &mut self.taught {
-                candidate.watched = Some(now);
-            }
-        }
+        self.opened.get_or_insert(now);
     }
 
     /// Lets time pass.
@@ -178,7 +185,7 @@ impl Peer {
         if self.component == Component::Rtcp
             && let Some(source) = self.heard()
             && source.ip() != host
-            && Some(source) != self.signalled
+            && Some(source) != self.signalled.at
         {
             self.taught = Taught::Nothing;
         }
@@ -197,61 +204,87 @@ impl Peer {
         now: Instant,
     ) -> Result<Admission, Reason> {
         self.advance(now);
-        if self.learning == Learning::Off {
-            return match self.signalled {
+        if self.signalled.learning == Learning::Off {
+            return match self.signalled.at {
                 Some(signalled) if signalled == source => Ok(Admission::Peer),
                 Some(_) => Err(Reason::Stranger),
                 None => Err(Reason::NotLearned),
             };
         }
+        // Nothing is learned for a party before the other one's description is there: whoever sends so early cannot be heard anyway.
+        if self.opened.is_none() {
+            return Err(Reason::NoDestination);
+        }
         match self.taught {
             Taught::Learned(peer) if peer == source => return Ok(Admission::Peer),
-            Taught::Learned(_) if !self.may_succeed(source, now) => return Err(Reason::Stranger),
             Taught::Provisional(candidate) if candidate.source == source => {
                 self.try_out(candidate, now);
                 return Ok(Admission::Peer);
             }
             Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => {}
         }
-        // What the signalling says is better than a guess: whoever was first on the port has to give way.
-        if self.signalled == Some(source) {
+        // Nothing is better than what the signalling says: whoever was on the port before has to give way.
+        let nearness = self.nearness(source);
+        if nearness == Nearness::Exact {
             self.taught = Taught::Learned(source);
             return Ok(Admission::Peer);
         }
         if self.has_left(source, now) {
-            return Ok(Admission::Guest);
+            let is_elsewhere = matches!(self.taught, Taught::Learned(_));
+            return if is_elsewhere { Err(Reason::Stranger) } else { Ok(Admission::Guest) };
         }
         if !is_media {
             return Err(Reason::NotMedia);
         }
         // RTCP is rare, so its port is open to a first comer for long: it must come from the host that the RTP comes from.
-        if self.component == Component::Rtcp && rtp_host.is_some_and(|host| host != source.ip()) {
+        let is_with_rtp = match rtp_host.filter(|_| self.component == Component::Rtcp) {
+            Some(host) if host != source.ip() => return Err(Reason::Stranger),
+            Some(_) => true,
+            None => false,
+        };
+        if nearness == Nearness::Far && !is_with_rtp && self.is_too_far(source) {
             return Err(Reason::Stranger);
         }
-        Ok(self.weigh(source, now))
+        // A party that rings or is on hold may be heard, but there is nowhere that packets for it are to go, and so nothing to learn.
+        if self.signalled.at.is_none() && !is_with_rtp {
+            return Ok(Admission::Guest);
+        }
+        self.weigh(source, nearness, now)
+    }
+
+    /// Whether a source that the signalling does not name is not to be heard at all.
+    fn is_too_far(&self, source: SocketAddr) -> bool {
+        let is_strict = self.signalled.successor == Successor::Nobody && self.signalled.signaller.is_some();
+        is_strict || self.suspects.may_be(source.ip())
     }
 
     /// What others than the peer teach by sending media.
-    fn weigh(&mut self, source: SocketAddr, now: Instant) -> Admission {
+    fn weigh(&mut self, source: SocketAddr, nearness: Nearness, now: Instant) -> Result<Admission, Reason> {
         match self.taught {
             Taught::Nothing => self.try_out(Candidate { source, since: now, watched: None }, now),
-            Taught::Learned(_) => self.taught = Taught::Learned(source),
+            Taught::Learned(_) if self.signalled.successor == Successor::Anyone => {
+                self.taught = Taught::Learned(source);
+            }
+            Taught::Learned(peer) if nearness > self.nearness(peer) => {
+                self.try_out(Candidate { source, since: now, watched: None }, now);
+            }
+            Taught::Learned(_) => return Err(Reason::Stranger),
             Taught::Provisional(candidate) => {
                 let is_silent = candidate.watched.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENCE);
-                match self.compare(source, candidate.source) {
+                match nearness.cmp(&self.nearness(candidate.source)) {
                     Ordering::Greater => {}
+                    Ordering::Less => return Err(Reason::Stranger),
                     Ordering::Equal if is_silent => {}
-                    Ordering::Less if is_silent && self.is_over(candidate, now) => {}
-                    Ordering::Equal if candidate.watched.is_none() => {
-                        self.taught = Taught::Provisional(Candidate { watched: Some(now), ..candidate });
-                        return Admission::Guest;
+                    Ordering::Equal => {
+                        let watched = candidate.watched.or(Some(now));
+                        self.taught = Taught::Provisional(Candidate { watched, ..candidate });
+                        return Ok(Admission::Guest);
                     }
-                    Ordering::Equal | Ordering::Less => return Admission::Guest,
                 }
                 self.try_out(Candidate { source, ..candidate }, now);
             }
         }
-        Admission::Peer
+        Ok(Admission::Peer)
     }
 
     /// A source that sends is the peer: provisionally, or for good when there has been time enough.
@@ -259,26 +292,16 @@ impl Peer {
         self.taught = if self.is_over(candidate, now) {
             Taught::Learned(candidate.source)
         } else {
-            let watched = (self.learning == Learning::Delayed).then_some(now);
+            let watched = (self.signalled.learning == Learning::Delayed).then_some(now);
             Taught::Provisional(Candidate { watched, ..candidate })
         };
     }
 
-    /// Whether the time is over in which a better source may come.
+    /// Whether the time is over in which an equal source may come.
     fn is_over(&self, candidate: Candidate, now: Instant) -> bool {
         let since = self.opened.map(|opened| opened.max(candidate.since));
-        self.learning == Learning::Immediate
+        self.signalled.learning == Learning::Immediate
             || since.is_some_and(|since| now.saturating_duration_since(since) >= WINDOW)
-    }
-
-    /// Whether a source may take the place of a learned peer.
-    fn may_succeed(&self, source: SocketAddr, now: Instant) -> bool {
-        match self.successor {
-            Successor::Nobody => false,
-            Successor::Signalled => self.signalled == Some(source),
-            // Not the party's former address, or the two would take turns.
-            Successor::Anyone => self.signalled == Some(source) || !self.has_left(source, now),
-        }
     }
 
     /// Whether the party was signalled away from there a moment ago, and perhaps does not know yet.
@@ -286,14 +309,13 @@ impl Peer {
         self.moved_from.is_some_and(|(old, since)| old == source && now.saturating_duration_since(since) < MOVING)
     }
 
-    /// Which of two sources is the better guess: the one from the signalled host, then the one with the signalled port.
-    fn compare(&self, source: SocketAddr, other: SocketAddr) -> Ordering {
-        let nearness = |source: SocketAddr| {
-            self.signalled.map(|signalled| (source.ip() == signalled.ip(), source.port() == signalled.port()))
-        };
-        match self.learning {
-            Learning::Heuristic => nearness(source).cmp(&nearness(other)),
-            Learning::Off | Learning::Immediate | Learning::Delayed => Ordering::Equal,
+    /// How near a source is to the party, as far as that has said where it is.
+    fn nearness(&self, source: SocketAddr) -> Nearness {
+        match self.signalled.at.or(self.signalled_last) {
+            Some(at) if at == source && self.signalled.at.is_some() => Nearness::Exact,
+            Some(at) if at.ip() == source.ip() => Nearness::Host,
+            Some(_) | None if self.signalled.signaller == Some(source.ip()) => Nearness::Signaller,
+            Some(_) | None => Nearness::Far,
         }
     }
 
@@ -305,23 +327,35 @@ impl Peer {
         }
     }
 
+    /// Where packets for the party go. A party whose signalling comes from where its description says it is has no NAT before it that the
+    /// description would not know of: one that is heard from elsewhere may be the party by another of its addresses, but what is for the party
+    /// goes to where it said.
+    fn remote(&self) -> Option<SocketAddr> {
+        let is_direct = |at: SocketAddr| self.signalled.signaller == Some(at.ip());
+        match (self.heard(), self.signalled.at) {
+            (Some(heard), Some(at)) if is_direct(at) && self.nearness(heard) == Nearness::Far => Some(at),
+            (heard, at) => heard.or(at),
+        }
+    }
+
     /// What it all amounts to.
     pub(crate) fn standing(&self) -> Standing {
-        let is_off = self.learning == Learning::Off;
+        let is_off = self.signalled.learning == Learning::Off;
         let (confirmed, is_settled) = match self.taught {
-            Taught::Nothing if is_off => (self.signalled, true),
+            Taught::Nothing if is_off => (self.signalled.at, true),
             Taught::Nothing | Taught::Provisional(Candidate { watched: Some(_), .. }) => (None, false),
             Taught::Provisional(candidate) => (Some(candidate.source), false),
-            Taught::Learned(peer) => (
-                Some(peer),
-                match self.successor {
-                    Successor::Nobody => true,
-                    Successor::Signalled => self.signalled.is_none_or(|signalled| signalled == peer),
-                    Successor::Anyone => false,
-                },
-            ),
+            // A nearer source may always come.
+            Taught::Learned(peer) => {
+                (Some(peer), self.signalled.successor != Successor::Anyone && self.signalled.at == Some(peer))
+            }
         };
-        Standing { remote: self.heard().or(self.signalled), confirmed, is_settled }
+        Standing { remote: self.remote(), confirmed, is_settled }
+    }
+
+    /// The host that the party was heard from last, for whoever has the port next.
+    pub(crate) fn last_host(&self) -> Option<IpAddr> {
+        self.heard().or(self.moved_from.map(|(source, _)| source)).map(|source| source.ip())
     }
 }
 

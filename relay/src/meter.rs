@@ -1,12 +1,13 @@
 //! What control asks the relay: how the streams are doing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use flow::{Reason, SlotIndex};
 
 use crate::attachment::Turns;
 use crate::quality::Quality;
+use crate::trust::{Trust, Untrusted};
 
 /// The path that a stream's packets take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +104,12 @@ pub trait Meter {
 
     /// The totals of the stream in a slot, if there is one.
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals>;
+
+    /// Whether a party that talks to the local address may be at another one.
+    ///
+    /// # Errors
+    /// Why not.
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted>;
 }
 
 /// The meter of a relay that has carried nothing, for whoever tries out commands without one.
@@ -116,5 +123,10 @@ impl Meter for NoTraffic {
 
     fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
         None
+    }
+
+    /// As on a host without addresses, whose operator has decided nothing.
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
+        Trust::default().judge(local, party)
     }
 }

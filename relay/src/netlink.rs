@@ -20,12 +20,13 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, L
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::resolver::{Entry, Event, Neighbour, Route, Way};
+use crate::resolver::{Entry, Event, Link, Neighbour, Route, Way};
+use crate::trust::{HostAddresses, Prefix};
 
 /// The groups of news that next hops depend on: links, neighbours, and the addresses and routes of both families (`RTNLGRP_*` of
 /// linux/rtnetlink.h).
@@ -136,6 +137,40 @@ fn vlan_of(link: &LinkMessage) -> Option<u32> {
     })
 }
 
+/// The addresses of this host, by the table that the kernel keeps of them (`ip route show table local`).
+///
+/// # Errors
+/// When the kernel does not answer.
+pub(crate) fn host_addresses() -> io::Result<HostAddresses> {
+    /// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
+    const LOCAL: u8 = 255;
+    let mut netlink = Netlink::open(&[])?;
+    // A table is named by a request only when the request is checked strictly; else all routes there are would come (Linux 4.20).
+    netlink.socket.set_netlink_get_strict_chk(true)?;
+    let mut host = HostAddresses::default();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        (request.header.address_family, request.header.table) = (family, LOCAL);
+        netlink.dump(&RouteNetlinkMessage::GetRoute(request), |message| {
+            let RouteNetlinkMessage::NewRoute(route) = message else { return };
+            let to = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+                RouteAttribute::Destination(RouteAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
+                _ => None,
+            });
+            let (Some(to), bits) = (to, route.header.destination_prefix_length) else { return };
+            let is_whole = bits == if to.is_ipv4() { 32 } else { 128 };
+            match route.header.kind {
+                RouteType::Local | RouteType::Anycast if is_whole => drop(host.own.insert(to)),
+                RouteType::Local | RouteType::Anycast => host.networks.push(Prefix::new(to, bits)),
+                RouteType::Broadcast => drop(host.broadcast.insert(to)),
+                _ => {}
+            }
+        })?;
+    }
+    Ok(host)
+}
+
 /// The gateways of the default routes.
 pub(crate) fn gateways() -> io::Result<Vec<Neighbour>> {
     let mut netlink = Netlink::open(&[])?;
@@ -168,9 +203,9 @@ pub(crate) fn everything() -> io::Result<Event> {
     let (mut devices, mut neighbours) = (HashMap::new(), HashMap::new());
     netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
         if let RouteNetlinkMessage::NewLink(link) = message
-            && let Event::Device { index, mac: Some(mac) } = device(&link)
+            && let Event::Device { index, link: Some(link) } = device(&link)
         {
-            devices.insert(index, mac);
+            devices.insert(index, link);
         }
     })?;
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -189,7 +224,7 @@ pub(crate) fn everything() -> io::Result<Event> {
 pub(crate) fn event(message: &RouteNetlinkMessage) -> Option<Event> {
     match message {
         RouteNetlinkMessage::NewLink(link) => Some(device(link)),
-        RouteNetlinkMessage::DelLink(link) => Some(Event::Device { index: link.header.index, mac: None }),
+        RouteNetlinkMessage::DelLink(link) => Some(Event::Device { index: link.header.index, link: None }),
         RouteNetlinkMessage::NewNeighbour(message) => neighbour(message, true),
         RouteNetlinkMessage::DelNeighbour(message) => neighbour(message, false),
         RouteNetlinkMessage::NewRoute(_)
@@ -205,7 +240,8 @@ fn device(link: &LinkMessage) -> Event {
         LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac::from),
         _ => None,
     });
-    Event::Device { index: link.header.index, mac: mac.filter(|_| is_up(link)) }
+    let mtu = described(link).mtu;
+    Event::Device { index: link.header.index, link: mac.filter(|_| is_up(link)).map(|mac| Link { mac, mtu }) }
 }
 
 fn is_up(link: &LinkMessage) -> bool {
@@ -258,7 +294,15 @@ fn usable(to: IpAddr, route: &RouteMessage) -> Option<Route> {
         .attributes
         .iter()
         .any(|attribute| matches!(attribute, RouteAttribute::Via(_) | RouteAttribute::Encap(_)));
-    is_plain.then_some(Route { neighbour: Neighbour { device, addr: gateway.unwrap_or(to) } })
+    // That of the route, or of the path where a router has told a shorter one; else the device's holds.
+    let mtu = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
+            RouteMetric::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        }),
+        _ => None,
+    });
+    is_plain.then_some(Route { neighbour: Neighbour { device, addr: gateway.unwrap_or(to) }, mtu })
 }
 
 fn neighbour_header(

@@ -9,7 +9,7 @@ use flow::{Bearing, Hop, HopCell, HopId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::memory::Mapped;
-use crate::resolver::Event;
+use crate::resolver::{Event, Ports};
 
 /// How many ways there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
 pub(crate) const HOPS: usize = 1 << 16;
@@ -105,6 +105,14 @@ impl NextHops {
     /// The entry of a number, for the resolver alone to write.
     pub(crate) fn cell(&self, id: HopId) -> Option<&HopCell> {
         self.cells.get(usize::from(id.0))
+    }
+
+    /// Tells the resolver by which devices frames may leave now.
+    pub(crate) fn set_ports(&self, ports: Ports) {
+        if self.has_resolver {
+            self.lock().requests.push(Event::Ports(ports));
+            self.wake();
+        }
     }
 
     /// The requests since the last call, in order.

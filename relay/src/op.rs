@@ -1,6 +1,6 @@
 //! What control tells the relay: which streams there shall be.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use flow::SlotIndex;
 
@@ -13,16 +13,17 @@ pub enum Component {
     Rtcp,
 }
 
-/// How the peer of a stream is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once.
+/// How the peer of a stream is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once, and of two
+/// sources the one that is nearer to what was signalled: at the description's host, then at the host that signalled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Learning {
     /// The signalled address is the peer: nothing is learned, and the first packet is already forwarded by the fast path.
     Off,
-    /// The first packet's sender is the peer, whatever was signalled.
+    /// The first packet's sender is the peer, until a nearer one sends.
     Immediate,
     /// Whoever sends when three seconds have passed is the peer. Until then the slow path carries what comes.
     Delayed,
-    /// The first packet's sender is the peer, but for three seconds a source that is nearer to the signalled address takes its place.
+    /// The first packet's sender is the peer, until a nearer one sends; for three seconds an equal one takes its place when it falls silent.
     #[default]
     Heuristic,
 }
@@ -39,6 +40,19 @@ pub enum Successor {
     Anyone,
 }
 
+/// What is known of a party by its signalling.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Signalled {
+    /// The party's own address; packets are expected from there, and packets for the party go there until one was learned.
+    pub at: Option<SocketAddr>,
+    /// The host that its signalling came from, where the proxy tells: that of a NAT, perhaps.
+    pub signaller: Option<IpAddr>,
+    /// Whether and how the peer is learned from packets.
+    pub learning: Learning,
+    /// Who may take the place of the peer once it has been learned.
+    pub successor: Successor,
+}
+
 /// One stream of one leg: what arrives at one local port, and where it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSpec {
@@ -46,13 +60,9 @@ pub struct StreamSpec {
     pub component: Component,
     /// The local address and port that the leg's party sends to.
     pub local: SocketAddr,
-    /// The party's own address as signalled; packets are expected from there, and packets for the party go there until one was learned.
-    pub peer: Option<SocketAddr>,
-    /// Whether and how the peer is learned from packets.
-    pub learning: Learning,
-    /// Who may take the place of the peer once it has been learned.
-    pub successor: Successor,
-    /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `peer` are those of the sibling slot, and so is what is learned.
+    /// What its signalling says of the party.
+    pub party: Signalled,
+    /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `party` are those of the sibling slot, and so is what is learned.
     pub mux: bool,
     /// The slot of the other leg's stream: its peer gets what arrives here, from its local address.
     pub other: Option<SlotIndex>,
@@ -62,6 +72,8 @@ pub struct StreamSpec {
     pub clock_khz: u16,
     /// What arrives is dropped and counted as an error.
     pub blocked: bool,
+    /// RTCP cannot be read: it is encrypted with its media.
+    pub is_secured: bool,
 }
 
 /// One change of the flow table.

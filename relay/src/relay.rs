@@ -1,6 +1,5 @@
 //! The relay as a whole: what `control` starts, programs, reads and stops.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,26 +8,29 @@ use std::time::{Duration, Instant};
 use flow::local::{LocalsError, SLOTS_PER_LOCAL};
 use flow::{Locals, Reason, SlotIndex};
 
-use crate::attachment::{Guard, Turns};
+use crate::attachment::{Attachments, Guard, Program, Turns};
 use crate::bound::BoundPorts;
 use crate::carry::{Carrier, Reasons};
 use crate::engine::{Engine, Intake, Loop, Output};
-use crate::features;
+use crate::fitness::{self, VETH};
 use crate::intake;
 use crate::interface::{Interface, Interfaces};
-use crate::kernel::{Kernel, KernelError, XdpMode};
+use crate::kernel::{Kernel, KernelError, Sizes, XdpMode};
 use crate::memory::Mapped;
 use crate::meter::{Counts, Meter, StreamTotals, Traffic};
 use crate::netlink::{self, Device};
-use crate::next_hops::{HOPS, NO_PORT, NextHops};
+use crate::next_hops::{HOPS, NextHops};
 use crate::op::FlowOp;
+use crate::ours::Ours;
+use crate::oversize::Oversize;
 use crate::permit;
 use crate::reserve;
-use crate::ring;
 use crate::socket::Sockets;
 use crate::table::{FlowTable, TableShape};
+use crate::trust::{Trust, TrustConfig, Untrusted};
 use crate::watcher::Watcher;
 use crate::worker::{Manner, Worker};
+use crate::{ethtool, ring};
 
 /// What the relay is started with.
 #[derive(Clone, Debug)]
@@ -55,36 +57,44 @@ pub struct RelayConfig {
     pub busy_poll: Duration,
     /// Whether the workers carry RTCP, so that calls' quality is known; otherwise it takes the fast path too.
     pub measure_rtcp: bool,
+    /// Where parties may be.
+    pub trust: TrustConfig,
 }
 
 impl RelayConfig {
-    /// Each interface's address with its first and last port.
+    /// Each local address with its first and last port.
     pub fn ranges(&self) -> Vec<(IpAddr, u16, u16)> {
-        let range = |interface: &Interface| interface.ports.unwrap_or((self.port_min, self.port_max));
-        self.interfaces.iter().map(|one| (one.addr, range(one).0, range(one).1)).collect()
+        let range = |addr| {
+            let own = self.interfaces.iter().find(|interface| interface.addr == addr).and_then(|one| one.ports);
+            own.unwrap_or((self.port_min, self.port_max))
+        };
+        self.interfaces.addrs().into_iter().map(|addr| (addr, range(addr).0, range(addr).1)).collect()
+    }
+
+    /// The addresses that parties are told instead of local ones, each with that.
+    fn advertised(&self) -> Vec<(IpAddr, IpAddr)> {
+        let other = |one: &Interface| (one.advertised != one.addr).then_some((one.advertised, one.addr));
+        self.interfaces.iter().filter_map(other).collect()
     }
 }
 
 /// Why the relay could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An interface's address is not on this host.
-    #[error("interface \"{name}\": this host has no address {addr}; `ip address` lists what it has")]
-    NoSuchAddress {
-        /// The interface.
-        name: String,
-        /// Its address.
-        addr: IpAddr,
-    },
     /// The addresses or ports cannot be represented.
     #[error("the local addresses cannot be used: more than {max}, or a port range that ends before it begins", max = Locals::MAX)]
     Locals,
-    /// Two interfaces have one address.
-    #[error("two interfaces have the address {0}: their ports would be the same ones")]
-    SharedAddress(IpAddr),
     /// XDP was asked for by name and an address is on a device without a link.
-    #[error("interface \"{0}\" is on the loopback device, which has no XDP: choose engine = \"uring\"")]
+    #[error("a media address is on the loopback device {0}, which has no XDP: choose engine = \"uring\"")]
     Loopback(String),
+    /// No device would carry what XDP sends.
+    #[error("{device}: {why}")]
+    Unfit {
+        /// The device.
+        device: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The XDP program is not right for this processor.
     #[error("the fast path is for x86-64 only so far: choose engine = \"uring\"")]
     Architecture,
@@ -113,7 +123,7 @@ pub struct DeadThread(&'static str);
 /// The running relay. Dropping it stops it and leaves nothing behind.
 pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
-    /// None without XDP. Its thread is gone before the program is.
+    /// Its thread is gone before the program is.
     guard: Option<Guard>,
     /// None where BPF is forbidden or not needed.
     kernel: Option<Arc<Mutex<Kernel>>>,
@@ -122,8 +132,6 @@ pub struct Relay {
     workers: Vec<Worker>,
     /// The sockets of media ports, where they are not steered.
     bound: Option<Arc<BoundPorts>>,
-    /// Losses of their buffers that were counted.
-    bound_drops: u64,
     watcher: Option<Watcher>,
     table: Arc<FlowTable>,
     reasons: Arc<Reasons>,
@@ -143,16 +151,20 @@ impl Relay {
     /// # Errors
     /// When something that was asked for cannot be had.
     pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
-        let devices = devices(&config.interfaces)?;
-        let addrs: Vec<IpAddr> = config.interfaces.iter().map(|interface| interface.addr).collect();
+        let addrs = config.interfaces.addrs();
+        let seated = devices(config)?;
+        let devices: Vec<Device> = distinct(&seated);
         for conflict in reserve::conflicts(&config.ranges()) {
             tracing::warn!("{conflict}");
         }
         let workers = config.workers.clamp(1, usize::from(u16::MAX));
-        let locals = Locals::with_ports(config.ranges().into_iter(), workers as u16)?;
-        let slots = addrs.len() * SLOTS_PER_LOCAL as usize;
+        let locals = Arc::new(Locals::with_ports(config.ranges().into_iter(), workers as u16)?);
+        let sizes = Sizes { slots: addrs.len() * SLOTS_PER_LOCAL as usize, hops: HOPS, workers };
+        // Senders on this machine leave checksums unfinished only to devices that are no hardware; one that is to come may be such.
+        let is_virtual = |device: &Device| ethtool::driver(&device.name).as_deref() == Some(VETH);
+        let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
         // A port is steered when its worker has a socket; until then nobody has been told of any.
-        let (mut kernel, is_steered) = intake::load(config, &locals, slots, workers)?;
+        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, has_unfinished)?;
         let kind = choose_loop(config.engine)?;
         let (mut engine, why) = match &mut kernel {
             Some(kernel) => attach(kernel, config, &devices)?,
@@ -164,26 +176,29 @@ impl Relay {
         let (sockets, bound) = intake::sockets(config, is_steered, &addrs, workers)?;
         let has_fast_path = engine == Engine::Xdp;
         let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
+        let advertised = config.advertised();
+        let trust = Trust::new(config.trust.clone(), advertised.iter().map(|(advertised, _)| *advertised));
+        trust.set_host(netlink::host_addresses().map_err(StartError::Netlink)?);
         let shape = TableShape {
             without_fast_path: without_fast_path(engine),
-            devices: devices.iter().map(|device| device.index).collect(),
+            ours: Ours::new(locals, advertised, addrs.len()),
+            trust: Arc::new(trust),
             output: config.output,
             reads_rtcp: config.measure_rtcp,
             bound: bound.clone(),
         };
-        let table = Arc::new(table(kernel.as_ref(), slots, has_resolver, shape)?);
+        let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, shape)?);
         let reasons = Arc::new(Reasons::default());
-        let locals = Arc::new(locals);
         let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
         let (count, mut workers) = (workers, Vec::new());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let carrier = Carrier {
                 table: Arc::clone(&table),
-                locals: Arc::clone(&locals),
                 reasons: Arc::clone(&reasons),
                 has_bound_ports: bound.is_some(),
                 // Each begins at a place of its own.
                 last_id: (number * (usize::from(u16::MAX) / count)) as u16,
+                oversize: Oversize::default(),
             };
             if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
                 kernel.set_worker(number, &**receiver)?;
@@ -191,25 +206,23 @@ impl Relay {
             let worker = Worker::start(number, carrier, sockets, manner);
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
         }
-        let ports = match kernel.as_mut().filter(|_| has_fast_path) {
-            Some(kernel) => redirects(kernel, &devices)?,
-            None => distinct(&devices).map(|device| (device.index, NO_PORT)).collect(),
-        };
+        let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
+        let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
+        let program = kernel.as_ref().zip(id).map(|(kernel, id)| Program {
+            kernel: Arc::clone(kernel),
+            id,
+            mode: config.xdp_mode,
+            is_wanted: config.engine == Engine::Xdp,
+        });
+        let attachments = Attachments::new(addrs, &seated, program, Arc::clone(&table));
+        let attachments = attachments.map_err(StartError::Netlink)?;
         let watcher = if has_resolver {
-            Some(Watcher::start(Arc::clone(&table), ports).map_err(StartError::Netlink)?)
+            let watcher = Watcher::start(Arc::clone(&table), attachments.ports().clone());
+            Some(watcher.map_err(StartError::Netlink)?)
         } else {
             None
         };
-        let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
-        let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
-        let guard = match (&kernel, id) {
-            (Some(kernel), Some(id)) => {
-                let (devices, kernel) = (distinct(&devices).cloned(), (Arc::clone(kernel), id));
-                let guard = Guard::start(devices, kernel, config.xdp_mode, Arc::clone(&table));
-                Some(guard.map_err(StartError::Netlink)?)
-            }
-            _ => None,
-        };
+        let guard = Some(Guard::start(attachments).map_err(StartError::Netlink)?);
         let counted = Mutex::new([0; Reason::COUNT]);
         Ok(Self {
             guard,
@@ -217,7 +230,6 @@ impl Relay {
             counted,
             workers,
             bound,
-            bound_drops: 0,
             watcher,
             table,
             reasons,
@@ -281,9 +293,6 @@ impl Relay {
         }
         if let Some(bound) = &self.bound {
             bound.retry();
-            let drops = bound.drops();
-            self.reasons
-                .add(Reason::ReceiveOverflow, drops.saturating_sub(std::mem::replace(&mut self.bound_drops, drops)));
         }
         if self.workers.iter().any(Worker::is_dead) {
             return Err(DeadThread("a worker"));
@@ -318,6 +327,10 @@ impl Meter for Relay {
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.table.totals(slot)
     }
+
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
+        self.table.trust().judge(local, party)
+    }
 }
 
 /// The flow table, in the programs' memory where there are programs.
@@ -334,48 +347,30 @@ fn table(
     Ok(FlowTable::new(slots, timings, NextHops::new(cells, has_resolver)?, shape)?)
 }
 
-/// The device of each interface, in order.
-fn devices(interfaces: &Interfaces) -> Result<Vec<Device>, StartError> {
-    let addresses = netlink::addresses().map_err(StartError::Netlink)?;
-    let mut devices = Vec::new();
-    for (position, interface) in interfaces.iter().enumerate() {
-        if interfaces.iter().take(position).any(|other| other.addr == interface.addr) {
-            return Err(StartError::SharedAddress(interface.addr));
-        }
-        let device = addresses
-            .get(&interface.addr)
-            .ok_or_else(|| StartError::NoSuchAddress { name: interface.name.clone(), addr: interface.addr })?;
-        devices.push(device.clone());
-    }
-    Ok(devices)
-}
-
-fn distinct(devices: &[Device]) -> impl Iterator<Item = &Device> {
-    devices
-        .iter()
-        .enumerate()
-        .filter(|(position, device)| !devices.iter().take(*position).any(|other| other == *device))
-        .map(|(_, device)| device)
-}
-
-/// The devices that frames may leave by, with their indices in the device map; [`NO_PORT`] for those that take no redirected frames.
-fn redirects(kernel: &mut Kernel, devices: &[Device]) -> Result<HashMap<u32, u16>, StartError> {
-    let mut ports = HashMap::new();
-    for (port, device) in distinct(devices).enumerate() {
-        let features = features::of(device.index).map_err(StartError::Netlink)?;
-        if features.is_some_and(|features| !features.takes_redirects) {
+/// The device of each local address, in the order of their numbers; `None` where this host has none.
+fn devices(config: &RelayConfig) -> Result<Vec<Option<Device>>, StartError> {
+    let found = netlink::addresses().map_err(StartError::Netlink)?;
+    let device = |addr: IpAddr| {
+        let device = found.get(&addr).cloned();
+        if device.is_none() {
             tracing::warn!(
-                device = device.name,
-                "the device's driver takes no redirected frames: media that leaves by it and came by another takes the slow path (a veth \
-                 device needs an XDP program or GRO at its other end)"
+                %addr,
+                "this host has no such address (`ip address` lists what it has): its calls are silent until it comes, as keepalived's do"
             );
-            ports.insert(device.index, NO_PORT);
-            continue;
         }
-        kernel.set_device(port as u16, device.index)?;
-        ports.insert(device.index, port as u16);
+        device
+    };
+    Ok(config.interfaces.addrs().into_iter().map(device).collect())
+}
+
+fn distinct(devices: &[Option<Device>]) -> Vec<Device> {
+    let mut distinct: Vec<Device> = Vec::new();
+    for device in devices.iter().flatten() {
+        if !distinct.iter().any(|other| other.index == device.index) {
+            distinct.push(device.clone());
+        }
     }
-    Ok(ports)
+    distinct
 }
 
 /// How the workers go about it. A ring that was asked for by name and cannot be had is an error; else epoll takes over.
@@ -413,14 +408,16 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
             Engine::Xdp | Engine::Uring | Engine::Epoll => Err(StartError::Architecture),
         };
     }
-    let attached = config.interfaces.iter().zip(devices).find(|(_, device)| device.is_loopback).map_or_else(
-        || distinct(devices).try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?)),
-        |(interface, _)| Err(StartError::Loopback(interface.name.clone())),
-    );
+    let attached = match devices.iter().find(|device| device.is_loopback) {
+        Some(device) => Err(StartError::Loopback(device.name.clone())),
+        None => all_unfit(config, devices)
+            .and_then(|()| devices.iter().try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?))),
+    };
     match (attached, config.engine) {
         (Ok(()), _) => {
-            let names: Vec<_> = distinct(devices).map(|device| device.name.as_str()).collect();
-            Ok((Engine::Xdp, format!("attached to {} in {:?} mode", names.join(", "), config.xdp_mode)))
+            let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            let names = if names.is_empty() { "no device yet".to_owned() } else { names.join(", ") };
+            Ok((Engine::Xdp, format!("attached to {names} in {:?} mode", config.xdp_mode)))
         }
         (Err(error), Engine::Auto) => {
             // What was attached before the failure must not forward while the daemon says that there is no fast path.
@@ -429,4 +426,22 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
         }
         (Err(error), Engine::Xdp | Engine::Uring | Engine::Epoll) => Err(error),
     }
+}
+
+/// An error when there is no device that would carry what XDP sends: then there is no use for it.
+fn all_unfit(config: &RelayConfig, devices: &[Device]) -> Result<(), StartError> {
+    if config.xdp_mode == XdpMode::Generic {
+        // The stack sends, whatever the driver can.
+        return Ok(());
+    }
+    let mut first = None;
+    for device in devices {
+        match fitness::of(device, config.engine == Engine::Xdp) {
+            Err(unfit) if unfit.is_for_all() => {
+                first.get_or_insert_with(|| StartError::Unfit { device: device.name.clone(), why: unfit.to_string() });
+            }
+            Ok(()) | Err(_) => return Ok(()),
+        }
+    }
+    first.map_or(Ok(()), Err)
 }

@@ -1,6 +1,6 @@
 //! Which way to a destination: routes, neighbours and devices in, next hops out. Pure; `netlink` is its edge.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use flow::{Hop, HopId, Mac};
@@ -19,9 +19,31 @@ pub(crate) enum Event {
     /// What the neighbour table says of a neighbour.
     Neighbour { neighbour: Neighbour, entry: Entry },
     /// A device's state; `None` when it is down or gone.
-    Device { index: u32, mac: Option<Mac> },
+    Device { index: u32, link: Option<Link> },
+    /// The devices that frames may leave by now.
+    Ports(Ports),
     /// All devices and neighbours there are, after news were lost.
-    Everything { devices: HashMap<u32, Mac>, neighbours: HashMap<Neighbour, Entry> },
+    Everything { devices: HashMap<u32, Link>, neighbours: HashMap<Neighbour, Entry> },
+}
+
+/// How frames leave by a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Port {
+    /// Its index in the device map.
+    pub(crate) index: u16,
+    /// Whether frames that came by it leave by it without being redirected.
+    pub(crate) reflects: bool,
+}
+
+/// Devices by their index.
+pub(crate) type Ports = HashMap<u32, Port>;
+
+/// A device that is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    pub(crate) mac: Mac,
+    /// The longest IP packet that it takes, in bytes.
+    pub(crate) mtu: u32,
 }
 
 /// A neighbour's entry in the kernel's table.
@@ -60,6 +82,8 @@ pub(crate) enum Action {
 pub(crate) struct Route {
     /// The gateway, or else the destination itself.
     pub(crate) neighbour: Neighbour,
+    /// The longest IP packet that it takes, where it is not the device's.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A host on the link of a device.
@@ -77,17 +101,25 @@ struct Wanted {
 
 /// The state behind the next-hop table.
 pub(crate) struct Resolver {
-    /// The devices that frames may leave by: device index to index in the device map.
-    ports: HashMap<u32, u16>,
-    devices: HashMap<u32, Mac>,
+    /// The devices that frames may leave by.
+    ports: Ports,
+    devices: HashMap<u32, Link>,
     neighbours: HashMap<Neighbour, Entry>,
     wanted: HashMap<Way, Wanted>,
+    /// The ways by each neighbour in use: what happens to one concerns no more than these.
+    users: HashMap<Neighbour, BTreeSet<Way>>,
 }
 
 impl Resolver {
     /// A resolver for frames that may leave by these devices.
-    pub(crate) fn new(ports: HashMap<u32, u16>) -> Self {
-        Self { ports, devices: HashMap::new(), neighbours: HashMap::new(), wanted: HashMap::new() }
+    pub(crate) fn new(ports: Ports) -> Self {
+        Self {
+            ports,
+            devices: HashMap::new(),
+            neighbours: HashMap::new(),
+            wanted: HashMap::new(),
+            users: HashMap::new(),
+        }
     }
 
     /// Takes an event; returns what follows from it, in order.
@@ -99,23 +131,32 @@ impl Resolver {
             }
             Event::Forget { way } => self.forget(way),
             Event::Route { way, route } => self.route(way, route),
-            Event::RoutesChanged => self.ways(|_| true).into_iter().map(Action::Lookup).collect(),
+            Event::RoutesChanged => self.look_all_up(),
+            Event::Ports(ports) => {
+                self.ports = ports;
+                self.look_all_up()
+            }
             Event::Neighbour { neighbour, entry } => self.neighbour(neighbour, entry),
-            Event::Device { index, mac } => self.device(index, mac),
+            Event::Device { index, link } => self.device(index, link),
             Event::Everything { devices, neighbours } => {
                 self.devices = devices;
                 self.neighbours = neighbours;
-                let routes = self.routes(|_| true);
-                let mut actions: Vec<_> = routes.into_iter().filter_map(|route| self.manage(route.neighbour)).collect();
-                actions.extend(self.write(|_| true));
-                actions.extend(self.handle(Event::RoutesChanged));
+                let used = self.used(|_| true);
+                let mut actions: Vec<_> = used.iter().filter_map(|neighbour| self.manage(*neighbour)).collect();
+                actions.extend(used.into_iter().flat_map(|neighbour| self.write(neighbour)));
+                actions.extend(self.look_all_up());
                 actions
             }
         }
     }
 
+    fn look_all_up(&self) -> Vec<Action> {
+        let mut ways: Vec<_> = self.wanted.keys().copied().collect();
+        ways.sort_unstable();
+        ways.into_iter().map(Action::Lookup).collect()
+    }
+
     fn neighbour(&mut self, neighbour: Neighbour, entry: Entry) -> Vec<Action> {
-        let is_needed = !self.routes(|route| route.neighbour == neighbour).is_empty();
         let mut actions = Vec::new();
         match entry {
             Entry::Resolved(_) | Entry::Permanent(_) | Entry::Unresolved => {
@@ -125,42 +166,34 @@ impl Resolver {
             // MAC has changed.
             Entry::Gone => {
                 self.neighbours.remove(&neighbour);
-                actions.extend(is_needed.then_some(Action::Manage(neighbour)));
+                actions.extend(self.users.contains_key(&neighbour).then_some(Action::Manage(neighbour)));
             }
         }
-        actions.extend(self.write(|route| route.neighbour == neighbour));
+        actions.extend(self.write(neighbour));
         actions
     }
 
-    fn device(&mut self, index: u32, mac: Option<Mac>) -> Vec<Action> {
-        let old = match mac {
-            Some(mac) => self.devices.insert(index, mac),
+    fn device(&mut self, index: u32, link: Option<Link>) -> Vec<Action> {
+        let old = match link {
+            Some(link) => self.devices.insert(index, link),
             None => self.devices.remove(&index),
         };
-        if old == mac {
+        if old == link {
             return Vec::new();
         }
-        let routes = self.routes(|route| route.neighbour.device == index);
-        let mut actions: Vec<_> = routes.into_iter().filter_map(|route| self.manage(route.neighbour)).collect();
-        actions.extend(self.write(|route| route.neighbour.device == index));
+        let used = self.used(|neighbour| neighbour.device == index);
+        let mut actions: Vec<_> = used.iter().filter_map(|neighbour| self.manage(*neighbour)).collect();
+        actions.extend(used.into_iter().flat_map(|neighbour| self.write(neighbour)));
         // A device that goes down takes its routes with it, without a word about them.
-        actions.extend(self.handle(Event::RoutesChanged));
+        actions.extend(self.look_all_up());
         actions
     }
 
-    /// The wanted ways of which something holds, in order.
-    fn ways(&self, holds: impl Fn(&Wanted) -> bool) -> Vec<Way> {
-        let mut ways: Vec<_> = self.wanted.iter().filter(|(_, wanted)| holds(wanted)).map(|(way, _)| *way).collect();
-        ways.sort_unstable();
-        ways
-    }
-
-    /// The routes in use of which something holds, each once.
-    fn routes(&self, holds: impl Fn(&Route) -> bool) -> Vec<Route> {
-        let mut routes: Vec<_> = self.wanted.values().filter_map(|wanted| wanted.route).filter(holds).collect();
-        routes.sort_unstable_by_key(|route| (route.neighbour.device, route.neighbour.addr));
-        routes.dedup();
-        routes
+    /// The neighbours in use of which something holds, in order.
+    fn used(&self, holds: impl Fn(&Neighbour) -> bool) -> Vec<Neighbour> {
+        let mut used: Vec<_> = self.users.keys().copied().filter(holds).collect();
+        used.sort_unstable_by_key(|neighbour| (neighbour.device, neighbour.addr));
+        used
     }
 
     /// Has a neighbour managed, unless the operator does.
@@ -171,14 +204,13 @@ impl Resolver {
 
     /// The neighbours that are managed now, for a clean end.
     pub(crate) fn managed(&self) -> Vec<Neighbour> {
-        let routes = self.routes(|_| true).into_iter().map(|route| route.neighbour);
-        routes.filter(|neighbour| self.manage(*neighbour).is_some()).collect()
+        self.used(|neighbour| self.manage(*neighbour).is_some())
     }
 
     fn forget(&mut self, way: Way) -> Vec<Action> {
         let Some(wanted) = self.wanted.remove(&way) else { return Vec::new() };
         let mut actions = vec![Action::Write(wanted.id, None), Action::Free(wanted.id)];
-        actions.extend(self.release(wanted.route));
+        actions.extend(self.release(way, wanted.route));
         actions
     }
 
@@ -190,35 +222,52 @@ impl Resolver {
             return Vec::new();
         }
         let old = std::mem::replace(&mut wanted.route, route);
-        let mut actions: Vec<_> = route.and_then(|route| self.manage(route.neighbour)).into_iter().collect();
-        actions.extend(self.release(old));
+        let has_moved = old.map(|old| old.neighbour) != route.map(|route| route.neighbour);
+        let mut actions = Vec::new();
+        if has_moved {
+            if let Some(Route { neighbour, .. }) = route {
+                self.users.entry(neighbour).or_default().insert(way);
+                actions.extend(self.manage(neighbour));
+            }
+            actions.extend(self.release(way, old));
+        }
         actions.extend(self.write_one(way));
         actions
     }
 
-    /// Gives up managing a neighbour that no way needs any more.
-    fn release(&self, route: Option<Route>) -> Option<Action> {
+    /// A way has left a route. A neighbour that no way needs any more is not managed any more.
+    fn release(&mut self, way: Way, route: Option<Route>) -> Option<Action> {
         let neighbour = route?.neighbour;
-        let is_needed =
-            self.wanted.values().filter_map(|wanted| wanted.route).any(|route| route.neighbour == neighbour);
-        (!is_needed && self.manage(neighbour).is_some()).then_some(Action::Release(neighbour))
+        let ways = self.users.get_mut(&neighbour)?;
+        ways.remove(&way);
+        if !ways.is_empty() {
+            return None;
+        }
+        self.users.remove(&neighbour);
+        self.manage(neighbour).map(|_| Action::Release(neighbour))
     }
 
-    fn write(&mut self, concerns: impl Fn(&Route) -> bool) -> Vec<Action> {
-        let ways = self.ways(|wanted| wanted.route.as_ref().is_some_and(&concerns));
+    /// The next hops of the ways by a neighbour that are others than before.
+    fn write(&mut self, neighbour: Neighbour) -> Vec<Action> {
+        let ways: Vec<Way> = self.users.get(&neighbour).into_iter().flatten().copied().collect();
         ways.into_iter().filter_map(|way| self.write_one(way)).collect()
     }
 
     /// The next hop of one way, if it is another than before.
     fn write_one(&mut self, way: Way) -> Option<Action> {
         let route = self.wanted.get(&way)?.route;
-        let hop = route.and_then(|Route { neighbour }| {
+        let hop = route.and_then(|Route { neighbour, mtu }| {
             let (Entry::Resolved(to) | Entry::Permanent(to)) = *self.neighbours.get(&neighbour)? else { return None };
+            let link = self.devices.get(&neighbour.device)?;
+            let mtu = mtu.unwrap_or(link.mtu).min(link.mtu);
+            let port = self.ports.get(&neighbour.device)?;
             Some(Hop {
                 to,
-                from: *self.devices.get(&neighbour.device)?,
+                from: link.mac,
                 device: neighbour.device,
-                port: *self.ports.get(&neighbour.device)?,
+                port: port.index,
+                reflects: port.reflects,
+                mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             })
         });
         let wanted = self.wanted.get_mut(&way)?;
@@ -245,17 +294,25 @@ mod tests {
         [2, 0, 0, 0, 0, last].into()
     }
 
+    fn ports<const COUNT: usize>(ports: [(u32, u16); COUNT]) -> Ports {
+        ports.into_iter().map(|(device, index)| (device, Port { index, reflects: true })).collect()
+    }
+
+    fn link(last: u8) -> Link {
+        Link { mac: mac(last), mtu: 1500 }
+    }
+
     fn hop(to: u8) -> Hop {
-        Hop { to: mac(to), from: mac(1), device: 3, port: 0 }
+        Hop { to: mac(to), from: mac(1), device: 3, port: 0, reflects: true, mtu: 1500 }
     }
 
     /// A resolver that has resolved `DEST` by way of `GATEWAY`.
     fn resolved() -> Resolver {
-        let mut resolver = Resolver::new(HashMap::from([(3, 0), (4, 1)]));
-        resolver.handle(Event::Device { index: 3, mac: Some(mac(1)) });
+        let mut resolver = Resolver::new(ports([(3, 0), (4, 1)]));
+        resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
         resolver.handle(Event::Neighbour { neighbour: GATEWAY, entry: Entry::Resolved(mac(9)) });
         assert_eq!(resolver.handle(Event::Want { way: WAY, id: ID }), [Action::Write(ID, None), Action::Lookup(WAY)]);
-        let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY }) };
+        let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
         assert_eq!(resolver.handle(route), [Action::Manage(GATEWAY), Action::Write(ID, Some(hop(9)))]);
         resolver
     }
@@ -277,9 +334,9 @@ mod tests {
     #[test]
     fn a_device_that_goes_down_unresolves_what_leaves_by_it() {
         let mut resolver = resolved();
-        let down = resolver.handle(Event::Device { index: 3, mac: None });
+        let down = resolver.handle(Event::Device { index: 3, link: None });
         assert_eq!(down, [Action::Manage(GATEWAY), Action::Write(ID, None), Action::Lookup(WAY)]);
-        let up = resolver.handle(Event::Device { index: 3, mac: Some(mac(1)) });
+        let up = resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
         assert_eq!(up, [Action::Manage(GATEWAY), Action::Write(ID, Some(hop(9))), Action::Lookup(WAY)]);
     }
 
@@ -287,11 +344,11 @@ mod tests {
     fn a_route_change_is_followed_and_the_old_gateway_released() {
         let mut resolver = resolved();
         let other = Neighbour { device: 4, addr: DEST };
-        resolver.handle(Event::Device { index: 4, mac: Some(mac(2)) });
+        resolver.handle(Event::Device { index: 4, link: Some(link(2)) });
         resolver.handle(Event::Neighbour { neighbour: other, entry: Entry::Resolved(mac(7)) });
         assert_eq!(resolver.handle(Event::RoutesChanged), [Action::Lookup(WAY)]);
-        let route = Event::Route { way: WAY, route: Some(Route { neighbour: other }) };
-        let hop = Hop { to: mac(7), from: mac(2), device: 4, port: 1 };
+        let route = Event::Route { way: WAY, route: Some(Route { neighbour: other, mtu: None }) };
+        let hop = Hop { to: mac(7), from: mac(2), device: 4, port: 1, reflects: true, mtu: 1500 };
         assert_eq!(
             resolver.handle(route),
             [Action::Manage(other), Action::Release(GATEWAY), Action::Write(ID, Some(hop))]
@@ -299,10 +356,42 @@ mod tests {
     }
 
     #[test]
+    fn the_shorter_of_what_route_and_device_take_is_what_the_way_takes() {
+        let mut resolver = resolved();
+        for (mtu, expected) in [(1280, 1280), (9000, 1500)] {
+            let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: Some(mtu) }) };
+            let hop = Hop { mtu: expected, ..hop(9) };
+            assert_eq!(resolver.handle(route), [Action::Write(ID, Some(hop))]);
+        }
+        let jumbo = Event::Device { index: 3, link: Some(Link { mtu: 9000, ..link(1) }) };
+        let hop = Hop { mtu: 9000, ..hop(9) };
+        assert!(resolver.handle(jumbo).contains(&Action::Write(ID, Some(hop))));
+    }
+
+    #[test]
+    fn a_device_that_may_not_be_left_by_any_more_has_its_ways_looked_up_and_written_off() {
+        let mut resolver = resolved();
+        assert_eq!(resolver.handle(Event::Ports(HashMap::new())), [Action::Lookup(WAY)]);
+        let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
+        assert_eq!(resolver.handle(route), [Action::Release(GATEWAY), Action::Write(ID, None)]);
+    }
+
+    #[test]
+    fn news_of_a_neighbour_concern_only_the_ways_by_it() {
+        let mut resolver = resolved();
+        let other = Neighbour { device: 3, addr: DEST };
+        let second = Way { to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 11)), ..WAY };
+        resolver.handle(Event::Want { way: second, id: HopId(6) });
+        resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: other, mtu: None }) });
+        let news = Event::Neighbour { neighbour: other, entry: Entry::Resolved(mac(7)) };
+        assert_eq!(resolver.handle(news), [Action::Write(HopId(6), Some(hop(7)))]);
+    }
+
+    #[test]
     fn a_device_without_a_place_in_the_device_map_is_no_way_out() {
         let mut resolver = resolved();
         let foreign = Neighbour { device: 9, addr: DEST };
-        let route = Event::Route { way: WAY, route: Some(Route { neighbour: foreign }) };
+        let route = Event::Route { way: WAY, route: Some(Route { neighbour: foreign, mtu: None }) };
         assert_eq!(resolver.handle(route), [Action::Release(GATEWAY), Action::Write(ID, None)]);
     }
 
@@ -311,7 +400,7 @@ mod tests {
         let mut resolver = resolved();
         let second = Way { to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 11)), ..WAY };
         resolver.handle(Event::Want { way: second, id: HopId(6) });
-        resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: GATEWAY }) });
+        resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: GATEWAY, mtu: None }) });
         assert_eq!(resolver.handle(Event::Forget { way: WAY }), [Action::Write(ID, None), Action::Free(ID)]);
         assert_eq!(
             resolver.handle(Event::Forget { way: second }),
@@ -328,11 +417,11 @@ mod tests {
 
     #[test]
     fn the_operators_own_entries_are_left_alone() {
-        let mut resolver = Resolver::new(HashMap::from([(3, 0)]));
-        resolver.handle(Event::Device { index: 3, mac: Some(mac(1)) });
+        let mut resolver = Resolver::new(ports([(3, 0)]));
+        resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
         resolver.handle(Event::Neighbour { neighbour: GATEWAY, entry: Entry::Permanent(mac(9)) });
         resolver.handle(Event::Want { way: WAY, id: ID });
-        let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY }) };
+        let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
         assert_eq!(resolver.handle(route), [Action::Write(ID, Some(hop(9)))]);
         assert_eq!(resolver.managed(), []);
         assert_eq!(resolver.handle(Event::Forget { way: WAY }), [Action::Write(ID, None), Action::Free(ID)]);
@@ -341,7 +430,7 @@ mod tests {
     #[test]
     fn after_lost_news_what_vanished_meanwhile_is_forgotten_and_what_stayed_is_not_rewritten() {
         let mut resolver = resolved();
-        let everything = |neighbours| Event::Everything { devices: HashMap::from([(3, mac(1))]), neighbours };
+        let everything = |neighbours| Event::Everything { devices: HashMap::from([(3, link(1))]), neighbours };
         let same = HashMap::from([(GATEWAY, Entry::Resolved(mac(9)))]);
         assert_eq!(resolver.handle(everything(same)), [Action::Manage(GATEWAY), Action::Lookup(WAY)]);
         let actions = resolver.handle(everything(HashMap::new()));

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::size_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use crate::bound::Change;
 use crate::buffers::Buffers;
 use crate::departure::{Exit, HEADERS_MAX, NAME_MAX};
-use crate::handler::{BUFFER_LEN, CONTROL_LEN, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
+use crate::handler::{Arrival, BUFFER_LEN, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::socket::Sockets;
 
 /// Datagrams that can be on their way through one worker at once: 20 ms of 50,000 packets a second.
@@ -116,7 +115,8 @@ impl Ring {
             Sockets::Steered(receiver, senders) => {
                 // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
                 let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
-                let files = [receiver.as_raw_fd(), place(&senders.packet), senders.v4.as_raw_fd(), place(&senders.v6)];
+                let mut files = vec![receiver.as_raw_fd(), place(&senders.packet)];
+                files.extend(senders.raws.iter().map(OwnedFd::as_raw_fd));
                 uring.submitter().register_files(&files)?;
                 Request::Receive
             }
@@ -162,6 +162,10 @@ impl Ring {
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY) => {}
                 _ => return Err(error),
             },
+        }
+        if matches!(self.sockets, Sockets::Bound(_)) {
+            // A departure may leave by a port whose opening nobody woke this worker for.
+            self.hear()?;
         }
         let taken = self.take(handler);
         // Also when something failed: what is not published would never be used again.
@@ -228,8 +232,9 @@ impl Ring {
         // A queued departure names its socket by a number that may be another's once the socket is closed.
         self.flush()?;
         let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
-        self.has_news = false;
-        inbox.awake();
+        if std::mem::take(&mut self.has_news) {
+            inbox.awake();
+        }
         while let Some(change) = inbox.next() {
             self.unarmed.push(match change {
                 Change::Opened(slot, generation) => Request::ReceivePort(slot, generation),
@@ -324,12 +329,16 @@ impl Ring {
                 return None;
             }
             let source = endpoint(message.name_data())?;
-            let local = match (request, &self.sockets) {
-                (Request::ReceivePort(slot, _), Sockets::Bound(inbox)) => inbox.local(slot)?,
-                _ => endpoint(message.control_data().get(size_of::<libc::cmsghdr>()..)?)?,
+            let control = Control::parse(message.control_data());
+            let local = match (request, &mut self.sockets) {
+                (Request::ReceivePort(slot, _), Sockets::Bound(inbox)) => {
+                    handler.overflowed(inbox.newly_lost(slot, control.lost));
+                    inbox.local(slot)?
+                }
+                _ => control.local?,
             };
             let payload = message.payload_data();
-            (handler.arrived(source, local, payload)?, payload.len())
+            (handler.arrived(&Arrival { source, local, ttl: control.ttl, payload })?, payload.len())
         };
         let (exit, name) = departure.exit();
         let name = name.as_bytes();
@@ -340,8 +349,7 @@ impl Ring {
         let (start, len) = (packet.as_ptr(), packet.len() as u32);
         let send = match (exit, &self.sockets) {
             (Exit::Packet, _) => opcode::Send::new(Fixed(1), start, len),
-            (Exit::Raw4, _) => opcode::Send::new(Fixed(2), start, len),
-            (Exit::Raw6, _) => opcode::Send::new(Fixed(3), start, len),
+            (Exit::Raw(local), _) => opcode::Send::new(Fixed(2 + local), start, len),
             (Exit::Port(slot), Sockets::Bound(inbox)) => {
                 let Some(socket) = inbox.socket(slot) else {
                     handler.refused(departure.slot, &io::ErrorKind::NotConnected.into());

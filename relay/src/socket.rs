@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::size_of_val;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -36,46 +36,75 @@ pub(crate) fn receiver() -> io::Result<OwnedFd> {
         // Loopback of IPv4, which is there even where IPv6 has no addresses.
         bind(&socket, &SocketAddrV6::new(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 0, 0, 0))?;
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR, 1)?;
+        set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
     } else {
         bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     }
     // Which of all media ports a datagram was for (Linux 2.6.29).
     set(&socket, libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, 1)?;
+    // How often it may still go round.
+    set(&socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
     Ok(socket)
 }
 
 /// The sockets that send whole IP packets (raw(7), `IP_HDRINCL`) and whole frames.
 pub(crate) struct Senders {
-    pub(crate) v4: OwnedFd,
-    /// None where the kernel has no IPv6.
-    pub(crate) v6: Option<OwnedFd>,
+    /// One for each local address, in their order, because the kernel chooses a packet's route by the address that its socket is bound to, and not
+    /// by the one in its header: a host with two uplinks has a route for each (`ip rule add from`).
+    pub(crate) raws: Vec<OwnedFd>,
     /// Sends whole frames to a device (packet(7)); none where all is left to the stack.
     pub(crate) packet: Option<OwnedFd>,
 }
 
 /// One sending socket of each kind.
-pub(crate) fn senders(output: Output) -> io::Result<Senders> {
-    let sender = |family| -> Result<OwnedFd, Errno> {
-        // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
-        let raw: Option<Protocol> = Some(ipproto::RAW);
-        socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, raw)
-    };
-    let v6 = match sender(AddressFamily::INET6) {
-        Ok(socket) => Some(socket),
-        Err(Errno::AFNOSUPPORT) => None,
-        Err(error) => return Err(error.into()),
-    };
+pub(crate) fn senders(output: Output, locals: &[IpAddr]) -> io::Result<Senders> {
     let packet = match output {
         // Without a protocol it receives nothing.
         Output::Device => Some(socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?),
         Output::Stack => None,
     };
-    let senders = Senders { v4: sender(AddressFamily::INET)?, v6, packet };
-    for socket in [Some(&senders.v4), senders.v6.as_ref(), senders.packet.as_ref()].into_iter().flatten() {
+    let senders = Senders { raws: locals.iter().map(|local| raw(*local)).collect::<Result<_, _>>()?, packet };
+    for socket in senders.raws.iter().chain(&senders.packet) {
         set_buffer(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
     }
     Ok(senders)
+}
+
+/// A socket that sends whole IP packets from a local address.
+pub(crate) fn raw(local: IpAddr) -> io::Result<OwnedFd> {
+    // IPPROTO_RAW implies IP_HDRINCL and receives nothing.
+    let raw: Option<Protocol> = Some(ipproto::RAW);
+    let socket = socket_with(family(local), SocketType::RAW, SocketFlags::CLOEXEC, raw)?;
+    set_freebind(&socket, local)?;
+    bind(&socket, &SocketAddr::new(local, 0))?;
+    Ok(socket)
+}
+
+/// The longest IP packet that goes from a local address to another one in one piece, as far as the kernel knows.
+pub(crate) fn path_mtu(local: IpAddr, to: IpAddr) -> io::Result<u16> {
+    let socket = socket_with(family(local), SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    set_freebind(&socket, local)?;
+    bind(&socket, &SocketAddr::new(local, 0))?;
+    // No packet is sent: the kernel looks the route up, and keeps it. The port of "discard".
+    rustix::net::connect(&socket, &SocketAddr::new(to, 9))?;
+    let (level, option) =
+        if to.is_ipv6() { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
+    let (mut mtu, mut len): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `len` bytes to the number, which is that long.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut mtu).cast(), &raw mut len) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(u16::try_from(mtu).unwrap_or(u16::MAX)) }
+}
+
+fn family(addr: IpAddr) -> AddressFamily {
+    if addr.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET }
+}
+
+/// Lets a socket have an address that is not on this host (yet).
+fn set_freebind(socket: &OwnedFd, local: IpAddr) -> io::Result<()> {
+    let (level, option) =
+        if local.is_ipv6() { (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND) } else { (libc::IPPROTO_IP, libc::IP_FREEBIND) };
+    set(socket, level, option, 1)
 }
 
 /// What a worker receives from and sends by.
@@ -88,12 +117,14 @@ pub(crate) enum Sockets {
 
 /// A socket for one media port. Its own buffer is large enough for a second of one stream of video.
 pub(crate) fn bound(local: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if local.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(family(local.ip()), SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     if local.is_ipv6() {
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
+    set_freebind(&socket, local.ip())?;
     bind(&socket, &local)?;
+    // What is lost is told with the next datagram, so that nobody has to ask.
+    set(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, BOUND_BUFFER)?;
     Ok(socket)
 }

@@ -12,6 +12,8 @@ use crate::tally::Tally;
 pub(crate) struct Stream {
     pub(crate) spec: StreamSpec,
     pub(crate) peer: Peer,
+    /// The party said it would be where none may be.
+    pub(crate) is_untrusted: bool,
     pub(crate) ssrc: Option<u32>,
     pub(crate) ssrc_changes: u8,
     pub(crate) any_ssrc: bool,
@@ -51,14 +53,9 @@ impl Stream {
 
     /// Whether a payload is what the stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.
     pub(crate) fn is_media(&self, payload: &[u8]) -> bool {
-        match (self.spec.component, payload) {
-            (Component::Rtp, [first, second, ..]) => {
-                rtp::classify(*first, *second) != rtp::Kind::Other && payload.len() >= 12
-            }
-            (Component::Rtcp, [first, second, ..]) => {
-                rtp::classify(*first, *second) == rtp::Kind::Rtcp && payload.len() >= 8
-            }
-            _ => false,
+        match self.spec.component {
+            Component::Rtp => rtp::is_media(payload) && payload.len() >= rtp::HEADER_LEN,
+            Component::Rtcp => rtp::is_rtcp(payload),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The streams of the flow table, and how they refer to one another.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 
 use flow::slot::Path as Addresses;
 use flow::{Reason, SlotIndex};
@@ -9,7 +10,7 @@ use crate::learning::Standing;
 use crate::stream::Stream;
 
 /// Nobody's address.
-const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// How many slots are looked at together.
 pub(crate) const CHUNK: usize = 1024;
@@ -19,11 +20,17 @@ pub(crate) struct Streams {
     places: Vec<Option<Box<Stream>>>,
     /// How many streams each chunk has.
     counts: Vec<u16>,
+    /// The party's host of the stream that a slot had last.
+    formers: HashMap<SlotIndex, IpAddr>,
 }
 
 impl Streams {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { places: (0..slots).map(|_| None).collect(), counts: vec![0; slots.div_ceil(CHUNK)] }
+        Self {
+            places: (0..slots).map(|_| None).collect(),
+            counts: vec![0; slots.div_ceil(CHUNK)],
+            formers: HashMap::new(),
+        }
     }
 
     /// Puts a stream into a slot that has none.
@@ -43,6 +50,19 @@ impl Streams {
             *count -= 1;
         }
         Some(*stream)
+    }
+
+    /// Remembers, or forgets, whom the stream heard that a slot has had.
+    pub(crate) fn remember_former(&mut self, index: SlotIndex, host: Option<IpAddr>) {
+        match host {
+            Some(host) => drop(self.formers.insert(index, host)),
+            None => drop(self.formers.remove(&index)),
+        }
+    }
+
+    /// Whom the last stream of a slot heard. A new one has to know it only once.
+    pub(crate) fn forget_former(&mut self, index: SlotIndex) -> Option<IpAddr> {
+        self.formers.remove(&index)
     }
 
     /// The streams of a chunk, with their slots.
@@ -94,7 +114,8 @@ pub(crate) fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses
     }
     let other_index = stream_here.spec.other.ok_or(Reason::NoDestination)?;
     let other = stream(streams, other_index).ok_or(Reason::NoDestination)?;
-    let to = remote(streams, other_index).ok_or(Reason::NoDestination)?;
+    let nowhere = if other.is_untrusted { Reason::Untrusted } else { Reason::NoDestination };
+    let to = remote(streams, other_index).ok_or(nowhere)?;
     Ok(Addresses {
         // Where nothing was signalled, nobody is the peer yet.
         peer: remote(streams, index).unwrap_or(UNSPECIFIED),

@@ -3,39 +3,42 @@
 //! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is
 //! set up, changed or ended and for packets that may teach something new; not to forward a packet.
 
+mod account;
+mod learn;
+
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use flow::counters::{Carried, Counters, Timing};
-use flow::rtp::{self, RtpFields, Sequence};
+use flow::rtp::Sequence;
 use flow::slot::{Flags, Path as Addresses};
-use flow::{Be16, Bearing, Hop, HopId, Reason, Rule, Slot, SlotIndex};
+use flow::{Bearing, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::bound::BoundPorts;
+use crate::circuit;
 use crate::engine::Output;
-use crate::learning::{Admission, Peer, Standing};
+use crate::learning::{Peer, Suspects};
 use crate::memory::Mapped;
-use crate::meter::{Path, StreamTotals};
-use crate::next_hops::{NO_PORT, NextHops};
-use crate::op::{Component, FlowOp, StreamSpec};
+use crate::next_hops::NextHops;
+use crate::op::{Component, FlowOp, Signalled, StreamSpec};
+use crate::ours::Ours;
 use crate::stream::Stream;
-use crate::streams::{CHUNK, Streams, addresses, remote, rtp_slot, standing, stream, stream_mut, taught};
+use crate::streams::{self, CHUNK, Streams, standing, stream, stream_mut};
 use crate::tally::Tally;
 use crate::traffic::Sums;
+use crate::trust::Trust;
 
-/// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
-/// change would cost a packet the fast path.
-const SSRC_CHANGES: u8 = 3;
+pub(crate) use self::learn::Departing;
 
 /// What the table has to know of the relay around it.
 pub(crate) struct TableShape {
     /// Why no stream is on the fast path; `None` when the XDP program runs.
     pub(crate) without_fast_path: Option<Reason>,
-    /// The device of each local address.
-    pub(crate) devices: Vec<u32>,
+    /// The local addresses, and where they are.
+    pub(crate) ours: Ours,
+    /// Where parties may be.
+    pub(crate) trust: Arc<Trust>,
     /// Where the workers' packets go: to the device, or to the stack.
     pub(crate) output: Output,
     /// Whether RTCP is read for what it says about the quality of calls, which only the workers can.
@@ -53,8 +56,6 @@ pub(crate) struct FlowTable {
     carried: Mapped<Carried>,
     hops: NextHops,
     shape: TableShape,
-    /// A bit for each local address whose device has lost the XDP program.
-    detached: AtomicU32,
     sums: Sums,
     streams: Mutex<Streams>,
 }
@@ -72,12 +73,22 @@ impl FlowTable {
     ) -> io::Result<Self> {
         let carried = Mapped::anonymous(slots.len())?;
         let streams = Mutex::new(Streams::new(slots.len()));
-        Ok(Self { slots, timings, carried, hops, shape, detached: AtomicU32::new(0), sums: Sums::default(), streams })
+        Ok(Self { slots, timings, carried, hops, shape, sums: Sums::default(), streams })
     }
 
     /// The next hops of the table's slots.
     pub(crate) const fn hops(&self) -> &NextHops {
         &self.hops
+    }
+
+    /// The relay's own addresses.
+    pub(crate) const fn ours(&self) -> &Ours {
+        &self.shape.ours
+    }
+
+    /// Where parties may be.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.shape.trust
     }
 
     /// A slot, for whoever forwards.
@@ -92,6 +103,14 @@ impl FlowTable {
 
     /// Makes the table as control wants it.
     pub(crate) fn apply(&self, ops: &[FlowOp], now: Instant) {
+        // Sockets are opened before anybody waits for the lock, and closed after.
+        if let Some(bound) = &self.shape.bound {
+            let installed = ops.iter().filter_map(|op| match op {
+                FlowOp::Install(index, spec) => Some((*index, spec.tos)),
+                FlowOp::Remove(_) => None,
+            });
+            installed.for_each(|(index, tos)| bound.open(index, tos));
+        }
         let mut streams = self.lock();
         // Streams refer to one another, before and after, so rules are made when all are in place.
         let mut concerned = Vec::with_capacity(2 * ops.len());
@@ -110,17 +129,33 @@ impl FlowTable {
         for index in concerned {
             self.program(&mut streams, index, now);
         }
+        let is_gone = |index: &SlotIndex| stream(&streams, *index).is_none();
+        let removed = ops.iter().filter_map(|op| match op {
+            FlowOp::Install(..) => None,
+            FlowOp::Remove(index) => Some(*index),
+        });
+        let closed: Vec<SlotIndex> = removed.filter(is_gone).collect();
+        drop(streams);
+        if let Some(bound) = &self.shape.bound {
+            closed.into_iter().for_each(|index| bound.close(index));
+        }
+    }
+
+    /// What is known of the party, and whether its address is none where a party may be. Then it is nowhere.
+    fn judged(&self, spec: &StreamSpec) -> (Signalled, bool) {
+        let judge = |at: std::net::SocketAddr| self.shape.trust.judge(spec.local.ip(), at.ip()).is_err();
+        let is_untrusted = spec.party.at.is_some_and(judge);
+        (Signalled { at: spec.party.at.filter(|_| !is_untrusted), ..spec.party }, is_untrusted)
     }
 
     fn install(&self, streams: &mut Streams, index: SlotIndex, spec: &StreamSpec, now: Instant) {
         let Some(cells) = self.cells(index) else { return };
-        if let Some(bound) = &self.shape.bound {
-            bound.open(index, spec.tos);
-        }
+        let (party, is_untrusted) = self.judged(spec);
         match stream_mut(streams, index) {
             Some(stream) => {
                 self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
-                stream.peer.signal(spec.learning, spec.successor, spec.peer, now);
+                stream.peer.signal(party, now);
+                stream.is_untrusted = is_untrusted;
                 if stream.spec.clock_khz != spec.clock_khz {
                     cells.timing.set_clock(spec.clock_khz);
                     cells.carried.set_clock(spec.clock_khz);
@@ -128,14 +163,17 @@ impl FlowTable {
                 stream.spec = spec.clone();
             }
             None => {
+                let suspects = Suspects { former: streams.forget_former(index), knockers: cells.slot.knockers() };
                 // Nobody counts here: the slot is inactive until it is programmed.
+                cells.slot.program(Rule::INACTIVE);
                 cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
                 cells.carried.restart(Sequence::default(), spec.clock_khz);
                 streams.insert(
                     index,
                     Stream {
                         spec: spec.clone(),
-                        peer: Peer::new(spec.component, spec.learning, spec.successor, spec.peer),
+                        peer: Peer::new(spec.component, party, suspects),
+                        is_untrusted,
                         ssrc: None,
                         ssrc_changes: 0,
                         any_ssrc: false,
@@ -153,11 +191,11 @@ impl FlowTable {
     fn remove(&self, streams: &mut Streams, index: SlotIndex) {
         let Some(mut stream) = streams.remove(index) else { return };
         if let Some(cells) = self.cells(index) {
+            // First of all: a number may be another way's as soon as it is released, and the slot must not send there.
+            cells.slot.program(Rule::INACTIVE);
             self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
         }
-        if let Some(bound) = &self.shape.bound {
-            bound.close(index);
-        }
+        streams.remember_former(index, stream.peer.last_host());
         for (bearing, id) in stream.way.into_iter().chain(stream.towards) {
             self.hops.release(bearing, id);
         }
@@ -165,7 +203,8 @@ impl FlowTable {
 
     /// Has a place hold the number of the way that is needed now, and no other.
     fn follow_way(&self, held: &mut Option<(Bearing, HopId)>, needed: Option<Bearing>) {
-        if held.map(|(bearing, _)| bearing) == needed {
+        let is_numbered = held.is_none_or(|(_, id)| id != HopId::NONE);
+        if held.map(|(bearing, _)| bearing) == needed && is_numbered {
             return;
         }
         let acquired = needed.map(|bearing| (bearing, self.hops.acquire(bearing)));
@@ -177,7 +216,7 @@ impl FlowTable {
     /// Programs a slot with what its stream and the other leg's amount to now.
     fn program(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let Some(slot) = self.slot(index) else { return };
-        let addresses = addresses(streams, index);
+        let addresses = self.addresses(streams, index);
         if addresses.is_ok()
             && let Some(stream) = stream_mut(streams, index)
         {
@@ -200,9 +239,17 @@ impl FlowTable {
             tos: stream.spec.tos,
         });
         // The slot refers to the old numbers until it is programmed, and a number may be another way's as soon as it is released.
-        let has_moved = stream.way.map(|(way, _)| way) != way || stream.towards.map(|(way, _)| way) != towards;
-        let flags = stream.flags(&standing);
-        let waiting = Rule::waiting(flags, slot.ssrc());
+        let is_other = |held: Option<(Bearing, HopId)>, needed: Option<Bearing>| {
+            held.map(|(way, _)| way) != needed || is_unnumbered(held)
+        };
+        let has_moved = is_other(stream.way, way) || is_other(stream.towards, towards);
+        let mut flags = stream.flags(&standing);
+        if addresses.as_ref().is_ok_and(|addresses| self.shape.ours.has(addresses.peer.ip())) {
+            flags = flags.with(Flags::HAIRPIN);
+        }
+        // Of a slot that no call had it is not a source that is noted there.
+        let is_noted = slot.state().flags().has(Flags::CALL);
+        let waiting = Rule::waiting(flags, if is_noted { slot.ssrc() } else { 0 });
         if has_moved {
             slot.program(waiting);
             self.follow_way(&mut stream.way, way);
@@ -217,25 +264,19 @@ impl FlowTable {
         slot.program(rule.unwrap_or(waiting));
     }
 
-    /// Whether a worker has to look at each packet of a stream.
+    /// Whether a worker has to look at each packet of a stream: of what is encrypted there is nothing to see.
     fn reads(&self, stream: &Stream) -> bool {
-        self.shape.reads_rtcp && stream.spec.component == Component::Rtcp
+        self.shape.reads_rtcp && stream.spec.component == Component::Rtcp && !stream.spec.is_secured
     }
 
-    /// Reads what a party reports by RTCP.
-    fn read_report(&self, streams: &mut Streams, index: SlotIndex, payload: &[u8], now: Instant) {
-        let clock_khz = stream(streams, index.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
-        let Some(mut reports) = stream_mut(streams, index)
-            .filter(|stream| self.reads(stream))
-            .map(|stream| stream.reports.take().unwrap_or_default())
-        else {
-            return;
-        };
-        let other = stream(streams, index).and_then(|here| stream(streams, here.spec.other?));
-        reports.read(other.and_then(|other| other.reports.as_deref()), clock_khz, payload, now);
-        if let Some(stream) = stream_mut(streams, index) {
-            stream.reports = Some(reports);
+    /// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
+    fn addresses(&self, streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
+        let addresses = streams::addresses(streams, index)?;
+        let ours = &self.shape.ours;
+        if ours.slot(addresses.to).is_some() && circuit::closes(streams, ours, index) {
+            return Err(Reason::Ring);
         }
+        Ok(addresses)
     }
 
     /// The rule of a stream whose peer is certain; `None` when the next-hop table has no room for it.
@@ -259,114 +300,6 @@ impl FlowTable {
         if let Some(other) = other.filter(|other| *other != index) {
             self.program(streams, other, now);
         }
-    }
-
-    /// Takes a packet that its slot did not forward: learns from it what there is to learn.
-    ///
-    /// # Errors
-    /// The reason why the packet cannot be sent on.
-    pub(crate) fn learn(
-        &self,
-        index: SlotIndex,
-        source: SocketAddr,
-        payload: &[u8],
-        now: Instant,
-    ) -> Result<Departing, Reason> {
-        let mut streams = self.lock();
-        let pupil = taught(&streams, index).ok_or(Reason::NoCall)?;
-        let rtp_host = rtp_slot(pupil).and_then(|rtp| remote(&streams, rtp)).map(|remote| remote.ip());
-        let has_way = addresses(&streams, index).is_ok();
-        let is_media = stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
-        let peer = &mut stream_mut(&mut streams, pupil).ok_or(Reason::NoCall)?.peer;
-        let before = peer.standing();
-        let admission = peer.admit(source, is_media, rtp_host, now);
-        let after = peer.standing();
-        let is_peer = admission == Ok(Admission::Peer);
-        if is_peer
-            && has_way
-            && let Some(fields) = rtp::parse(payload)
-            && let Some(stream) = stream_mut(&mut streams, index)
-            && stream.spec.component == Component::Rtp
-        {
-            self.follow_ssrc(stream, index, &fields, now);
-        }
-        if is_peer || after != before {
-            self.program(&mut streams, pupil, now);
-            if pupil != index {
-                self.program(&mut streams, index, now);
-            }
-        }
-        if after != before {
-            self.follow_rtp(&mut streams, pupil, now);
-        }
-        if after.remote != before.remote {
-            self.program_other(&mut streams, pupil, now);
-        }
-        admission?;
-        self.read_report(&mut streams, index, payload, now);
-        let rule = self.send_only(&mut streams, index);
-        if let (Err(_), Some(stream)) = (&rule, stream_mut(&mut streams, index)) {
-            stream.errors += 1;
-            self.sums.fail();
-        }
-        rule
-    }
-
-    /// What is known of a party's RTP has changed. RTCP that shares its port follows it; other RTCP is accepted only from the host that the
-    /// RTP comes from, and that may be another one now.
-    fn follow_rtp(&self, streams: &mut Streams, rtp: SlotIndex, now: Instant) {
-        let index = rtp.sibling();
-        if rtp.is_odd() {
-            return;
-        }
-        let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
-        let before = stream.peer.standing();
-        stream.peer.follow_rtp(remote.ip());
-        if stream.spec.mux || stream.peer.standing() != before {
-            self.program(streams, index, now);
-            self.program_other(streams, index, now);
-        }
-    }
-
-    /// How a packet of a slot is sent on, whether or not the slot is active.
-    fn send_only(&self, streams: &mut Streams, index: SlotIndex) -> Result<Departing, Reason> {
-        let addresses = addresses(streams, index)?;
-        let stream = stream_mut(streams, index).ok_or(Reason::NoCall)?;
-        Ok(Departing {
-            bearing: Bearing { from: addresses.from.ip(), to: addresses.to.ip(), tos: stream.spec.tos },
-            ports: [addresses.from, addresses.to].map(|endpoint| Be16::new(endpoint.port())),
-            source: stream.held_to(),
-            hop: None,
-        })
-    }
-
-    /// How a packet leaves by a rule that forwards. The answer holds if the rule still stands afterwards: a number is its way's for so long.
-    pub(crate) fn departing(&self, rule: &Rule) -> Option<Departing> {
-        let bearing = self.hops.cell(rule.hop)?.bearing();
-        let source = if rule.flags.has(Flags::ANY_SSRC) { None } else { Some(rule.ssrc) };
-        let hop = match self.shape.output {
-            Output::Device => self.hops.hop(rule.hop),
-            Output::Stack => None,
-        };
-        Some(Departing { bearing, ports: rule.ports, source, hop })
-    }
-
-    /// Begins to account a synchronisation source that was not seen before.
-    fn follow_ssrc(&self, stream: &mut Stream, index: SlotIndex, fields: &RtpFields, now: Instant) {
-        if stream.ssrc == Some(fields.ssrc) || stream.any_ssrc {
-            return;
-        }
-        let Some(cells) = self.cells(index) else { return };
-        // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
-        cells.slot.program(Rule::waiting(Flags::CALL, 0));
-        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
-        let before = Sequence(fields.sequence.0.wrapping_sub(1));
-        cells.slot.restart(cells.timing, fields.sequence, stream.spec.clock_khz);
-        cells.carried.restart(before, stream.spec.clock_khz);
-        stream.tally.restart(fields.sequence);
-        stream.ssrc_changes = stream.ssrc_changes.saturating_add(1);
-        stream.any_ssrc = stream.ssrc_changes > SSRC_CHANGES;
-        stream.ssrc = Some(fields.ssrc);
     }
 
     /// Counts a packet of a stream that could not be sent on.
@@ -394,7 +327,9 @@ impl FlowTable {
                     stream.ssrc_changes = 0;
                     let before = stream.peer.standing();
                     stream.peer.advance(now);
-                    if stream.peer.standing() != before {
+                    // A number that there was none of may have become free.
+                    let wants_number = is_unnumbered(stream.way) || is_unnumbered(stream.towards);
+                    if stream.peer.standing() != before || wants_number {
                         changed.push(index);
                     }
                 }
@@ -411,70 +346,21 @@ impl FlowTable {
         &self.sums
     }
 
-    /// Says which devices have lost the XDP program.
-    pub(crate) fn set_detached(&self, devices: impl Iterator<Item = u32>) {
-        let detached: Vec<u32> = devices.collect();
-        let bits = self.shape.devices.iter().enumerate().filter(|(_, device)| detached.contains(device));
-        self.detached.store(bits.fold(0, |bits, (local, _)| bits | 1 << local), Ordering::Relaxed);
-    }
-
-    /// The device that a slot's packets come in by.
-    fn device(&self, index: SlotIndex) -> Option<u32> {
-        self.shape.devices.get(index.local() as usize).copied()
-    }
-
     /// Everything that is kept of a slot outside the lock.
     fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
         let timing = self.timings.get(index.0 as usize)?;
         Some(Cells { slot: self.slot(index)?, timing, carried: self.carried(index)? })
     }
 
-    /// The path of a stream. On the slow one it needs the sockets of its own port and of the one that it leaves by.
-    fn path(
-        &self,
-        index: SlotIndex,
-        stream: &Stream,
-        standing: &Standing,
-        addresses: Result<Addresses, Reason>,
-    ) -> Path {
-        let is_deaf =
-            |bound: &BoundPorts| !bound.has(index) || stream.spec.other.is_some_and(|other| !bound.has(other));
-        match self.path_by_rule(index, stream, standing, addresses) {
-            Path::Slow(_) if self.shape.bound.as_deref().is_some_and(is_deaf) => Path::Slow(Reason::NoSocket),
-            path @ (Path::Slow(_) | Path::Fast) => path,
-        }
-    }
-
-    fn path_by_rule(
-        &self,
-        index: SlotIndex,
-        stream: &Stream,
-        standing: &Standing,
-        addresses: Result<Addresses, Reason>,
-    ) -> Path {
-        match (addresses, stream.way) {
-            (Err(reason), _) => Path::Slow(reason),
-            (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
-            (Ok(_), _) if self.detached.load(Ordering::Relaxed) >> index.local() & 1 != 0 => {
-                Path::Slow(Reason::XdpDetached)
-            }
-            (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
-            (Ok(_), _) if self.reads(stream) => Path::Slow(Reason::Rtcp),
-            (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
-            (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
-                None => Path::Slow(Reason::NextHop),
-                Some(hop) if hop.port == NO_PORT && Some(hop.device) != self.device(index) => {
-                    Path::Slow(Reason::Redirect)
-                }
-                Some(_) => Path::Fast,
-            },
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Streams> {
         // Every stream is whole between any two statements that could panic; the rest of the calls must go on.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a way got no number, because there was none.
+fn is_unnumbered(held: Option<(Bearing, HopId)>) -> bool {
+    held.is_some_and(|(_, id)| id == HopId::NONE)
 }
 
 /// Everything that is kept of a slot outside the lock.
@@ -488,47 +374,6 @@ impl Cells<'_> {
     /// What the fast path has counted.
     fn fast(&self) -> Counters {
         self.slot.counters(self.timing)
-    }
-}
-
-/// How a packet leaves, and how it is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Departing {
-    pub(crate) bearing: Bearing,
-    /// Source and destination port.
-    pub(crate) ports: [Be16; 2],
-    /// The synchronisation source that the stream is held to; bytes in network order.
-    pub(crate) source: Option<u32>,
-    /// The next hop, where packets go to the device and it is resolved.
-    pub(crate) hop: Option<Hop>,
-}
-
-impl FlowTable {
-    /// The totals of the stream in a slot, if there is one.
-    pub(crate) fn totals(&self, index: SlotIndex) -> Option<StreamTotals> {
-        let mut streams = self.lock();
-        let cells = self.cells(index)?;
-        let addresses = addresses(&streams, index);
-        let standing = standing(&streams, index)?;
-        let stream = stream_mut(&mut streams, index)?;
-        // Up to the moment, not to the last sweep: the last packets of a call are in its bill.
-        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
-        Some(StreamTotals {
-            fast_packets: stream.tally.fast_packets(),
-            slow_packets: stream.tally.slow_packets(),
-            bytes: stream.tally.bytes(),
-            errors: stream.errors,
-            lost: stream.tally.lost(),
-            late: stream.tally.late(),
-            ssrc_changes: stream.tally.changes(),
-            jitter_ms: stream.tally.jitter_ms(stream.spec.clock_khz),
-            ssrc: stream.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
-            peer: standing.remote,
-            confirmed: standing.confirmed.is_some(),
-            last_packet: stream.tally.last_packet(),
-            quality: stream.reports.as_ref().map(|reports| reports.qualities.clone()).unwrap_or_default(),
-            path: self.path(index, stream, &standing, addresses),
-        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The slow path's threads: each its own loop and sockets, run to completion, no queue between receiving and sending.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,7 @@ use crate::carry::Carrier;
 use crate::departure::Departure;
 use crate::engine::Loop;
 use crate::epoll::Epoll;
-use crate::handler::Handler;
+use crate::handler::{Arrival, Handler};
 use crate::permit;
 use crate::ring::{BUFFERS, Ring};
 use crate::socket::{self, Sockets};
@@ -167,12 +166,18 @@ struct Work {
 }
 
 impl Handler for Work {
-    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure> {
+    fn arrived(&mut self, arrival: &Arrival<'_>) -> Option<Departure> {
         if self.clock_ns == 0 {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
             self.clock_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
         }
-        self.carrier.carry(source, local, payload, self.clock_ns)
+        self.carrier.carry(arrival, self.clock_ns)
+    }
+
+    fn overflowed(&mut self, count: u32) {
+        if count > 0 {
+            self.carrier.reasons.add(Reason::ReceiveOverflow, u64::from(count));
+        }
     }
 
     fn oversized(&mut self) {

@@ -40,7 +40,7 @@ const KERNELS: [Kernel; 2] = [
         name: "6.1",
         package: "linux-image-amd64",
         lacks: &[Lack {
-            test: "a_device_that_takes_no_redirected_frames_costs_no_packet",
+            test: "a_device_that_loses_what_xdp_sends_costs_no_packet",
             why: "before Linux 6.3 the kernel does not tell which devices take redirected frames",
         }],
     },

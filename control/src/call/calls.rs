@@ -46,9 +46,8 @@ pub(super) struct Entry {
 }
 
 impl Calls {
-    /// No calls yet.
-    pub fn new(interfaces: Interfaces, ports: Ports, settings: Settings, now: Instant) -> Self {
-        let mark = interfaces.iter().next().map(|first| first.addr.to_string()).unwrap_or_default();
+    /// No calls yet. `mark` tells descriptions that have been here from those that have been at other installations: nobody else has the same.
+    pub fn new(interfaces: Interfaces, ports: Ports, settings: Settings, mark: Vec<u8>, now: Instant) -> Self {
         Self {
             calls: IndexMap::new(),
             next: 0,
@@ -58,7 +57,7 @@ impl Calls {
             load: Load::default(),
             statistics: Statistics::new(now),
             ends: BTreeSet::new(),
-            mark: mark.into_bytes(),
+            mark,
         }
     }
 
@@ -99,8 +98,8 @@ impl Calls {
             Command::Query { call_id } => self.query(&call_id, now, wall, meter).map(|reply| (reply, Vec::new())),
             Command::Delete(delete) => self.delete(&delete, now, wall, meter),
             Command::Block(block) => self.block(&block, now),
-            Command::Answer(answer) => self.answer(&answer, now, wall),
-            Command::Offer(offer) => match self.offer(&offer, now, wall) {
+            Command::Answer(answer) => self.answer(&answer, now, wall, meter),
+            Command::Offer(offer) => match self.offer(&offer, now, wall, meter) {
                 Err(limit) if limit.is_load() && offer.knows_load_limit => {
                     Ok((Reply::LoadLimit(limit.to_string().into()), Vec::new()))
                 }

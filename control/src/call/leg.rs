@@ -1,5 +1,6 @@
 //! Legs and their medias.
 
+use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use relay::{Exhausted, InterfaceId, PortPair, Successor};
@@ -40,6 +41,8 @@ pub(super) struct Leg {
     pub hidden: Vec<(usize, Vec<u8>)>,
     /// What the party has been told of its session, where that is to stay the same.
     pub told: Option<Box<Told>>,
+    /// The host that the party's last description came from, where the proxy has told.
+    pub signaller: Option<IpAddr>,
     /// The party does not send from where it receives. Holds once said.
     pub asymmetric: bool,
     /// The party may not move once learned. Holds once said.
@@ -95,6 +98,7 @@ impl Leg {
             profile: None,
             hidden: Vec::new(),
             told: None,
+            signaller: None,
             asymmetric: false,
             strict_source: false,
             media_handover: false,
@@ -142,6 +146,7 @@ impl Leg {
     /// Takes what the party says, and tells which medias it says something new about. Lines that are gone are closed.
     pub(super) fn hear(&mut self, said: &[Signalled], options: &Options) -> Vec<bool> {
         self.has_spoken = true;
+        self.signaller = options.received_from.map(|host| host.to_canonical()).or(self.signaller);
         self.asymmetric |= options.asymmetric;
         self.strict_source |= options.strict_source;
         self.media_handover |= options.media_handover;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use relay::{Component, FlowOp, Interfaces, Learning, PortPair, SlotIndex, StreamSpec};
+use relay::{Component, FlowOp, Interfaces, Learning, PortPair, Signalled, SlotIndex, StreamSpec};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Media};
@@ -24,7 +24,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
     let ours: HashSet<SocketAddr> = streams.values().map(|spec| spec.local).collect();
     for spec in streams.values_mut() {
-        spec.peer = spec.peer.filter(|peer| !ours.contains(peer));
+        spec.party.at = spec.party.at.filter(|at| !ours.contains(at));
     }
     streams
 }
@@ -40,18 +40,18 @@ fn add(
 ) {
     let Some(interface) = interfaces.get(leg.interface) else { return };
     let learning = if leg.asymmetric { Learning::Off } else { call.learning };
+    let party = |at| Signalled { at, signaller: leg.signaller, learning, successor: leg.successor() };
     for (mine, pair, theirs, their_pair) in relayed(leg, other) {
         let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
             component,
             local: SocketAddr::new(interface.addr, port),
-            peer,
+            party: party(peer),
             mux,
-            learning,
-            successor: leg.successor(),
             other: Some(other),
             tos: call.tos,
             clock_khz,
             blocked: leg.blocked || call.blocked,
+            is_secured: mine.in_force().secured || theirs.in_force().secured,
         };
         let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
         let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
@@ -87,22 +87,19 @@ pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
 
 #[cfg(test)]
 mod tests {
-    use relay::Successor;
-
     use super::*;
 
     fn stream(port: u16) -> StreamSpec {
         StreamSpec {
             component: Component::Rtp,
             local: SocketAddr::from(([192, 0, 2, 1], port)),
-            peer: None,
+            party: Signalled::default(),
             mux: false,
-            learning: Learning::default(),
-            successor: Successor::default(),
             other: None,
             tos: None,
             clock_khz: 8,
             blocked: false,
+            is_secured: false,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The totals of a call's streams, read once: the reply to a delete and the log's account tell the same.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use relay::{Counts, Meter, SlotIndex, StreamTotals};
+use relay::{Counts, Meter, SlotIndex, StreamTotals, Untrusted};
 
 use super::plan::Streams;
 
@@ -26,5 +27,9 @@ impl Meter for Reading<'_> {
 
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.totals.get(&slot).cloned()
+    }
+
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
+        self.meter.judge(local, party)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use relay::{Exhausted, Family};
+use relay::{Exhausted, Family, Untrusted};
 
 use crate::sdp;
 
@@ -42,6 +42,16 @@ pub enum Refusal {
         local: IpAddr,
         /// The name of its interface.
         interface: String,
+    },
+    /// The party says it is where none may be.
+    #[error("Media address {addr} of interface \"{interface}\" is refused: {why}")]
+    Untrusted {
+        /// Where the party says it is.
+        addr: IpAddr,
+        /// The name of the interface that it talks to.
+        interface: String,
+        /// Why it may not be there.
+        why: Untrusted,
     },
     /// The proxy's script and the relay's configuration do not agree.
     #[error("Interface \"{name}\" does not exist; configured: {configured}")]

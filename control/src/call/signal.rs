@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use relay::{Family, FlowOp, Interfaces};
+use relay::{Family, FlowOp, Interfaces, Meter};
 
 use super::calls::Calls;
 use super::dialogue::{Call, Parties, Roles};
@@ -19,7 +19,7 @@ use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit}
 type Done = Result<(Reply, Vec<FlowOp>), Refusal>;
 
 impl Calls {
-    pub(super) fn offer(&mut self, offer: &Offer, now: Instant, wall: SystemTime) -> Done {
+    pub(super) fn offer(&mut self, offer: &Offer, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let Offer { call_id, options, .. } = offer;
         self.can_do(options)?;
         let body = Body::parse(&offer.sdp).map_err(Refusal::Sdp)?;
@@ -42,7 +42,7 @@ impl Calls {
         let whole = restored(&draft, roles.offerer, &offer.sdp);
         let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
         let said = Signalled::read(&body, options)?;
-        self.check_family(&draft, roles.offerer, &said)?;
+        self.check_place(&draft, roles.offerer, &said, meter)?;
         for id in [roles.offerer, roles.answerer] {
             if draft.is_agreed(id)
                 && let Some(leg) = draft.leg_mut(id)
@@ -71,7 +71,7 @@ impl Calls {
         self.apply(call_id, draft, &signal, &body, now, wall)
     }
 
-    pub(super) fn answer(&mut self, answer: &Answer, now: Instant, wall: SystemTime) -> Done {
+    pub(super) fn answer(&mut self, answer: &Answer, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let Answer { call_id, options, .. } = answer;
         self.can_do(options)?;
         let body = Body::parse(&answer.sdp);
@@ -88,7 +88,7 @@ impl Calls {
         let whole = restored(&draft, roles.answerer, &answer.sdp);
         let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
         let said = Signalled::read(&body, options)?;
-        self.check_family(&draft, roles.answerer, &said)?;
+        self.check_place(&draft, roles.answerer, &said, meter)?;
         if let Some(leg) = draft.leg_mut(roles.answerer) {
             leg.hear(&said, options);
             leg.set_clocks(&said);
@@ -113,14 +113,18 @@ impl Calls {
         options.loop_protect && body.is_marked(&self.mark)
     }
 
-    /// Refuses a party that is in the other family than the address it talks to: neither would reach the other.
-    fn check_family(&self, call: &Call, id: LegId, said: &[Signalled]) -> Result<(), Refusal> {
+    /// Refuses a party that is in the other family than the address it talks to, for neither would reach the other, and one that says it is where
+    /// none may be.
+    fn check_place(&self, call: &Call, id: LegId, said: &[Signalled], meter: &dyn Meter) -> Result<(), Refusal> {
         let Some(interface) = call.leg(id).and_then(|leg| self.interfaces.get(leg.interface)) else { return Ok(()) };
-        let mut addrs = said.iter().filter_map(|said| Some(said.rtp?.ip()));
-        match addrs.find(|addr| Family::of(*addr) != Family::of(interface.addr)) {
-            Some(addr) => Err(Refusal::Family { addr, local: interface.addr, interface: interface.name.clone() }),
-            None => Ok(()),
+        let (local, name) = (interface.addr, || interface.name.clone());
+        for addr in said.iter().flat_map(|said| said.rtp.iter().chain(&said.rtcp)).map(|at| at.ip()) {
+            meter.judge(local, addr).map_err(|why| Refusal::Untrusted { addr, interface: name(), why })?;
+            if Family::of(addr) != Family::of(local) {
+                return Err(Refusal::Family { addr, local, interface: name() });
+            }
         }
+        Ok(())
     }
 
     /// The second half of an offer or answer: ports, the new description, and the draft becomes the call.

@@ -27,6 +27,8 @@ pub(super) struct Signalled {
     pub rtcp: Option<SocketAddr>,
     /// The party can do with one port for RTP and RTCP (RFC 5761).
     pub mux: bool,
+    /// Media and RTCP are encrypted, and nobody between the parties can read them.
+    pub secured: bool,
     /// The party is on hold by address (RFC 2543 B.5).
     pub held: bool,
     /// Which way the party wants media to flow.
@@ -55,6 +57,7 @@ impl Signalled {
             has_rtcp,
             rtp: None,
             rtcp: None,
+            secured: media.transport == Transport::Srtp,
             mux: is_ours && has_rtcp && media.rtcp == Rtcp::Mux,
             held: media.is_held(),
             direction: media.direction,
@@ -66,7 +69,10 @@ impl Signalled {
             said.rtp = Some(rtp);
             // The media's port has one family. RTCP elsewhere may still be learned.
             let is_reachable = |rtcp: &SocketAddr| rtcp.is_ipv4() == rtp.is_ipv4();
-            said.rtcp = rtcp(media, source).filter(|_| has_rtcp).map(canonical).filter(is_reachable);
+            // One that is nobody's, as of a party that will say later (RFC 8838), says nothing.
+            let is_somewhere = |rtcp: &SocketAddr| !rtcp.ip().is_unspecified();
+            let rtcp = rtcp(media, source).filter(|_| has_rtcp).map(canonical);
+            said.rtcp = rtcp.filter(is_reachable).filter(is_somewhere);
         }
         Ok(said)
     }

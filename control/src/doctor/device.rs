@@ -76,16 +76,14 @@ fn redirects(nic: &Nic) -> Option<Finding> {
     if !refuses {
         return None;
     }
+    if nic.driver.as_deref() == Some("veth") {
+        let text = "The other end of this veth device takes no frames from an XDP program: what leaves by it takes the slow path.";
+        let remedy = "at the other end (of a container: on its host), with the device up: ethtool -K DEVICE gro on";
+        return Some(Finding::warning(&nic.name, text).mended_by(remedy));
+    }
     let text =
         "The driver takes no redirected frames now: what leaves by it and came by another device takes the slow path.";
-    let finding = Finding::warning(&nic.name, text);
-    let is_veth = nic.driver.as_deref() == Some("veth");
-    Some(if is_veth {
-        finding
-            .mended_by("at the other end of the veth pair: an XDP program, or `ethtool -K ... gro on` while it is up")
-    } else {
-        finding
-    })
+    Some(Finding::warning(&nic.name, text))
 }
 
 fn vlan(nic: &Nic) -> Option<Finding> {

@@ -33,8 +33,9 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
     let level = if config.intake == Intake::Steered { level } else { level.min(Level::Warning) };
     findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", level));
     for (name, addr) in &facts.missing {
-        let text = format!("Interface \"{name}\": this host has no address {addr}.");
-        findings.push(Finding::new(Level::Error, "addresses", text).mended_by("ip address"));
+        let text =
+            format!("Interface \"{name}\": this host has no address {addr}. Its calls are silent until it comes.");
+        findings.push(Finding::warning("addresses", text).mended_by("ip address"));
     }
     if facts.ports.is_empty() {
         let text = format!("{}-{} are the relay's alone.", config.port_min, config.port_max);

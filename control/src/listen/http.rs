@@ -8,18 +8,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
-use super::tcp::bind;
+use super::CLIENTS;
+use super::guests::Guests;
+use super::places::{Place, Places};
+use super::tcp::{accept, bind};
 use crate::daemon::Daemon;
 use crate::ng::{Frame, MAX_MESSAGE, Proxy};
 
@@ -30,16 +38,29 @@ const PLAIN: &str = "ng-plain.rtpengine.com";
 /// The type of what `POST` sends and gets.
 const CONTENT_TYPE: &str = "application/x-rtpengine-ng";
 
+/// How long the head of a request, the next request on a connection, and the body of one may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a silent WebSocket is asked whether it still lives, and how many questions may stay without an answer.
+const PING: Duration = Duration::from_secs(30);
+const PINGS: u32 = 2;
+
 /// A bound TCP socket of HTTP.
 #[derive(Debug)]
-pub struct Http(TcpListener);
+pub struct Http(TcpListener, Guests);
 
 /// NG over HTTP and WebSocket.
 ///
 /// # Errors
 /// When the address is not this host's, or its port in use.
-pub async fn http(addr: SocketAddr) -> anyhow::Result<Http> {
-    Ok(Http(bind(addr, "listen-http").await?))
+pub async fn http(addr: SocketAddr, guests: Guests) -> anyhow::Result<Http> {
+    Ok(Http(bind(addr, "listen-http").await?, guests))
+}
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+struct Client {
+    addr: SocketAddr,
+    place: Arc<Place>,
 }
 
 impl Http {
@@ -51,37 +72,61 @@ impl Http {
             .route("/ng-plain", post(plain))
             .fallback(get(websocket))
             .layer(DefaultBodyLimit::max(MAX_MESSAGE))
+            .layer(middleware::from_fn(guard))
             .with_state(daemon);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        if let Err(error) = axum::serve(self.0, service).await {
-            tracing::error!(%error, "the HTTP listener has ended");
+        let places = Places::new(CLIENTS);
+        loop {
+            let (stream, addr, place) = accept(&self.0, &self.1, &places).await;
+            let client = Client { addr, place: Arc::new(place) };
+            let place = Arc::clone(&client.place);
+            let service = TowerToHyperService::new(router.clone().layer(Extension(client)));
+            tokio::spawn(async move {
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+                let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                tokio::select! {
+                    served = connection => {
+                        if let Err(error) = served {
+                            tracing::debug!(%error, %addr, "an HTTP client's connection ended");
+                        }
+                    }
+                    () = place.lost() => tracing::debug!(%addr, "an HTTP client's connection ended: others needed the place"),
+                }
+            });
         }
     }
 }
 
-async fn with_cookie(
-    State(daemon): State<Arc<Daemon>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    body: Bytes,
-) -> Response {
-    match daemon.datagram(&body, Proxy::Host(client.ip())) {
+/// Turns web pages away, which a browser on this host or in its network would let command the relay, and ends what takes too long.
+async fn guard(request: Request, next: Next) -> Response {
+    // A browser says whose page it is that sends, or that it is a browser; proxies and programs say neither.
+    let is_page = ["origin", "sec-fetch-site"].iter().any(|name| request.headers().contains_key(*name));
+    if is_page {
+        return (StatusCode::FORBIDDEN, "web pages may not command the relay\n").into_response();
+    }
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    }
+}
+
+async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
+    client.place.asked(Instant::now());
+    match daemon.datagram(&body, Proxy::Host(client.addr.ip())) {
         Some(reply) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response(),
         None => (StatusCode::BAD_REQUEST, "a cookie, a space and a dictionary are expected\n").into_response(),
     }
 }
 
-async fn plain(
-    State(daemon): State<Arc<Daemon>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    body: Bytes,
-) -> Response {
-    let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.ip()));
+async fn plain(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
+    client.place.asked(Instant::now());
+    let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip()));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response()
 }
 
 async fn websocket(
     State(daemon): State<Arc<Daemon>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
@@ -92,29 +137,50 @@ async fn websocket(
         let text = format!("the sub-protocol must be {WITH_COOKIE} or {PLAIN}\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     };
-    upgrade.on_upgrade(move |socket| serve_client(socket, daemon, Proxy::Host(client.ip()), has_cookie))
+    upgrade.on_upgrade(move |socket| serve_client(socket, daemon, client, has_cookie))
 }
 
 /// One connection: requests one after another, each answered by a message of its own kind.
-async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, proxy: Proxy, has_cookie: bool) {
-    let reply = |request: &[u8]| match has_cookie {
-        true => daemon.datagram(request, proxy),
-        false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy)),
+async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client, has_cookie: bool) {
+    let proxy = Proxy::Host(client.addr.ip());
+    let reply = |request: &[u8]| {
+        client.place.asked(Instant::now());
+        match has_cookie {
+            true => daemon.datagram(request, proxy),
+            false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy)),
+        }
     };
-    while let Some(Ok(message)) = socket.recv().await {
-        let answer = match message {
-            Message::Binary(request) => reply(&request).map(|reply| Message::Binary(reply.into())),
-            // Text that is not UTF-8 would break the connection; SDP may be anything.
-            Message::Text(request) => reply(request.as_bytes()).map(|reply| match String::from_utf8(reply) {
-                Ok(text) => Message::Text(text.into()),
-                Err(other) => Message::Binary(other.into_bytes().into()),
-            }),
-            Message::Ping(_) | Message::Pong(_) => None,
-            // The next reception ends, when leave has been taken.
-            Message::Close(_) => None,
+    let mut unanswered = 0;
+    loop {
+        let message = tokio::select! {
+            message = tokio::time::timeout(PING, socket.recv()) => message,
+            () = client.place.lost() => return,
         };
+        let answer = match message {
+            Ok(Some(Ok(message))) => {
+                unanswered = 0;
+                match message {
+                    Message::Binary(request) => reply(&request).map(|reply| Message::Binary(reply.into())),
+                    // Text that is not UTF-8 would break the connection; SDP may be anything.
+                    Message::Text(request) => reply(request.as_bytes()).map(|reply| match String::from_utf8(reply) {
+                        Ok(text) => Message::Text(text.into()),
+                        Err(other) => Message::Binary(other.into_bytes().into()),
+                    }),
+                    Message::Ping(_) | Message::Pong(_) => None,
+                    // The next reception ends, when leave has been taken.
+                    Message::Close(_) => None,
+                }
+            }
+            Ok(Some(Err(_)) | None) => return,
+            Err(_) if unanswered == PINGS => return,
+            Err(_) => {
+                unanswered += 1;
+                Some(Message::Ping(Bytes::new()))
+            }
+        };
+        // A client that does not read gives its place up.
         if let Some(answer) = answer
-            && socket.send(answer).await.is_err()
+            && !matches!(tokio::time::timeout(PATIENCE, socket.send(answer)).await, Ok(Ok(())))
         {
             return;
         }

@@ -3,102 +3,126 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::CLIENTS;
+use super::guests::Guests;
+use super::places::{Place, Places};
+use super::{CLIENTS, IDLE};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE, Proxy};
+use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// How long a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When a connection is silent for so long the kernel asks whether the client still lives. Clients of this kind do not connect again when they
-/// are disconnected, so silence alone ends nothing.
+/// are disconnected, so silence alone ends nothing for those that have asked for something.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// A bound TCP socket.
+/// A bound TCP socket, and who may use it.
 ///
 /// # Errors
 /// When the address is not this host's, or its port in use.
 pub(super) async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(addr).await.with_context(|| {
+    TcpListener::bind(addr).await.with_context(|| {
         format!("{key} cannot listen on {addr}: is it an address of this host, and is the port free (`ss -ltnp sport = :{}`)?", addr.port())
-    })?;
-    if !addr.ip().is_loopback() {
-        tracing::warn!(%addr, "NG is reachable from the network: whoever reaches it can end calls");
+    })
+}
+
+/// The next connection of a client that may come, its address, and its place.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    guests: &Guests,
+    places: &Arc<Places>,
+) -> (TcpStream, SocketAddr, Place) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) if guests.admit(client.ip()) => {
+                return (stream, client, places.take(Instant::now()));
+            }
+            Ok((_, client)) => {
+                tracing::warn!(%client, "an NG client was turned away: it is not allowed for this listener");
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: connections that end make room.
+                tracing::warn!(%error, "an NG connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
-    Ok(listener)
 }
 
 /// A bound TCP socket of NG.
 #[derive(Debug)]
-pub struct NgTcp(TcpListener);
+pub struct NgTcp(TcpListener, Guests);
 
 /// NG over TCP.
 ///
 /// # Errors
 /// When the address is not this host's, or its port in use.
-pub async fn tcp(addr: SocketAddr) -> anyhow::Result<NgTcp> {
-    Ok(NgTcp(bind(addr, "listen-tcp-ng").await?))
+pub async fn tcp(addr: SocketAddr, guests: Guests) -> anyhow::Result<NgTcp> {
+    Ok(NgTcp(bind(addr, "listen-tcp-ng").await?, guests))
 }
 
 impl NgTcp {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
-        let places = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        let places = Places::new(CLIENTS);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match self.0.accept().await {
-                Ok((stream, client)) => {
-                    let daemon = Arc::clone(&daemon);
-                    tokio::spawn(async move {
-                        if let Err(error) = serve_client(stream, client.ip(), &daemon).await {
-                            tracing::debug!(%error, %client, "an NG client's connection ended");
-                        }
-                        drop(place);
-                    });
+            let (stream, client, place) = accept(&self.0, &self.1, &places).await;
+            let daemon = Arc::clone(&daemon);
+            tokio::spawn(async move {
+                let served = tokio::select! {
+                    served = serve_client(stream, client.ip(), &place, &daemon) => served,
+                    () = place.lost() => Err(io::Error::other("others needed the place")),
+                };
+                if let Err(error) = served {
+                    tracing::debug!(%error, %client, "an NG client's connection ended");
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "an NG connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+            });
         }
     }
 }
 
-async fn serve_client(mut stream: TcpStream, client: IpAddr, daemon: &Daemon) -> io::Result<()> {
+async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daemon: &Daemon) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    let mut received = Vec::with_capacity(4096);
+    let (mut received, mut scan, mut has_asked) = (Vec::with_capacity(4096), Scan::default(), false);
     loop {
         let mut done = 0;
-        while let Some(frame) = received.get(done..).map(Frame::prefix_with_cookie) {
-            match frame {
-                Ok(Some(len)) => {
-                    let frame = received.get(done..done + len).unwrap_or_default().trim_ascii_start();
-                    // One write for each reply: clients take what comes together as one.
-                    if let Some(reply) = daemon.datagram(frame, Proxy::Host(client)) {
-                        tokio::time::timeout(PATIENCE, stream.write_all(&reply))
-                            .await
-                            .map_err(|_| io::ErrorKind::TimedOut)??;
-                    }
-                    done += len;
-                }
-                Ok(None) => break,
-                // Where the next frame would begin nobody knows.
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+        while let Some(rest) = received.get(done..)
+            && scan.is_due(rest, true)
+        {
+            // Where the next frame would begin nobody knows.
+            let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+            let len = Frame::prefix_with_cookie(rest).map_err(|error| invalid(error.to_string()))?;
+            let Some(len) = len else { break };
+            (scan, has_asked) = (Scan::default(), true);
+            place.asked(Instant::now());
+            let frame = rest.get(..len).unwrap_or_default().trim_ascii_start();
+            // One write for each reply: clients take what comes together as one.
+            if let Some(reply) = daemon.datagram(frame, Proxy::Host(client)) {
+                tokio::time::timeout(PATIENCE, stream.write_all(&reply))
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)??;
             }
+            done += len;
         }
         received.drain(..done);
         if received.len() > 2 * MAX_MESSAGE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
         }
-        if stream.read_buf(&mut received).await? == 0 {
+        // A first request, and the rest of one that has begun, must not take for ever.
+        let is_free = has_asked && received.is_empty();
+        let read = stream.read_buf(&mut received);
+        let count = match is_free {
+            true => read.await?,
+            false => tokio::time::timeout(IDLE, read).await.map_err(|_| io::ErrorKind::TimedOut)??,
+        };
+        if count == 0 {
             return Ok(());
         }
     }

@@ -70,6 +70,8 @@ impl<'a> Frame<'a> {
     /// is dropped.
     pub fn datagram(bytes: &'a [u8]) -> Option<Self> {
         let space = bytes.iter().position(|byte| *byte == b' ').filter(|at| (1..=MAX_COOKIE).contains(at));
+        // Cookies are what programs write, and no media packet is: one that strays here must not be taken for a command.
+        let space = space.filter(|at| bytes.iter().take(*at).all(u8::is_ascii_graphic));
         let Some((cookie, payload)) = space.and_then(|at| bytes.split_at_checked(at)) else {
             tracing::warn!(length = bytes.len(), "dropped an NG datagram that has no cookie");
             return None;
@@ -177,7 +179,14 @@ mod tests {
 
     #[test]
     fn a_datagram_without_a_space_is_dropped() {
-        for bytes in [&b""[..], b"cookie", b"d7:command4:pinge", b"\xff\x00", b" d7:command4:pinge"] {
+        for bytes in [
+            &b""[..],
+            b"cookie",
+            b"d7:command4:pinge",
+            b"\xff\x00",
+            b" d7:command4:pinge",
+            b"\x80\x08 d7:command4:pinge",
+        ] {
             assert_eq!(Frame::datagram(bytes), None);
         }
     }
@@ -198,7 +207,7 @@ mod tests {
         let reply = Dict::new().with("result", "pong");
         let send = |bytes| Frame::datagram(bytes).unwrap().reply(&reply);
         assert_eq!(send(b"a d7:command4:pinge"), b"a d6:result4:ponge");
-        assert_eq!(send(b"\xff {\"command\":\"ping\"}"), b"\xff {\"result\":\"pong\"}");
+        assert_eq!(send(b"~ {\"command\":\"ping\"}"), b"~ {\"result\":\"pong\"}");
         assert_eq!(send(b"a nonsense"), b"a d6:result4:ponge");
     }
 

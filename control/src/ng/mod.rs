@@ -13,6 +13,7 @@ pub mod frame;
 pub mod json;
 mod ledger;
 mod noticed;
+mod scan;
 pub mod value;
 
 pub use cookies::Cookies;
@@ -20,6 +21,7 @@ pub use exchange::Exchange;
 pub use frame::{Encoding, Frame};
 pub use ledger::Proxy;
 pub use noticed::Noticed;
+pub use scan::Scan;
 pub use value::{Dict, Value};
 
 /// The longest message that is read, in bytes. A UDP datagram is never longer.

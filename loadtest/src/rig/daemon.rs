@@ -45,7 +45,10 @@ impl Daemon {
     /// When it does not become ready; with what it said.
     pub fn start(trunks: &Trunks, options: &DaemonOptions, folder: &Path) -> anyhow::Result<Self> {
         let mut command = trunks.relay.command(&binary()?.to_string_lossy());
-        command.args(["serve", "--log-format", "json", "--listen-ng", NG, "--engine", &options.engine]);
+        command.args(["serve", "--log-format", "json", "--engine", &options.engine]);
+        if !options.args.iter().any(|arg| arg == "--listen-ng") {
+            command.args(["--listen-ng", NG]);
+        }
         for interface in trunks.interfaces() {
             command.args(["--interface", &interface]);
         }

@@ -74,7 +74,7 @@ pub const FAR_DEVICE: &str = "eth0";
 #[derive(Debug)]
 pub struct Trunks {
     // Before the hosts whose devices they are attached to.
-    programs: Vec<Program>,
+    programs: Vec<(Trunk, Program)>,
     /// Where the relay and the proxy run.
     pub relay: Host,
     is_dual_stack: bool,
@@ -104,7 +104,7 @@ impl Trunks {
             let near = Port { device: trunk.name(), addr: trunk.near().into() };
             let far = Port { device: FAR_DEVICE, addr: trunk.far().into() };
             trunks.relay.connect(near, trunks.far(trunk), far)?;
-            trunks.programs.push(Program::attach_pass(trunks.far(trunk), FAR_DEVICE)?);
+            trunks.programs.push((trunk, Program::attach_pass(trunks.far(trunk), FAR_DEVICE)?));
         }
         Ok(trunks)
     }
@@ -148,9 +148,9 @@ impl Trunks {
         if self.media6 == Some(trunk) { trunk.far6().into() } else { trunk.far().into() }
     }
 
-    /// Takes the far ends' XDP programs away: the relay's devices cannot send redirected frames any more.
-    pub fn refuse_xdp_frames(&mut self) {
-        self.programs.clear();
+    /// Takes the XDP program at the far end of a trunk away: the relay's device there cannot send frames of its own program any more.
+    pub fn refuse_xdp_frames(&mut self, trunk: Trunk) {
+        self.programs.retain(|(of, _)| *of != trunk);
     }
 
     /// The host at the far end of a trunk.

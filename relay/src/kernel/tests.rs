@@ -25,7 +25,8 @@ struct Loaded {
 }
 
 fn loaded(vectors: &Vectors) -> Loaded {
-    let mut kernel = Kernel::load(&vectors.locals(), vectors.slots, 16, 1).unwrap();
+    let mut kernel =
+        Kernel::load(&vectors.locals(), Sizes { slots: vectors.slots, hops: 16, workers: 1 }, true).unwrap();
     let (slots, timings, hops) =
         (kernel.map_slots().unwrap(), kernel.map_timings().unwrap(), kernel.map_hops().unwrap());
     vectors.program(&slots, &hops);
@@ -98,17 +99,21 @@ fn a_slot_that_is_programmed_after_loading_is_obeyed_at_once() {
     let vector = vectors.vectors.iter().find(|vector| matches!(vector.outcome, Outcome::Redirect(_))).unwrap();
     assert_eq!(run(&mut loaded.kernel, &vector.input).0, XDP_REDIRECT);
     for slot in loaded.slots.iter() {
+        slot.program(flow::Rule::waiting(flow::slot::Flags::CALL, 0));
+    }
+    assert_eq!(run(&mut loaded.kernel, &vector.input).0, XDP_PASS, "the call is not complete");
+    for slot in loaded.slots.iter() {
         slot.program(flow::Rule::INACTIVE);
     }
-    assert_eq!(run(&mut loaded.kernel, &vector.input).0, XDP_PASS);
+    assert_eq!(run(&mut loaded.kernel, &vector.input).0, XDP_DROP, "there is no call");
 }
 
 #[test]
 #[ignore = "privileged: loads BPF programs"]
 fn the_program_stays_small_enough_for_any_verifier() {
     let vectors = files().next().unwrap();
-    let mut kernel = Kernel::load(&vectors.locals(), vectors.slots, 16, 1).unwrap();
+    let mut kernel = loaded(&vectors).kernel;
     let verified = kernel.load_xdp().unwrap().info().unwrap().verified_instruction_count().unwrap();
-    // The verifier's limit is a million; most of these are the search through the local addresses.
-    assert!(verified < 20_000, "{verified}");
+    // Some 3,300 are needed, of the million that a verifier allows: twice as many would be a loop that was unrolled, or a path that was doubled.
+    assert!(verified < 5_000, "{verified}");
 }

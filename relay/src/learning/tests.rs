@@ -1,4 +1,5 @@
 mod moves;
+mod nearness;
 mod random;
 mod successors;
 
@@ -42,7 +43,8 @@ impl Rig {
 
     /// The same, but the other party is not known yet.
     fn ringing(learning: Learning, successor: Successor) -> Self {
-        let peer = Peer::new(Component::Rtp, learning, successor, Some(addr(SIGNALLED)));
+        let signalled = Signalled { at: Some(addr(SIGNALLED)), signaller: None, learning, successor };
+        let peer = Peer::new(Component::Rtp, signalled, Suspects::default());
         Self { peer, now: Instant::now() }
     }
 
@@ -74,14 +76,18 @@ impl Rig {
         }
     }
 
-    fn signal(&mut self, signalled: Option<&str>) {
-        let (learning, successor) = (self.peer.learning, self.peer.successor);
-        self.peer.signal(learning, successor, signalled.map(addr), self.now);
+    fn signal(&mut self, at: Option<&str>) {
+        self.peer.signal(Signalled { at: at.map(addr), ..self.peer.signalled }, self.now);
     }
 
     fn set(&mut self, learning: Learning, successor: Successor) {
-        let signalled = self.peer.signalled;
-        self.peer.signal(learning, successor, signalled, self.now);
+        self.peer.signal(Signalled { learning, successor, ..self.peer.signalled }, self.now);
+    }
+
+    /// The signalling came from this host.
+    fn signaller(mut self, host: &str) -> Self {
+        self.peer.signal(Signalled { signaller: Some(host.parse().unwrap()), ..self.peer.signalled }, self.now);
+        self
     }
 
     fn remote(&self) -> String {
@@ -166,13 +172,15 @@ fn a_first_comer_gets_and_is_heard_in_every_mode_and_gives_way_to_the_signalled_
 }
 
 #[test]
-fn immediate_learning_takes_the_first_source_for_good() {
+fn immediate_learning_takes_the_first_source_until_a_nearer_one_comes() {
     let mut rig = Rig::new(Learning::Immediate);
     rig.hear(ELSEWHERE).unwrap();
     assert_eq!(rig.confirmed(), ELSEWHERE);
-    for source in [SAME_HOST, SAME_PORT, ELSEWHERE_TOO] {
+    for source in [SAME_PORT, ELSEWHERE_TOO] {
         assert_eq!(rig.hear(source), STRANGER);
     }
+    assert_eq!(rig.hear(SAME_HOST), PEER, "unless a nearer one comes");
+    assert_eq!(rig.hear(ELSEWHERE), STRANGER);
 }
 
 #[test]
@@ -183,7 +191,8 @@ fn delayed_learning_confirms_who_sends_when_the_time_has_passed() {
     assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (ELSEWHERE, ""), "the slow path carries it");
     rig.hear_for(20, ELSEWHERE);
     assert_eq!(rig.confirmed(), ELSEWHERE);
-    assert_eq!(rig.hear(SAME_HOST), STRANGER);
+    assert_eq!(rig.hear(ELSEWHERE_TOO), STRANGER);
+    assert_eq!(rig.hear(SAME_HOST), PEER);
 }
 
 #[test]
@@ -213,7 +222,7 @@ fn delayed_learning_takes_a_late_source_when_the_first_one_has_fallen_silent() {
 #[test]
 fn heuristic_learning_serves_the_first_source_at_once_and_a_nearer_one_replaces_it() {
     let mut rig = Rig::new(Learning::Heuristic);
-    for source in [ELSEWHERE, SAME_PORT, SAME_HOST, SIGNALLED] {
+    for source in [ELSEWHERE, SAME_HOST, SIGNALLED] {
         assert_eq!(rig.hear(source), PEER);
         assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (source, source));
         rig.wait(500);
@@ -221,37 +230,43 @@ fn heuristic_learning_serves_the_first_source_at_once_and_a_nearer_one_replaces_
 }
 
 #[test]
-fn heuristic_learning_hears_farther_sources_while_it_decides_but_does_not_learn_them() {
-    let mut rig = Rig::new(Learning::Heuristic);
-    rig.hear(SAME_HOST).unwrap();
-    for _ in 0..29 {
-        rig.wait(100);
-        assert_eq!((rig.hear(SAME_PORT), rig.hear(ELSEWHERE)), (GUEST, GUEST));
-        assert_eq!(rig.confirmed(), SAME_HOST, "it stays on the fast path");
+fn farther_sources_than_the_peer_are_not_heard_in_any_mode() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.hear(SAME_HOST).unwrap();
+        for _ in 0..40 {
+            rig.wait(100);
+            assert_eq!((rig.hear(SAME_PORT), rig.hear(ELSEWHERE)), (STRANGER, STRANGER));
+            assert_eq!((rig.hear(SAME_HOST), rig.remote().as_str()), (PEER, SAME_HOST));
+        }
     }
-    rig.wait(100);
-    assert_eq!((rig.hear(SAME_PORT), rig.hear(ELSEWHERE)), (STRANGER, STRANGER));
 }
 
 #[test]
-fn after_the_window_a_nearer_source_comes_too_late() {
+fn a_nearer_source_never_comes_too_late() {
+    for learning in LEARNING {
+        for successor in SUCCESSORS {
+            let mut rig = Rig::with(learning, successor);
+            rig.hear(ELSEWHERE).unwrap();
+            rig.wait(60_000);
+            rig.hear(ELSEWHERE).unwrap();
+            assert_eq!((rig.hear(SAME_HOST), rig.remote().as_str()), (PEER, SAME_HOST));
+            assert_eq!((rig.hear(SIGNALLED), rig.remote().as_str()), (PEER, SIGNALLED));
+        }
+    }
+}
+
+#[test]
+fn the_window_of_a_provisional_peer_is_over_after_three_seconds() {
     let mut rig = Rig::new(Learning::Heuristic);
     rig.hear(ELSEWHERE).unwrap();
     rig.wait(2999);
     rig.peer.advance(rig.now);
-    assert_eq!(
-        rig.peer.taught,
-        Taught::Provisional(Candidate {
-            source: addr(ELSEWHERE),
-            since: rig.now - Duration::from_millis(2999),
-            watched: None
-        })
-    );
+    assert!(matches!(rig.peer.taught, Taught::Provisional(Candidate { watched: None, .. })));
     rig.wait(1);
     rig.peer.advance(rig.now);
-    assert_eq!(rig.confirmed(), ELSEWHERE);
-    assert_eq!(rig.hear(SAME_HOST), STRANGER);
-    assert_eq!(rig.hear(SIGNALLED), PEER);
+    assert_eq!(rig.peer.taught, Taught::Learned(addr(ELSEWHERE)));
+    assert_eq!(rig.hear(ELSEWHERE_TOO), STRANGER);
 }
 
 #[test]
@@ -259,9 +274,9 @@ fn a_better_source_does_not_begin_the_window_anew() {
     let mut rig = Rig::new(Learning::Heuristic);
     rig.hear(ELSEWHERE).unwrap();
     rig.wait(2900);
-    rig.hear(SAME_PORT).unwrap();
+    rig.hear(SAME_HOST).unwrap();
     rig.wait(100);
-    assert_eq!(rig.hear(SAME_HOST), STRANGER);
+    assert_eq!(rig.hear("192.0.2.10:4445"), STRANGER);
 }
 
 #[test]
@@ -297,36 +312,42 @@ fn a_rival_who_is_no_better_does_not_move_a_source_that_sends() {
 }
 
 #[test]
-fn without_a_signalled_address_the_first_source_that_goes_on_sending_is_the_peer() {
-    let mut rig = Rig::new(Learning::Heuristic);
-    rig.signal(None);
-    assert_eq!((rig.remote().as_str(), rig.hear(SAME_HOST), rig.hear(SIGNALLED)), ("", PEER, GUEST));
-    assert_eq!(rig.hear(SAME_HOST), PEER);
-    rig.wait(3000);
-    rig.hear(SAME_HOST).unwrap();
-    assert_eq!((rig.hear(SIGNALLED), rig.is_settled()), (STRANGER, true), "nobody can claim the port");
+fn a_party_that_has_not_said_where_it_is_is_heard_and_not_learned() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.peer.signalled_last = None;
+        rig.peer.signalled.at = None;
+        for source in [SAME_HOST, ELSEWHERE] {
+            assert_eq!((rig.hear(source), rig.remote().as_str(), rig.confirmed().as_str()), (GUEST, "", ""));
+        }
+        rig.signal(Some(SIGNALLED));
+        assert_eq!((rig.remote().as_str(), rig.hear(SIGNALLED)), (SIGNALLED, PEER));
+    }
 }
 
 #[test]
-fn the_window_begins_when_packets_have_somewhere_to_go() {
-    let mut rig = Rig::ringing(Learning::Heuristic, Successor::Nobody);
-    rig.hear(ELSEWHERE).unwrap();
-    rig.wait(20_000);
-    rig.peer.advance(rig.now);
-    assert!(!rig.is_settled());
-    rig.peer.open(rig.now);
-    assert_eq!(rig.confirmed(), "", "a stray packet while it rang is no reason to send it the call");
-    rig.wait(600);
-    assert_eq!(rig.hear(ELSEWHERE_TOO), PEER);
-    rig.wait(2400);
-    rig.peer.advance(rig.now);
-    assert_eq!((rig.confirmed().as_str(), rig.is_settled()), (ELSEWHERE_TOO, true));
+fn nothing_is_learned_before_packets_have_somewhere_to_go() {
+    for learning in LEARNING {
+        for successor in SUCCESSORS {
+            let mut rig = Rig::ringing(learning, successor);
+            for source in [ELSEWHERE, SAME_HOST, SIGNALLED] {
+                assert_eq!(rig.hear(source), Err(Reason::NoDestination));
+            }
+            rig.wait(20_000);
+            rig.peer.open(rig.now);
+            assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SIGNALLED, ""));
+            assert_eq!((rig.hear(SIGNALLED), rig.confirmed().as_str()), (PEER, SIGNALLED));
+        }
+    }
 }
 
 #[test]
-fn a_party_that_sends_while_it_rings_is_on_the_fast_path_with_its_next_packet() {
+fn a_party_that_sends_while_it_rings_is_on_the_fast_path_with_the_packet_after_the_answer() {
     let mut rig = Rig::ringing(Learning::Heuristic, Successor::default());
-    rig.hear_for(5000, ELSEWHERE);
+    for _ in 0..50 {
+        rig.wait(20);
+        assert!(rig.hear(ELSEWHERE).is_err());
+    }
     rig.peer.open(rig.now);
     rig.hear_for(20, ELSEWHERE);
     assert_eq!(rig.confirmed(), ELSEWHERE);

@@ -35,9 +35,13 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    fn arrived(&mut self, source: SocketAddr, local: SocketAddr, payload: &[u8]) -> Option<Departure> {
+    fn overflowed(&mut self, _: u32) {}
+
+    fn arrived(&mut self, arrival: &Arrival<'_>) -> Option<Departure> {
+        let Arrival { source, local, payload, .. } = *arrival;
         let bearing = Bearing { from: local.ip(), to: source.ip(), tos: None };
-        let headers = Outgoing::new(&bearing, [local.port(), source.port()].map(Be16::new), payload)?;
+        let headers =
+            Outgoing::new(&bearing, [local.port(), source.port()].map(Be16::new), flow::forward::TTL, payload)?;
         let slot = SlotIndex::new(0, local.port());
         let way = if self.into_the_void { SlotIndex::new(0, 1) } else { slot };
         Some(Departure { way: Way::Port(way), headers, slot })
@@ -158,7 +162,7 @@ fn what_cannot_be_sent_or_is_too_long_is_told_of_and_its_buffer_comes_back() {
     let (client, mut echo) = (client(), Echo { into_the_void: true, ..Echo::default() });
     for _ in 0..10 {
         client.send_to(b"to nobody", rig.addr(0)).unwrap();
-        client.send_to(&[0; 2000], rig.addr(0)).unwrap();
+        client.send_to(&[0; PAYLOAD_MAX + 1], rig.addr(0)).unwrap();
     }
     let start = Instant::now();
     while (echo.refused, echo.oversized) != (10, 10) && start.elapsed() < Duration::from_secs(5) {

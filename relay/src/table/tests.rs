@@ -1,11 +1,21 @@
+mod circuits;
 mod mux;
+mod suspects;
+mod trust;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use flow::slot::Flags;
+use flow::Hop;
 
 use super::*;
+use crate::engine::Output;
+use crate::meter::Path;
+use crate::next_hops::NO_PORT;
 use crate::op::{Learning, Successor};
+use crate::ours::{Fitness, Seat};
+use crate::streams::remote;
+use crate::trust::TrustConfig;
 
 const A: SlotIndex = SlotIndex::new(0, 30000);
 const B: SlotIndex = SlotIndex::new(0, 30002);
@@ -13,17 +23,28 @@ const B: SlotIndex = SlotIndex::new(0, 30002);
 const A_RTCP: SlotIndex = A.sibling();
 const B_RTCP: SlotIndex = B.sibling();
 
-fn table_with(has_fast_path: bool) -> FlowTable {
+fn table_with(has_fast_path: bool, reads_rtcp: bool) -> FlowTable {
     let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
-    let slots = flow::local::SLOTS_PER_LOCAL as usize;
+    let slots = 2 * flow::local::SLOTS_PER_LOCAL as usize;
     let without_fast_path = (!has_fast_path).then_some(Reason::EngineUring);
-    let shape =
-        TableShape { without_fast_path, devices: vec![1], output: Output::Stack, reads_rtcp: false, bound: None };
+    let addrs = ["192.0.2.1", "198.51.100.1"].map(|addr| addr.parse().unwrap());
+    let locals = flow::Locals::new(&addrs, 30000, 30099, 1).unwrap();
+    let ours = Ours::new(Arc::new(locals), vec![("203.0.113.200".parse().unwrap(), addrs[0])], 2);
+    (0..2).for_each(|local| ours.set_seat(local, Seat { device: Some(1), fitness: Fitness::Fit }));
+    let shape = TableShape {
+        without_fast_path,
+        ours,
+        trust: Arc::new(Trust::new(TrustConfig::default(), std::iter::empty())),
+        output: Output::Stack,
+        reads_rtcp,
+        bound: None,
+    };
     FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
 }
 
+/// A table as users have it.
 fn table() -> FlowTable {
-    table_with(true)
+    table_with(true, true)
 }
 
 fn programmed(table: &FlowTable, index: SlotIndex) -> Rule {
@@ -59,20 +80,22 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
     StreamSpec {
         component: Component::Rtp,
         local: addr(local),
-        peer: peer.map(addr),
-        learning: Learning::default(),
-        successor: Successor::default(),
+        party: Signalled { at: peer.map(addr), ..Signalled::default() },
         mux: false,
         other: Some(other),
         tos: None,
         clock_khz: 8,
         blocked: false,
+        is_secured: false,
     }
 }
 
 /// A call whose two parties were signalled.
 fn call() -> FlowTable {
-    let table = table();
+    call_on(table())
+}
+
+fn call_on(table: FlowTable) -> FlowTable {
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
@@ -82,9 +105,9 @@ fn call() -> FlowTable {
 /// An RTCP sender report, as far as anybody looks.
 const REPORT: [u8; 8] = [0x80, 200, 0, 1, 1, 2, 3, 4];
 
-/// The same, with RTCP; A has not said where it expects any.
+/// The same, with RTCP, of which A has not said where it expects any, and that takes the fast path.
 fn call_with_rtcp() -> FlowTable {
-    let table = call();
+    let table = call_on(table_with(true, false));
     let rtcp = |local, peer, other| StreamSpec { component: Component::Rtcp, ..spec(local, peer, other) };
     let ops = [
         FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30001", None, B_RTCP)),
@@ -97,7 +120,8 @@ fn call_with_rtcp() -> FlowTable {
 /// The call, with A learned in this way.
 fn call_with(learning: Learning, successor: Successor) -> FlowTable {
     let table = call();
-    let a = StreamSpec { learning, successor, ..spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B) };
+    let mut a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    (a.party.learning, a.party.successor) = (learning, successor);
     table.apply(&[FlowOp::Install(A, a)], Instant::now());
     table
 }
@@ -203,7 +227,7 @@ fn a_party_that_is_moved_is_heard_from_its_old_address_and_learned_at_its_new_on
 
 #[test]
 fn without_a_fast_path_no_next_hop_is_asked_for() {
-    let table = table_with(false);
+    let table = table_with(false, true);
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     let b = spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
@@ -217,7 +241,7 @@ fn a_stream_whose_way_out_takes_no_redirected_frames_says_so() {
     let hop = programmed(&table, A).hop;
     let leaving_by = |device, port| {
         let mac = [2, 0, 0, 0, 0, 1].into();
-        table.hops.cell(hop).unwrap().write(Some(Hop { to: mac, from: mac, device, port }));
+        table.hops.cell(hop).unwrap().write(Some(Hop { to: mac, from: mac, device, port, reflects: true, mtu: 1500 }));
         table.totals(A).unwrap().path
     };
     assert_eq!(leaving_by(2, 0), Path::Fast);
@@ -271,7 +295,7 @@ fn delayed_learning_keeps_a_stream_off_the_fast_path_until_it_is_over_and_loses_
 fn a_source_that_is_nearer_to_the_signalled_address_reprograms_both_slots() {
     let table = call();
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    for source in ["203.0.113.66:9", "203.0.113.7:4000", "192.0.2.10:1024"] {
+    for source in ["203.0.113.66:9", "192.0.2.10:1024", "192.0.2.10:4000"] {
         learn(&table, A, source, &rtp(1, 7)).unwrap();
         assert_eq!(peer_of(&table, A), addr(source));
         assert_eq!(target_of(&table, B), addr(source));
@@ -281,7 +305,8 @@ fn a_source_that_is_nearer_to_the_signalled_address_reprograms_both_slots() {
 #[test]
 fn a_guest_is_sent_on_but_is_not_accounted_as_the_peer() {
     let table = call();
-    learn(&table, A, "192.0.2.10:1024", &rtp(1, 7)).unwrap();
+    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
+    learn(&table, A, "203.0.113.66:9", &rtp(998, 66)).unwrap();
     let before = programmed(&table, A);
     let rule = learn(&table, A, "203.0.113.66:9", &rtp(999, 66)).unwrap();
     assert_eq!(rule.to(), addr("198.51.100.10:6000"));
@@ -290,23 +315,132 @@ fn a_guest_is_sent_on_but_is_not_accounted_as_the_peer() {
 }
 
 #[test]
-fn the_sweep_ends_the_learning_and_settles_a_strict_stream() {
-    let table = call_with(Learning::Heuristic, Successor::Nobody);
-    let flags = || programmed(&table, A).flags;
-    learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
-    assert!(flags().has(Flags::ACTIVE) && !flags().has(Flags::SETTLED));
-    table.sweep(Instant::now() + Duration::from_secs(3), 0, 1);
-    assert!(flags().has(Flags::ACTIVE.with(Flags::SETTLED)));
-    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)), Err(Reason::Stranger));
+fn what_comes_from_farther_than_the_peer_is_a_strangers() {
+    let table = call();
+    learn(&table, A, "192.0.2.10:1024", &rtp(1, 7)).unwrap();
+    assert_eq!(learn(&table, A, "203.0.113.66:9", &rtp(1, 66)), Err(Reason::Stranger));
 }
 
 #[test]
-fn a_stranger_who_comes_after_the_window_settles_a_strict_stream_before_the_sweep_does() {
+fn the_sweep_ends_the_learning_and_the_party_at_its_own_address_takes_its_place_all_the_same() {
     let table = call_with(Learning::Heuristic, Successor::Nobody);
+    let flags = || programmed(&table, A).flags;
     learn(&table, A, "203.0.113.7:1024", &rtp(1, 7)).unwrap();
-    let later = Instant::now() + Duration::from_secs(3);
-    assert_eq!(table.learn(A, addr("203.0.113.66:9"), &rtp(1, 66), later), Err(Reason::Stranger));
-    assert!(programmed(&table, A).flags.has(Flags::SETTLED));
+    table.sweep(Instant::now() + Duration::from_secs(3), 0, 1);
+    assert!(flags().has(Flags::ACTIVE) && !flags().has(Flags::SETTLED));
+    assert_eq!(learn(&table, A, "203.0.113.66:9", &rtp(2, 66)), Err(Reason::Stranger));
+    learn(&table, A, "192.0.2.10:4000", &rtp(3, 7)).unwrap();
+    assert!(flags().has(Flags::ACTIVE.with(Flags::SETTLED)));
+    assert_eq!(peer_of(&table, A), addr("192.0.2.10:4000"));
+}
+
+#[test]
+fn rtcp_that_is_read_is_never_active_and_encrypted_rtcp_is_not_read() {
+    for is_secured in [false, true] {
+        let table = call();
+        let rtcp = |local, peer, other| StreamSpec {
+            component: Component::Rtcp,
+            is_secured,
+            ..spec(local, Some(peer), other)
+        };
+        let ops = [
+            FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30001", "192.0.2.10:4001", B_RTCP)),
+            FlowOp::Install(B_RTCP, rtcp("198.51.100.1:30003", "198.51.100.10:6001", A_RTCP)),
+        ];
+        table.apply(&ops, Instant::now());
+        learn(&table, A_RTCP, "192.0.2.10:4001", &REPORT).unwrap();
+        assert_eq!(programmed(&table, A_RTCP).is_active(), is_secured);
+    }
+}
+
+#[test]
+fn a_number_that_one_call_gives_back_and_another_takes_in_one_go_is_never_in_two_slots() {
+    let table = call();
+    let held = programmed_after_both_speak(&table);
+    let other = [SlotIndex::new(0, 30010), SlotIndex::new(0, 30012)];
+    let [c, d] = other;
+    let ops = [
+        FlowOp::Remove(A),
+        FlowOp::Remove(B),
+        FlowOp::Install(c, spec("192.0.2.1:30010", Some("192.0.2.20:4000"), d)),
+        FlowOp::Install(d, spec("198.51.100.1:30012", Some("198.51.100.20:6000"), c)),
+    ];
+    // As if the resolver wrote numbers off at once.
+    table.apply(&ops[..2], Instant::now());
+    held.iter().for_each(|id| table.hops.free(*id));
+    assert!(![A, B].into_iter().any(|slot| programmed(&table, slot).is_active()));
+    table.apply(&ops[2..], Instant::now());
+    learn(&table, c, "192.0.2.20:4000", &rtp(1, 7)).unwrap();
+    assert!(held.contains(&programmed(&table, c).hop));
+    assert_eq!(programmed(&table, A), Rule::INACTIVE, "and not just waiting");
+}
+
+/// The next hops of both slots, once both parties were heard.
+fn programmed_after_both_speak(table: &FlowTable) -> [HopId; 2] {
+    learn(table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    learn(table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    [A, B].map(|slot| programmed(table, slot).hop)
+}
+
+#[test]
+fn a_slot_is_inactive_before_its_number_is_anothers() {
+    // Without a resolver a number is free, and the next one's, as soon as it is released.
+    let table = call_on(table_with(false, true));
+    let [a_hop, _] = programmed_after_both_speak(&table);
+    let [c, d] = [SlotIndex::new(0, 30010), SlotIndex::new(0, 30012)];
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut wrong = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let Some(rule) = table.slot(A).unwrap().read().filter(Rule::is_active) else { continue };
+                let to = table.hops.cell(rule.hop).unwrap().bearing().to;
+                let is_still = table.slot(A).unwrap().read() == Some(rule);
+                wrong += u32::from(is_still && to.to_string() == "198.51.100.20");
+            }
+            wrong
+        });
+        for _ in 0..500 {
+            let ops = [
+                FlowOp::Remove(A),
+                FlowOp::Remove(B),
+                FlowOp::Install(c, spec("192.0.2.1:30010", Some("192.0.2.20:4000"), d)),
+                FlowOp::Install(d, spec("198.51.100.1:30012", Some("198.51.100.20:6000"), c)),
+            ];
+            table.apply(&ops, Instant::now());
+            let back = [
+                FlowOp::Remove(c),
+                FlowOp::Remove(d),
+                FlowOp::Install(A, spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B)),
+                FlowOp::Install(B, spec("198.51.100.1:30002", Some("198.51.100.10:6000"), A)),
+            ];
+            table.apply(&back, Instant::now());
+            learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert_eq!(seen, 0, "packets of one call for the other's host");
+    assert_ne!(a_hop, HopId::NONE);
+}
+
+#[test]
+fn a_slot_that_got_no_number_gets_one_when_there_is_one() {
+    let hops = NextHops::new(Mapped::anonymous(2).unwrap(), false).unwrap();
+    let mut table = table_with(false, true);
+    table.hops = hops;
+    let table = call_on(table);
+    learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+    learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+    let without = [A, B].into_iter().find(|slot| !programmed(&table, *slot).is_active()).unwrap();
+    let with = if without == A { B } else { A };
+    assert!(programmed(&table, with).is_active(), "there is one number");
+    // The one that has it is not needed any more.
+    let held = stream(&table.lock(), with).unwrap().way.unwrap();
+    table.hops.release(held.0, held.1);
+    stream_mut(&mut table.lock(), with).unwrap().way = None;
+    table.sweep(Instant::now(), 0, 1);
+    assert!(programmed(&table, without).is_active());
 }
 
 #[test]
@@ -322,16 +456,35 @@ fn media_handover_moves_both_directions_to_the_new_source() {
 }
 
 #[test]
-fn a_packet_before_the_other_side_is_known_has_nowhere_to_go_but_teaches() {
+fn a_packet_before_the_other_side_is_known_has_nowhere_to_go_and_teaches_nothing() {
     let table = table();
     let b = spec("198.51.100.1:30002", None, A);
     let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
     table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b.clone())], Instant::now());
-    assert_eq!(learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::NoDestination));
-    assert_eq!(table.totals(A).unwrap().errors, 1);
+    for source in ["192.0.2.10:4000", "203.0.113.66:9"] {
+        assert_eq!(learn(&table, A, source, &rtp(1, 7)), Err(Reason::NoDestination));
+    }
+    let mut answered = b;
+    answered.party.at = Some(addr("198.51.100.10:6000"));
+    table.apply(&[FlowOp::Install(B, answered)], Instant::now());
     assert!(!programmed(&table, A).is_active());
-    table.apply(&[FlowOp::Install(B, StreamSpec { peer: Some(addr("198.51.100.10:6000")), ..b })], Instant::now());
-    assert!(programmed(&table, A).is_active(), "the answer completes the stream");
+    learn(&table, A, "192.0.2.10:4000", &rtp(2, 7)).unwrap();
+    assert_eq!(peer_of(&table, A), addr("192.0.2.10:4000"));
+}
+
+#[test]
+fn a_party_that_has_not_answered_is_heard_and_what_is_for_it_waits_for_its_answer() {
+    let table = table();
+    let a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    let b = spec("198.51.100.1:30002", None, A);
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b.clone())], Instant::now());
+    let early = learn(&table, B, "203.0.113.66:9", &rtp(1, 8)).unwrap();
+    assert_eq!(early.to(), addr("192.0.2.10:4000"), "early media");
+    assert_eq!(remote(&table.lock(), B), None, "but nobody gets what the caller says");
+    let mut answered = b;
+    answered.party.at = Some(addr("198.51.100.10:6000"));
+    table.apply(&[FlowOp::Install(B, answered)], Instant::now());
+    assert_eq!(remote(&table.lock(), B), Some(addr("198.51.100.10:6000")));
 }
 
 #[test]
@@ -381,7 +534,7 @@ fn a_new_source_is_programmed_and_too_many_lift_the_bond() {
 fn loss_is_exact_from_the_first_packet_on() {
     let table = call();
     learn(&table, A, "192.0.2.10:4000", &rtp(500, 7)).unwrap();
-    let fields = |sequence| rtp::parse(&rtp(sequence, 7)).unwrap();
+    let fields = |sequence| flow::rtp::parse(&rtp(sequence, 7)).unwrap();
     table.carried(A).unwrap().count_rtp(172, &fields(500), || 0);
     for sequence in [501, 502, 504] {
         table.slot(A).unwrap().count_rtp(172, &fields(sequence), || None, || 0);
@@ -434,9 +587,22 @@ fn the_source_of_a_trusted_stream_is_told_although_the_daemon_saw_no_packet() {
     let table = call_with(Learning::Off, Successor::default());
     let slot = table.slot(A).unwrap();
     assert_eq!(table.totals(A).unwrap().ssrc, None);
-    slot.note_ssrc(&rtp::parse(&rtp(1, 7)).unwrap(), table.timings.first());
+    slot.note_ssrc(&flow::rtp::parse(&rtp(1, 7)).unwrap(), table.timings.first());
     assert_eq!(table.totals(A).unwrap().ssrc, Some(7));
     let spec = stream(&table.lock(), A).unwrap().spec.clone();
     table.apply(&[FlowOp::Install(A, StreamSpec { tos: Some(184), ..spec })], Instant::now());
     assert_eq!(table.totals(A).unwrap().ssrc, Some(7), "and is not forgotten when the slot is programmed anew");
+}
+
+#[test]
+fn what_is_for_an_ipv6_party_goes_to_where_it_is_heard_through_its_nat() {
+    let table = table();
+    let a = spec("[2001:db8:1::1]:30000", Some("[2001:db8:1::a]:4000"), B);
+    let mut b = spec("[2001:db8:2::1]:30002", Some("[fd00::5]:4000"), A);
+    b.party.signaller = Some("2001:db8:2::a".parse().unwrap());
+    table.apply(&[FlowOp::Install(A, a), FlowOp::Install(B, b)], Instant::now());
+    learn(&table, A, "[2001:db8:1::a]:4000", &rtp(1, 7)).unwrap();
+    assert_eq!(target_of(&table, A), addr("[fd00::5]:4000"));
+    learn(&table, B, "[2001:db8:2::a]:5000", &rtp(1, 8)).unwrap();
+    assert_eq!(target_of(&table, A), addr("[2001:db8:2::a]:5000"));
 }

@@ -7,10 +7,10 @@ fn the_mode_of_a_call_comes_before_the_configured_one() {
     for learning in [Learning::Off, Learning::Immediate, Learning::Delayed, Learning::Heuristic] {
         let mut rig = Rig::with(Settings { learning, ..at_once() }, 30099);
         rig.call();
-        assert!(rig.installed.values().all(|spec| spec.learning == learning));
+        assert!(rig.installed.values().all(|spec| spec.party.learning == learning));
         let options = Options { learning: Some(Learning::Delayed), ..across() };
         rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), options));
-        assert!(rig.installed.values().all(|spec| spec.learning == Learning::Delayed));
+        assert!(rig.installed.values().all(|spec| spec.party.learning == Learning::Delayed));
     }
 }
 
@@ -21,17 +21,17 @@ fn who_may_succeed_a_learned_party_is_said_of_each_party_and_holds() {
     rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), options));
     rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
     for port in ["30000", "30001"] {
-        assert_eq!(rig.at(&format!("192.0.2.1:{port}")).successor, Successor::Anyone);
-        assert_eq!(rig.at(&format!("198.51.100.1:{port}")).successor, Successor::Signalled);
+        assert_eq!(rig.at(&format!("192.0.2.1:{port}")).party.successor, Successor::Anyone);
+        assert_eq!(rig.at(&format!("198.51.100.1:{port}")).party.successor, Successor::Signalled);
     }
     let options = Options { strict_source: true, ..Options::default() };
     rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
     rig.sdp(answer_with("a", "b", &audio("198.51.100.10", 5000), options.clone()));
-    assert_eq!(rig.at("192.0.2.1:30000").successor, Successor::Anyone);
-    assert_eq!(rig.at("198.51.100.1:30000").successor, Successor::Nobody);
+    assert_eq!(rig.at("192.0.2.1:30000").party.successor, Successor::Anyone);
+    assert_eq!(rig.at("198.51.100.1:30000").party.successor, Successor::Nobody);
     let options = Options { strict_source: true, ..across() };
     rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), options));
-    assert_eq!(rig.at("192.0.2.1:30000").successor, Successor::Nobody, "strictness has the last word");
+    assert_eq!(rig.at("192.0.2.1:30000").party.successor, Successor::Nobody, "strictness has the last word");
 }
 
 #[test]

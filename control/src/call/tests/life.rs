@@ -24,11 +24,11 @@ fn an_answer_names_the_side_of_the_caller_and_completes_the_streams() {
     assert_eq!(ops.len(), 2, "only the callee's streams change: {ops:?}");
     let rtp = rig.at("198.51.100.1:30000");
     assert_eq!((rtp.component, rtp.clock_khz), (Component::Rtp, 8));
-    assert_eq!(rtp.peer.unwrap().to_string(), "198.51.100.10:5000");
+    assert_eq!(rtp.party.at.unwrap().to_string(), "198.51.100.10:5000");
     assert_eq!(rig.installed.get(&rtp.other.unwrap()).unwrap().local.to_string(), "192.0.2.1:30000");
     let rtcp = rig.at("192.0.2.1:30001");
     assert_eq!((rtcp.component, rtcp.clock_khz), (Component::Rtcp, 0));
-    assert_eq!(rtcp.peer.unwrap().to_string(), "192.0.2.10:4001");
+    assert_eq!(rtcp.party.at.unwrap().to_string(), "192.0.2.10:4001");
     assert_eq!(rig.installed.get(&rtcp.other.unwrap()).unwrap().local.to_string(), "198.51.100.1:30001");
 }
 
@@ -213,17 +213,17 @@ fn a_description_that_cannot_be_used_changes_nothing() {
 fn learning_and_type_of_service_come_from_settings_and_commands() {
     let mut rig = Rig::with(Settings { tos: Some(16), ..at_once() }, 30099);
     rig.call();
-    assert!(rig.installed.values().all(|spec| spec.tos == Some(16) && spec.learning == Learning::Heuristic));
+    assert!(rig.installed.values().all(|spec| spec.tos == Some(16) && spec.party.learning == Learning::Heuristic));
     let options = Options { tos: Some(184), asymmetric: true, ..across() };
     rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), options));
     assert!(rig.installed.values().all(|spec| spec.tos == Some(184)));
-    assert_eq!(rig.at("192.0.2.1:30000").learning, Learning::Off);
-    assert_eq!(rig.at("198.51.100.1:30000").learning, Learning::Heuristic);
+    assert_eq!(rig.at("192.0.2.1:30000").party.learning, Learning::Off);
+    assert_eq!(rig.at("198.51.100.1:30000").party.learning, Learning::Heuristic);
     rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
-    assert_eq!(rig.at("192.0.2.1:30000").learning, Learning::Off, "holds once said");
+    assert_eq!(rig.at("192.0.2.1:30000").party.learning, Learning::Off, "holds once said");
     let options = Options { learning: Some(Learning::Off), ..Options::default() };
     rig.sdp(answer_with("a", "b", &audio("198.51.100.10", 5000), options));
-    assert!(rig.installed.values().all(|spec| spec.learning == Learning::Off && spec.tos == Some(184)));
+    assert!(rig.installed.values().all(|spec| spec.party.learning == Learning::Off && spec.tos == Some(184)));
 }
 
 #[test]

@@ -16,11 +16,12 @@ mod timeouts;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use relay::{
-    Component, Counts, FlowOp, Interfaces, Meter, Ports, Reason, SlotIndex, StreamSpec, StreamTotals, Traffic, Turns,
+    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, SlotIndex, StreamSpec, StreamTotals,
+    Traffic, Turns, Untrusted,
 };
 
 use super::plan::desired;
@@ -54,6 +55,10 @@ impl Meter for Packets {
     fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
         self.0.get(&slot).cloned()
     }
+
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
+        NoTraffic.judge(local, party)
+    }
 }
 
 /// What is deleted ends at once.
@@ -80,7 +85,7 @@ impl Rig {
         let ports = Ports::new(&interfaces.iter().map(range).collect::<Vec<_>>()).unwrap();
         let interfaces = Interfaces::new(interfaces).unwrap();
         let now = Instant::now();
-        let calls = Calls::new(interfaces, ports, settings, now);
+        let calls = Calls::new(interfaces, ports, settings, b"mark".to_vec(), now);
         Self { calls, installed: BTreeMap::new(), now, meter: Packets::default() }
     }
 
@@ -151,7 +156,7 @@ impl Rig {
     }
 
     fn peer(&self, local: &str) -> Option<String> {
-        self.at(local).peer.map(|peer| peer.to_string())
+        self.at(local).party.at.map(|peer| peer.to_string())
     }
 
     fn wait(&mut self, seconds: u64) {

@@ -20,7 +20,7 @@ fn rtcp(rig: &Rig, interface: &str) -> (u16, u16) {
     let is_it = |spec: &&StreamSpec| spec.component == Component::Rtcp && spec.local.ip().to_string() == interface;
     let spec = rig.installed.values().find(is_it).unwrap();
     assert_eq!(spec.mux, spec.local.port().is_multiple_of(2));
-    (spec.local.port(), spec.peer.unwrap().port())
+    (spec.local.port(), spec.party.at.unwrap().port())
 }
 
 const PBX: &str = "192.0.2.1";

@@ -49,24 +49,6 @@ fn the_same_signalling_again_keeps_what_was_learned() {
 }
 
 #[test]
-fn a_party_that_was_heard_before_its_answer_arrived_is_not_deaf_afterwards() {
-    for learning in LEARNING {
-        let mut peer = Peer::new(Component::Rtp, learning, Successor::default(), None);
-        let now = Instant::now();
-        peer.open(now);
-        peer.admit(addr(ELSEWHERE), true, None, now).unwrap();
-        let mut rig = Rig { peer, now };
-        rig.wait(50);
-        rig.signal(Some(SIGNALLED));
-        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE));
-        let is_fast = learning != Learning::Delayed;
-        assert_eq!(rig.confirmed(), if is_fast { ELSEWHERE } else { "" });
-        rig.wait(20);
-        assert_eq!(rig.hear(SIGNALLED), PEER);
-    }
-}
-
-#[test]
 fn a_party_on_hold_gets_nothing_and_comes_back_to_where_it_was() {
     for learning in LEARNING {
         let mut rig = Rig::new(learning);

@@ -2,7 +2,7 @@ use super::*;
 
 /// A call in which A shares a port for RTP and RTCP, and B does not.
 fn call() -> FlowTable {
-    let table = super::call();
+    let table = call_on(table_with(true, false));
     let rtcp = |local, peer, mux, other| StreamSpec { component: Component::Rtcp, mux, ..spec(local, peer, other) };
     let ops = [
         FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30000", Some("192.0.2.10:4000"), true, B_RTCP)),

@@ -1,0 +1,161 @@
+//! What packets that their slot did not forward teach the table, and how they leave.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use flow::rtp::{self, RtpFields, Sequence};
+use flow::slot::Flags;
+use flow::{Be16, Bearing, Hop, Reason, Rule, SlotIndex};
+
+use super::FlowTable;
+use crate::engine::Output;
+use crate::learning::Admission;
+use crate::op::Component;
+use crate::stream::Stream;
+use crate::streams::{Streams, remote, rtp_slot, stream, stream_mut, taught};
+
+/// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
+/// change would cost a packet the fast path.
+const SSRC_CHANGES: u8 = 3;
+
+/// How a packet leaves, and how it is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Departing {
+    pub(crate) bearing: Bearing,
+    /// Source and destination port.
+    pub(crate) ports: [Be16; 2],
+    /// The synchronisation source that the stream is held to; bytes in network order.
+    pub(crate) source: Option<u32>,
+    /// The next hop, where packets go to the device and it is resolved.
+    pub(crate) hop: Option<Hop>,
+}
+
+impl FlowTable {
+    /// Takes a packet that its slot did not forward: learns from it what there is to learn.
+    ///
+    /// # Errors
+    /// The reason why the packet cannot be sent on.
+    pub(crate) fn learn(
+        &self,
+        index: SlotIndex,
+        source: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Departing, Reason> {
+        let mut streams = self.lock();
+        let local = stream(&streams, index).ok_or(Reason::NoCall)?.spec.local.ip();
+        if self.shape.trust.judge(local, source.ip()).is_err() {
+            return Err(Reason::Untrusted);
+        }
+        let pupil = taught(&streams, index).ok_or(Reason::NoCall)?;
+        let rtp_host = rtp_slot(pupil).and_then(|rtp| remote(&streams, rtp)).map(|remote| remote.ip());
+        let has_way = self.addresses(&streams, index).is_ok();
+        let is_media = stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
+        let peer = &mut stream_mut(&mut streams, pupil).ok_or(Reason::NoCall)?.peer;
+        let before = peer.standing();
+        let admission = peer.admit(source, is_media, rtp_host, now);
+        let after = peer.standing();
+        let is_peer = admission == Ok(Admission::Peer);
+        if is_peer
+            && has_way
+            && let Some(fields) = rtp::parse(payload)
+            && let Some(stream) = stream_mut(&mut streams, index)
+            && stream.spec.component == Component::Rtp
+        {
+            self.follow_ssrc(stream, index, &fields, now);
+        }
+        if is_peer || after != before {
+            self.program(&mut streams, pupil, now);
+            if pupil != index {
+                self.program(&mut streams, index, now);
+            }
+        }
+        if after != before {
+            self.follow_rtp(&mut streams, pupil, now);
+        }
+        if after.remote != before.remote {
+            self.program_other(&mut streams, pupil, now);
+        }
+        admission?;
+        self.read_report(&mut streams, index, payload, now);
+        let rule = self.send_only(&mut streams, index);
+        if let (Err(_), Some(stream)) = (&rule, stream_mut(&mut streams, index)) {
+            stream.errors += 1;
+            self.sums.fail();
+        }
+        rule
+    }
+
+    /// What is known of a party's RTP has changed. RTCP that shares its port follows it; other RTCP is accepted only from the host that the
+    /// RTP comes from, and that may be another one now.
+    pub(super) fn follow_rtp(&self, streams: &mut Streams, rtp: SlotIndex, now: Instant) {
+        let index = rtp.sibling();
+        if rtp.is_odd() {
+            return;
+        }
+        let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
+        let before = stream.peer.standing();
+        stream.peer.follow_rtp(remote.ip());
+        if stream.spec.mux || stream.peer.standing() != before {
+            self.program(streams, index, now);
+            self.program_other(streams, index, now);
+        }
+    }
+
+    /// How a packet of a slot is sent on, whether or not the slot is active.
+    fn send_only(&self, streams: &mut Streams, index: SlotIndex) -> Result<Departing, Reason> {
+        let addresses = self.addresses(streams, index)?;
+        let stream = stream_mut(streams, index).ok_or(Reason::NoCall)?;
+        Ok(Departing {
+            bearing: Bearing { from: addresses.from.ip(), to: addresses.to.ip(), tos: stream.spec.tos },
+            ports: [addresses.from, addresses.to].map(|endpoint| Be16::new(endpoint.port())),
+            source: stream.held_to(),
+            hop: None,
+        })
+    }
+
+    /// How a packet leaves by a rule that forwards. The answer holds if the rule still stands afterwards: a number is its way's for so long.
+    pub(crate) fn departing(&self, rule: &Rule) -> Option<Departing> {
+        let bearing = self.hops.cell(rule.hop)?.bearing();
+        let source = if rule.flags.has(Flags::ANY_SSRC) { None } else { Some(rule.ssrc) };
+        let hop = match self.shape.output {
+            Output::Device => self.hops.hop(rule.hop),
+            Output::Stack => None,
+        };
+        Some(Departing { bearing, ports: rule.ports, source, hop })
+    }
+
+    /// Begins to account a synchronisation source that was not seen before.
+    fn follow_ssrc(&self, stream: &mut Stream, index: SlotIndex, fields: &RtpFields, now: Instant) {
+        if stream.ssrc == Some(fields.ssrc) || stream.any_ssrc {
+            return;
+        }
+        let Some(cells) = self.cells(index) else { return };
+        // A packet that passed the slot's door a moment ago may still be counted; the tally allows for it.
+        cells.slot.program(Rule::waiting(Flags::CALL, 0));
+        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), now));
+        let before = Sequence(fields.sequence.0.wrapping_sub(1));
+        cells.slot.restart(cells.timing, fields.sequence, stream.spec.clock_khz);
+        cells.carried.restart(before, stream.spec.clock_khz);
+        stream.tally.restart(fields.sequence);
+        stream.ssrc_changes = stream.ssrc_changes.saturating_add(1);
+        stream.any_ssrc = stream.ssrc_changes > SSRC_CHANGES;
+        stream.ssrc = Some(fields.ssrc);
+    }
+
+    /// Reads what a party reports by RTCP.
+    fn read_report(&self, streams: &mut Streams, index: SlotIndex, payload: &[u8], now: Instant) {
+        let clock_khz = stream(streams, index.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
+        let Some(mut reports) = stream_mut(streams, index)
+            .filter(|stream| self.reads(stream))
+            .map(|stream| stream.reports.take().unwrap_or_default())
+        else {
+            return;
+        };
+        let other = stream(streams, index).and_then(|here| stream(streams, here.spec.other?));
+        reports.read(other.and_then(|other| other.reports.as_deref()), clock_khz, payload, now);
+        if let Some(stream) = stream_mut(streams, index) {
+            stream.reports = Some(reports);
+        }
+    }
+}

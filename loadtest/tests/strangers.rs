@@ -21,14 +21,11 @@ const FAR: [&str; 2] = ["198.51.100.66", "2001:db8:3::66"];
 fn scene(engine: &str, args: &[&str]) -> Scene {
     let trunks = Trunks::dual_stack().unwrap();
     for addr in FAR {
-        for trunk in [Trunk::Gateway] {
-            let bits = if addr.contains(':') { 64 } else { 24 };
-            let far = trunks.far(trunk);
-            let net = format!("{addr}/{bits}");
-            let mut words = vec!["addr", "add", net.as_str(), "dev", FAR_DEVICE];
-            words.extend(addr.contains(':').then_some("nodad"));
-            far.run("ip", words).unwrap();
-        }
+        let bits = if addr.contains(':') { 64 } else { 24 };
+        let net = format!("{addr}/{bits}");
+        let mut words = vec!["addr", "add", net.as_str(), "dev", FAR_DEVICE];
+        words.extend(addr.contains(':').then_some("nodad"));
+        trunks.far(Trunk::Gateway).run("ip", words).unwrap();
     }
     Scene::new(trunks, engine, args).unwrap()
 }
@@ -108,45 +105,41 @@ fn is_heard(speaker: &mut Party, to: SocketAddr, listener: &Party) -> bool {
 fn who_sprays_all_ports_from_before_the_call_on_is_not_heard_and_hears_nothing_of_a_party_that_the_proxy_names() {
     for engine in ENGINES {
         for (flags, is_ipv6) in [(&[][..], false), (&["strict-source"], false), (&[], true)] {
-            {
-                let mut scene = scene(engine, &SMALL);
-                let (near, far, attacker) = match is_ipv6 {
-                    false => (Trunk::Pbx1.far().into(), Trunk::Gateway.far().into(), FAR[0].parse().unwrap()),
-                    true => {
-                        (IpAddr::from(Trunk::Pbx1.far6()), IpAddr::from(Trunk::Gateway.far6()), FAR[1].parse().unwrap())
-                    }
-                };
-                let mut caller = party(&scene, Trunk::Pbx1, near, 4000);
-                let mut nat = party(&scene, Trunk::Gateway, far, 5000);
-                // The first packet for a host may have to wait for its MAC.
-                nat.rtp.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
-                let mut attacker = party(&scene, Trunk::Gateway, attacker, 6000);
-                let local = if is_ipv6 { IpAddr::from(Trunk::Gateway.near6()) } else { Trunk::Gateway.near().into() };
-                let mut spray = || [30000, 30002].map(|port| attacker.speak(SocketAddr::new(local, port)).unwrap());
-                for _ in 0..5 {
-                    spray();
+            let mut scene = scene(engine, &SMALL);
+            let (near, far, attacker) = match is_ipv6 {
+                false => (Trunk::Pbx1.far().into(), Trunk::Gateway.far().into(), FAR[0].parse().unwrap()),
+                true => {
+                    (IpAddr::from(Trunk::Pbx1.far6()), IpAddr::from(Trunk::Gateway.far6()), FAR[1].parse().unwrap())
                 }
-                let call = behind_nat(&mut scene, "1", &caller, Some(far), flags);
-                for _ in 0..5 {
-                    spray();
-                }
-                while caller.hear().unwrap().is_some() {
-                    panic!("{engine} {flags:?} IPv6 {is_ipv6}: the sprayer is heard");
-                }
-                let what = format!("{engine} {flags:?} IPv6 {is_ipv6}");
-                caller.speak(call.for_caller).unwrap();
-                assert_eq!(attacker.hear().unwrap(), None, "{what}: the party has not spoken yet");
-                assert!(is_heard(&mut nat, call.for_callee, &caller), "{what}");
-                for _ in 0..10 {
-                    attacker.speak(call.for_callee).unwrap();
-                    assert!(is_heard(&mut nat, call.for_callee, &caller), "{what}: nobody else");
-                    assert!(is_heard(&mut caller, call.for_caller, &nat), "{what}");
-                }
-                sleep(Duration::from_millis(3100));
-                attacker.speak(call.for_callee).unwrap();
-                assert!(is_heard(&mut caller, call.for_caller, &nat), "{what}: after the window");
-                assert_eq!(attacker.hear().unwrap(), None);
+            };
+            let mut caller = party(&scene, Trunk::Pbx1, near, 4000);
+            let mut nat = party(&scene, Trunk::Gateway, far, 5000);
+            // The first packet for a host may have to wait for its MAC.
+            nat.rtp.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            let mut attacker = party(&scene, Trunk::Gateway, attacker, 6000);
+            let local = if is_ipv6 { IpAddr::from(Trunk::Gateway.near6()) } else { Trunk::Gateway.near().into() };
+            let mut spray = || [30000, 30002].map(|port| attacker.speak(SocketAddr::new(local, port)).unwrap());
+            for _ in 0..5 {
+                spray();
             }
+            let call = behind_nat(&mut scene, "1", &caller, Some(far), flags);
+            for _ in 0..5 {
+                spray();
+            }
+            let what = format!("{engine} {flags:?} IPv6 {is_ipv6}");
+            assert_eq!(caller.hear().unwrap(), None, "{what}: the sprayer is heard");
+            caller.speak(call.for_caller).unwrap();
+            assert_eq!(attacker.hear().unwrap(), None, "{what}: the party has not spoken yet");
+            assert!(is_heard(&mut nat, call.for_callee, &caller), "{what}");
+            for _ in 0..10 {
+                attacker.speak(call.for_callee).unwrap();
+                assert!(is_heard(&mut nat, call.for_callee, &caller), "{what}: nobody else");
+                assert!(is_heard(&mut caller, call.for_caller, &nat), "{what}");
+            }
+            sleep(Duration::from_millis(3100));
+            attacker.speak(call.for_callee).unwrap();
+            assert!(is_heard(&mut caller, call.for_caller, &nat), "{what}: after the window");
+            assert_eq!(attacker.hear().unwrap(), None);
         }
     }
 }
@@ -195,7 +188,7 @@ fn ports_come_in_an_order_that_nobody_can_predict() {
     let mut scene = scene("uring", &[]);
     let caller = party(&scene, Trunk::Pbx1, Trunk::Pbx1.far().into(), 4000);
     let mut next = |id: usize| behind_nat(&mut scene, &id.to_string(), &caller, None, &[]).for_caller.port();
-    let ports: Vec<u16> = (0..32).map(|id| next(id)).collect();
+    let ports: Vec<u16> = (0..32).map(&mut next).collect();
     let neighbours = ports.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) == 2).count();
     assert!(neighbours < 4, "{ports:?}");
 }

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 const SOURCES: usize = 4;
 /// A round trip that takes longer is a mistake of somebody's clock.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Jitter beyond this is none: no buffer of a phone is as long.
+const MOST_JITTER_MS: u32 = 10_000;
+/// So many packets more than were sent a party may claim to have missed: those that were under way when the account was read.
+const SLACK: i64 = 64;
 
 /// What one report amounts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,8 +103,12 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Reads a datagram of the party. The other party's reports are those that this one answers. `clock_khz` is that of the media.
-    pub(crate) fn read(&mut self, other: Option<&Self>, clock_khz: u16, datagram: &[u8], now: Instant) {
+    /// Reads a datagram of the party. The other party's reports are those that this one answers. `sent` is what the party was sent, which it can
+    /// report about. What is not plausible is not told: a datagram that is no compound of whole packets (RFC 3550 6.1, A.2) is encrypted, or noise.
+    pub(crate) fn read(&mut self, other: Option<&Self>, sent: Sent, datagram: &[u8], now: Instant) {
+        if !is_compound(datagram) {
+            return;
+        }
         for packet in Packets(datagram) {
             let Some((ssrc, body)) = word(packet.body) else { return };
             let blocks = match packet.kind {
@@ -115,8 +123,10 @@ impl Reports {
                 _ => continue,
             };
             // With several blocks the first is that of the call's media: there is one source on each leg.
-            if let Some(block) = Block::parse(blocks).filter(|_| packet.count > 0) {
-                self.report(ssrc, &block, other, clock_khz, now);
+            let is_whole = blocks.len() >= usize::from(packet.count) * BLOCK_LEN;
+            let block = Block::parse(blocks).filter(|_| packet.count > 0 && is_whole);
+            if let Some(block) = block.filter(|block| block.is_plausible(sent)) {
+                self.report(ssrc, &block, other, sent.clock_khz, now);
             }
         }
     }
@@ -174,6 +184,26 @@ fn mos(loss: f64, jitter: f64, round_trip: f64) -> u8 {
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 
+/// What a party was sent of a media, and so can report about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sent {
+    /// Packets, as far as they were counted.
+    pub(crate) packets: u64,
+    /// The clock rate of the payload in kHz; 0 when unknown.
+    pub(crate) clock_khz: u16,
+}
+
+/// Bytes of a report block.
+const BLOCK_LEN: usize = 24;
+
+/// Whether a datagram is packets of RTCP one after another, to its last byte, of which the first is a report.
+fn is_compound(datagram: &[u8]) -> bool {
+    let mut packets = Packets(datagram);
+    let is_report = packets.next().is_some_and(|first| matches!(first.kind, SENDER_REPORT | RECEIVER_REPORT));
+    let is_rtcp = packets.by_ref().all(|packet| (192..=223).contains(&packet.kind));
+    is_report && is_rtcp && packets.0.is_empty()
+}
+
 /// The packets of a compound datagram.
 struct Packets<'a>(&'a [u8]);
 
@@ -207,6 +237,15 @@ struct Block {
 }
 
 impl Block {
+    /// Whether a party that was sent this can have received so: neither more lost than was sent, nor a delay that nobody has.
+    fn is_plausible(&self, sent: Sent) -> bool {
+        let jitter_ms = self.jitter.checked_div(u32::from(sent.clock_khz)).unwrap_or(0);
+        let most = i64::try_from(sent.packets).unwrap_or(i64::MAX).saturating_add(SLACK);
+        // Duplicates count as negative losses (RFC 3550 6.4.1).
+        let lost = i64::from(self.cumulative_loss);
+        jitter_ms <= MOST_JITTER_MS && (-most..=most).contains(&lost) && (self.fraction_lost == 0 || sent.packets > 0)
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (_, bytes) = word(bytes)?;
         let (lost, bytes) = word(bytes)?;
@@ -236,6 +275,8 @@ mod tests {
 
     use super::*;
 
+    /// Plenty.
+    const SENT: Sent = Sent { packets: 1_000_000, clock_khz: 8 };
     const MS: Duration = Duration::from_millis(1);
 
     fn block(fraction: u8, lost: u32, jitter: u32, last_report: u32, delay_ms: u32) -> Vec<u8> {
@@ -261,10 +302,10 @@ mod tests {
     fn the_round_trip_is_that_of_both_legs() {
         let start = Instant::now();
         let (mut a, mut b) = (Reports::default(), Reports::default());
-        a.read(Some(&b), 8, &sender_report(1, 100, &[]), start);
+        a.read(Some(&b), SENT, &sender_report(1, 100, &[]), start);
         // 60 ms to b and back, 20 of which b took its time.
-        b.read(Some(&a), 8, &sender_report(2, 200, &[block(0, 0, 80, 100, 20)]), start + 80 * MS);
-        a.read(Some(&b), 8, &sender_report(1, 300, &[block(26, 5, 160, 200, 10)]), start + 130 * MS);
+        b.read(Some(&a), SENT, &sender_report(2, 200, &[block(0, 0, 80, 100, 20)]), start + 80 * MS);
+        a.read(Some(&b), SENT, &sender_report(1, 300, &[block(26, 5, 160, 200, 10)]), start + 130 * MS);
         let quality = a.qualities.first().unwrap();
         let sample = quality.average();
         assert_eq!((quality.ssrc, quality.samples, quality.cumulative_loss), (1, 1, 5));
@@ -290,7 +331,7 @@ mod tests {
     fn reports_without_a_known_sender_report_count_without_its_time() {
         let mut reports = Reports::default();
         let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(0, 0, 0, 0, 0)].concat());
-        reports.read(None, 0, &report, Instant::now());
+        reports.read(None, Sent { clock_khz: 0, ..SENT }, &report, Instant::now());
         let quality = &reports.qualities[0];
         assert_eq!((quality.average().round_trip, quality.average().mos, quality.samples), (Duration::ZERO, 44, 1));
     }
@@ -300,7 +341,7 @@ mod tests {
         let mut reports = Reports::default();
         for fraction in [0, 128, 25] {
             let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(fraction, 0, 0, 0, 0)].concat());
-            reports.read(None, 8, &report, Instant::now());
+            reports.read(None, SENT, &report, Instant::now());
         }
         let quality = &reports.qualities[0];
         assert_eq!((quality.lowest.loss_percent, quality.highest.loss_percent, quality.samples), (50, 0, 3));
@@ -309,10 +350,67 @@ mod tests {
     proptest! {
         #[test]
         fn any_datagram_does_no_harm(datagram in prop::collection::vec(any::<u8>(), 0..200), clock in any::<u16>()) {
-            Reports::default().read(None, clock, &datagram, Instant::now());
+            Reports::default().read(None, Sent { clock_khz: clock, ..SENT }, &datagram, Instant::now());
             let mut framed = vec![0x81, 200, 0, datagram.len() as u8 / 4];
             framed.extend(&datagram);
-            Reports::default().read(Some(&Reports::default()), clock, &framed, Instant::now());
+            Reports::default().read(Some(&Reports::default()), Sent { clock_khz: clock, ..SENT }, &framed, Instant::now());
+        }
+    }
+
+    /// What a reader without the key sees: the header of the first packet in clear (RFC 3711 3.4), then noise.
+    #[test]
+    fn encrypted_reports_are_not_told() {
+        for seed in 0..2000_u32 {
+            let mut reports = Reports::default();
+            let mut datagram = sender_report(7, 1, &[block(0, 0, 0, 0, 0)]);
+            datagram.extend(packet(202, 1, &[0; 12]));
+            let noise =
+                |at: usize| (seed.wrapping_mul(2_654_435_761).rotate_left(at as u32 % 31) >> 7) as u8 ^ at as u8;
+            datagram.iter_mut().enumerate().skip(8).for_each(|(at, byte)| *byte ^= noise(at));
+            datagram.extend([0x80, 0, 0, 1]);
+            datagram.extend((0..10).map(noise));
+            reports.read(None, SENT, &datagram, Instant::now());
+            assert!(reports.qualities.is_empty(), "{seed}");
+        }
+    }
+
+    #[test]
+    fn what_no_receiver_can_have_seen_is_not_told() {
+        let few = Sent { packets: 100, clock_khz: 8 };
+        for (block, sent, is_told) in [
+            (block(0, 100, 80, 0, 0), few, true),
+            (block(0, 165, 80, 0, 0), few, false),
+            (block(0, 0xff_ffff, 80, 0, 0), few, true),
+            (block(0, 0x80_0000, 80, 0, 0), few, false),
+            (block(0, 0, 80_000, 0, 0), few, true),
+            (block(0, 0, 80_001, 0, 0), few, true),
+            (block(0, 0, 80_008, 0, 0), few, false),
+            (block(0, 0, 0x3000_0000, 0, 0), few, false),
+            (block(10, 0, 0, 0, 0), Sent::default(), false),
+        ] {
+            let mut reports = Reports::default();
+            let report = packet(RECEIVER_REPORT, 1, &[&7u32.to_be_bytes()[..], &block].concat());
+            reports.read(None, sent, &report, Instant::now());
+            assert_eq!(!reports.qualities.is_empty(), is_told, "{block:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_compound_of_whole_packets_is_not_told() {
+        let whole = sender_report(7, 1, &[block(0, 0, 80, 0, 0)]);
+        let more = [&whole[..], &packet(202, 1, &[0; 8])].concat();
+        for (datagram, is_told) in [
+            (whole.clone(), true),
+            (more.clone(), true),
+            (whole[..whole.len() - 4].to_vec(), false),
+            ([&whole[..], &[0]].concat(), false),
+            ([&whole[..], &[0x40, 202, 0, 0]].concat(), false),
+            ([&whole[..], &[0x80, 8, 0, 0]].concat(), false),
+            ([&packet(202, 1, &[0; 8]), &whole[..]].concat(), false),
+        ] {
+            let mut reports = Reports::default();
+            reports.read(None, SENT, &datagram, Instant::now());
+            assert_eq!(!reports.qualities.is_empty(), is_told, "{datagram:02x?}");
         }
     }
 }

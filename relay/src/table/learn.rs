@@ -11,6 +11,7 @@ use super::FlowTable;
 use crate::engine::Output;
 use crate::learning::Admission;
 use crate::op::Component;
+use crate::quality::Sent;
 use crate::stream::Stream;
 use crate::streams::{Streams, remote, rtp_slot, stream, stream_mut, taught};
 
@@ -143,9 +144,23 @@ impl FlowTable {
         stream.ssrc = Some(fields.ssrc);
     }
 
+    /// What the party of an RTCP stream was sent of its media: what the other party's RTP stream has carried.
+    fn sent(&self, streams: &mut Streams, rtcp: SlotIndex) -> Sent {
+        let clock_khz = stream(streams, rtcp.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
+        let other = stream(streams, rtcp.sibling()).and_then(|rtp| rtp.spec.other);
+        let packets = other.and_then(|other| {
+            let (cells, stream) = (self.cells(other)?, stream_mut(streams, other)?);
+            self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
+            // With what was lost on the way to the relay, which the party misses too.
+            let lost = u64::try_from(stream.tally.lost()).unwrap_or(0);
+            Some(stream.tally.fast_packets() + stream.tally.slow_packets() + lost)
+        });
+        Sent { packets: packets.unwrap_or(0), clock_khz }
+    }
+
     /// Reads what a party reports by RTCP.
     fn read_report(&self, streams: &mut Streams, index: SlotIndex, payload: &[u8], now: Instant) {
-        let clock_khz = stream(streams, index.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
+        let sent = self.sent(streams, index);
         let Some(mut reports) = stream_mut(streams, index)
             .filter(|stream| self.reads(stream))
             .map(|stream| stream.reports.take().unwrap_or_default())
@@ -153,7 +168,7 @@ impl FlowTable {
             return;
         };
         let other = stream(streams, index).and_then(|here| stream(streams, here.spec.other?));
-        reports.read(other.and_then(|other| other.reports.as_deref()), clock_khz, payload, now);
+        reports.read(other.and_then(|other| other.reports.as_deref()), sent, payload, now);
         if let Some(stream) = stream_mut(streams, index) {
             stream.reports = Some(reports);
         }

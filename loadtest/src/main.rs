@@ -9,9 +9,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use loadtest::bench::control::{self, ControlPlan};
 use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::scale::{self, ScalePlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
-use loadtest::bench::{self, Action, Family, scale};
+use loadtest::bench::{self, Action, Family};
 use loadtest::demo::{self, Outcome};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
@@ -37,6 +38,9 @@ enum Command {
     BenchStrangers(BenchStrangers),
     /// Have a hundred thousand flows at once
     BenchScale {
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
         /// One JSON object on standard output instead of the lines
         #[arg(long)]
         json: bool,
@@ -60,6 +64,9 @@ struct BenchFastpath {
     /// Only so many flows
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=40_000))]
     flows: Option<u32>,
+    /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
+    #[arg(long)]
+    smoke: bool,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -76,6 +83,9 @@ struct BenchSlowpath {
     /// Over how many streams
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
     streams: u32,
+    /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
+    #[arg(long)]
+    smoke: bool,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -92,6 +102,9 @@ struct BenchControl {
     /// How many calls stand meanwhile
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=150_000))]
     standing: u32,
+    /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
+    #[arg(long)]
+    smoke: bool,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -105,6 +118,9 @@ struct BenchStrangers {
     /// Milliseconds for each measurement
     #[arg(long, default_value_t = 2000)]
     millis: u64,
+    /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
+    #[arg(long)]
+    smoke: bool,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -165,20 +181,23 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::BenchSlowpath(bench) => bench_slowpath(&bench),
         Command::BenchControl(bench) => bench_control(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
-        Command::BenchScale { json } => bench_scale(json),
+        Command::BenchScale { smoke, json } => bench_scale(smoke, json),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
-    let plan = FastpathPlan {
+    let full = FastpathPlan {
         rounds: bench.rounds.max(1),
         time: Duration::from_millis(bench.millis),
         actions: bench.action.map_or(Action::ALL.to_vec(), |action| vec![action]),
         families: bench.family.map_or(Family::ALL.to_vec(), |family| vec![family]),
         flows: bench.flows.map_or(fastpath::FLOWS.to_vec(), |flows| vec![flows]),
     };
-    let result = fastpath::run(&plan)?;
+    let result = fastpath::run(&if bench.smoke { FastpathPlan::smoke() } else { full })?;
+    if bench.smoke {
+        result.check()?;
+    }
     if bench.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
@@ -204,7 +223,17 @@ fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
-    let result = slowpath::run(&SlowpathPlan { rounds: bench.rounds.max(1), time, streams: bench.streams })?;
+    let full = SlowpathPlan {
+        rounds: bench.rounds.max(1),
+        time,
+        streams: bench.streams,
+        offered: slowpath::OFFERED.to_vec(),
+        last_pace: slowpath::LAST_PACE,
+    };
+    let result = slowpath::run(&if bench.smoke { SlowpathPlan::smoke() } else { full })?;
+    if bench.smoke {
+        result.check()?;
+    }
     if bench.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
@@ -236,8 +265,16 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
-    let plan = ControlPlan { rounds: bench.rounds.max(1), time, standing: bench.standing as usize };
-    let result = control::run(&plan)?;
+    let full = ControlPlan {
+        rounds: bench.rounds.max(1),
+        time,
+        standing: bench.standing as usize,
+        rates: control::RATES.to_vec(),
+    };
+    let result = control::run(&if bench.smoke { ControlPlan::smoke() } else { full })?;
+    if bench.smoke {
+        result.check()?;
+    }
     if bench.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
@@ -255,14 +292,23 @@ fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
             row.bytes_per_call,
             row.lost
         );
+        for at in &row.at_rates {
+            println!(
+                "            at {:>6} calls a second: {:>6.0} reached, replies in {:>5.0} us, 99 % within {:>6.0}, the last after {:>6.0}",
+                at.asked, at.calls_per_second, at.reply_us.p50, at.reply_us.p99, at.reply_us.most
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
-    let plan = StrangersPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
-    let result = strangers::run(&plan)?;
+    let full = StrangersPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
+    let result = strangers::run(&if bench.smoke { StrangersPlan::smoke() } else { full })?;
+    if bench.smoke {
+        result.check()?;
+    }
     if bench.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
@@ -276,8 +322,8 @@ fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
-fn bench_scale(json: bool) -> anyhow::Result<ExitCode> {
-    let result = scale::run()?;
+fn bench_scale(smoke: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let result = scale::run(if smoke { ScalePlan::smoke() } else { ScalePlan::default() })?;
     if json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);

@@ -53,7 +53,8 @@ pub(crate) enum Entry {
     Resolved(Mac),
     /// Given by the operator: there is nothing to manage.
     Permanent(Mac),
-    /// Being resolved, or found not to answer; the kernel goes on trying as long as the entry is managed.
+    /// Being resolved, or found not to answer; the kernel goes on trying as long as the entry is managed. One that was resolved is taken to be
+    /// where it was.
     Unresolved,
     /// Not in the table any more, and so not managed either.
     Gone,
@@ -159,6 +160,9 @@ impl Resolver {
     fn neighbour(&mut self, neighbour: Neighbour, entry: Entry) -> Vec<Action> {
         let mut actions = Vec::new();
         match entry {
+            // One that is asked again and does not answer at once - under a flood, its answer is late - is where it was, as far as anybody knows:
+            // the stack would have nowhere else to send to, and would lose what it got.
+            Entry::Unresolved if matches!(self.neighbours.get(&neighbour), Some(Entry::Resolved(_))) => {}
             Entry::Resolved(_) | Entry::Permanent(_) | Entry::Unresolved => {
                 self.neighbours.insert(neighbour, entry);
             }
@@ -323,12 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_that_changes_its_mac_is_rewritten_and_one_that_fails_is_unresolved() {
+    fn a_neighbour_that_changes_its_mac_is_rewritten_and_one_that_does_not_answer_stays_where_it_was() {
         let mut resolver = resolved();
         let event = |entry| Event::Neighbour { neighbour: GATEWAY, entry };
         assert_eq!(resolver.handle(event(Entry::Resolved(mac(8)))), [Action::Write(ID, Some(hop(8)))]);
         assert_eq!(resolver.handle(event(Entry::Resolved(mac(8)))), [], "nothing new");
-        assert_eq!(resolver.handle(event(Entry::Unresolved)), [Action::Write(ID, None)]);
+        assert_eq!(resolver.handle(event(Entry::Unresolved)), []);
+        assert_eq!(resolver.handle(event(Entry::Resolved(mac(7)))), [Action::Write(ID, Some(hop(7)))]);
+        assert_eq!(resolver.handle(event(Entry::Gone)), [Action::Manage(GATEWAY), Action::Write(ID, None)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod package;
 mod verdict;
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -16,6 +17,7 @@ use self::build::Built;
 use self::machine::Machine;
 use self::package::{Package, cache};
 use self::verdict::Verdict;
+use crate::command::output;
 use crate::setup;
 
 /// A kernel to test on.
@@ -79,6 +81,29 @@ pub(crate) fn kernels(names: &[String]) -> anyhow::Result<()> {
     let bad = rows.iter().flat_map(|row| row.verdicts).filter(|verdict| !verdict.is_good()).count();
     if bad > 0 {
         bail!("{bad} checks failed");
+    }
+    Ok(())
+}
+
+/// Looks whether the tests that a guest would run exist, and those that kernels lack: a name that nothing has any more would pass unseen.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let built = Built::new()?;
+    let mut lacked: Vec<&str> = KERNELS.iter().flat_map(|kernel| kernel.lacks).map(|lack| lack.test).collect();
+    for check in CHECKS {
+        let program = built.programs.iter().find(|(name, _)| name == check.program);
+        let Some((_, path)) = program else { bail!("{}: there is no program {}", check.name, check.program) };
+        let mut list = Command::new(path);
+        list.args(["--list", "--ignored"]).args((!check.filter.is_empty()).then_some(check.filter));
+        let tests = output(&mut list)?;
+        let count = tests.lines().filter(|line| line.ends_with(": test")).count();
+        if count == 0 {
+            bail!("{}: {} has no test {}", check.name, check.program, check.filter);
+        }
+        eprintln!("{}: {count} tests", check.name);
+        lacked.retain(|lack| !tests.contains(lack));
+    }
+    if !lacked.is_empty() {
+        bail!("no such tests: {}", lacked.join(", "));
     }
     Ok(())
 }

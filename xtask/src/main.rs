@@ -4,7 +4,9 @@ mod command;
 mod counts;
 mod fuzz;
 mod kernels;
+mod licences;
 mod setup;
+mod smoke;
 mod test;
 
 use std::os::unix::process::CommandExt as _;
@@ -45,7 +47,7 @@ enum Task {
         /// What to measure
         #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale"])]
         what: String,
-        /// `--rounds N`, `--millis MS`, `--json`
+        /// `--rounds N`, `--millis MS`, `--smoke`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -60,8 +62,13 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Run the short form of the demo and of every bench and fuzzer, to see that they work; a part of `test`
+    Smoke,
     /// Boot other kernels under emulation, and load the programs and forward media there
     Kernels {
+        /// Only look whether the tests that it would run exist
+        #[arg(long)]
+        check: bool,
         /// Which; all unless told
         #[arg(value_parser = PossibleValuesParser::new(kernels::names()))]
         names: Vec<String>,
@@ -79,7 +86,9 @@ fn main() -> ExitCode {
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
-        Task::Kernels { names } => kernels::kernels(&names),
+        Task::Smoke => smoke::smoke().map(drop),
+        Task::Kernels { check: true, .. } => kernels::check(),
+        Task::Kernels { check: false, names } => kernels::kernels(&names),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, run};
 use crate::counts::Counts;
-use crate::setup;
+use crate::{licences, setup, smoke};
 
 /// Runs everything.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -25,6 +25,11 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let privileged =
         count(cargo().args(["test", "--workspace", "--locked"]).env("RUST_TEST_THREADS", "1"), &["--ignored"])?;
 
+    step("licences");
+    licences::check()?;
+    step("short forms of demo, benches, fuzzers and kernels");
+    let forms = smoke::smoke()?;
+
     eprintln!();
     eprintln!("{} tests passed, {} failed", open.passed, open.failed);
     eprintln!(
@@ -33,6 +38,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         privileged.failed,
         not_run(open, privileged)
     );
+    eprintln!("{forms} short forms ran");
     if open.failed + privileged.failed > 0 {
         bail!("tests failed");
     }

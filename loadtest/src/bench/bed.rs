@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::flood::{Family, Flows, Rate, flood, party, relay, sunk};
 use crate::rig::daemon::{Daemon, NgClient, binary};
 use crate::rig::host::{Host, Port};
-use crate::rig::party::sdp;
+use crate::rig::party::{media, sdp};
 use crate::rig::process::wait_until;
 use crate::rig::program::Program;
 
@@ -50,6 +50,8 @@ pub(super) enum Subject {
 /// The hosts, the calls, and what counts at the ends.
 pub(super) struct Bed {
     action: Action,
+    /// Of a family.
+    flows: u32,
     ng: NgClient,
     generator: Program,
     bare_sink: Program,
@@ -75,8 +77,9 @@ fn beside(last: u8) -> IpAddr {
 }
 
 impl Bed {
-    /// The bed without calls. `sink` is the program that counts at the ends.
-    pub(super) fn new(action: Action, sink: &str, folder: &Path) -> anyhow::Result<Self> {
+    /// The bed without calls, for so many flows of a family. `sink` is the program that counts at the ends.
+    pub(super) fn new(action: Action, flows: u32, sink: &str, folder: &Path) -> anyhow::Result<Self> {
+        let flows = flows.next_multiple_of(2);
         let (source, host, far) = (Host::new("generator")?, Host::new("relay")?, Host::new("far")?);
         let port = |device, addr| Port { device, addr };
         let (v4, v6) = (Family::Ipv4, Family::Ipv6);
@@ -115,8 +118,9 @@ impl Bed {
         let folder = folder.join(format!("{action:?}"));
         std::fs::create_dir_all(&folder)?;
         let mut command = host.command(&binary()?.to_string_lossy());
-        command.args(["serve", "--log-format", "json", "--engine", "xdp", "--workers", "1"]);
-        let last_port = u32::from(FIRST_PORT) + MOST_FLOWS - 1;
+        command.args(["serve", "--log-format", "json", "--engine", "xdp", "--workers", "1", "--delete-delay", "0"]);
+        // No more ports than flows: the relay gives them in an order of its own, and in the end all of them.
+        let last_port = u32::from(FIRST_PORT) + flows - 1;
         command.args(["--port-min", &FIRST_PORT.to_string(), "--port-max", &last_port.to_string()]);
         for family in [v4, v6] {
             for (name, addr) in
@@ -129,6 +133,7 @@ impl Bed {
         let ng = NgClient::on(&host)?;
         Ok(Self {
             action,
+            flows,
             ng,
             generator: Program::load()?,
             bare_sink,
@@ -185,37 +190,43 @@ impl Bed {
     }
 
     /// Sets calls up by the control protocol, each of two flows. Trusted signalling, so that every flow is on the fast path from its first
-    /// packet.
-    pub(super) fn set_up(&mut self, family: Family, flows: u32) -> anyhow::Result<()> {
-        eprintln!("setting {} calls up for {:?}, {family:?}", flows / 2, self.action);
-        for id in self.ids(family, flows) {
-            self.offer(family, &id)?;
-            self.ng.request(&json!({"command": "answer", "call-id": id.text, "from-tag": "1", "to-tag": "2",
-                "sdp": sdp(id.callee), "flags": ["asymmetric"]}))?;
+    /// packet. Returns how many offers and answers that took.
+    pub(super) fn set_up(&mut self, family: Family) -> anyhow::Result<u32> {
+        let ids = self.ids(family);
+        eprintln!("setting {} calls up for {:?}, {family:?}", ids.len(), self.action);
+        for id in &ids {
+            // A party sends from the port that it sends to, as the generator does, and which one that is only the relay knows.
+            let (callee, caller) = (self.offer(id, FIRST_PORT)?, self.answer(id, FIRST_PORT)?);
+            self.offer(id, caller)?;
+            self.answer(id, callee)?;
         }
-        let last = self.ids(family, flows).pop().map(|id| id.text).unwrap_or_default();
+        let last = ids.last().map(|id| id.text.clone()).unwrap_or_default();
         let ng = &mut self.ng;
         wait_until("the calls are on the fast path", Duration::from_secs(10), || {
             let call = ng.request(&json!({"command": "query", "call-id": last}));
-            let call = call.map(|call| call.to_string()).unwrap_or_default();
-            call.contains("\"path\":\"fast\"") && !call.contains("\"path\":\"slow\"")
-        })
+            call.is_ok_and(|call| is_fast(&call))
+        })?;
+        Ok(4 * ids.len() as u32)
     }
 
-    fn offer(&mut self, family: Family, id: &CallOnBed) -> anyhow::Result<()> {
-        let offer = self.ng.request(&json!({"command": "offer", "call-id": id.text, "from-tag": "1",
-            "sdp": sdp(id.caller), "flags": ["asymmetric"], "direction": id.direction}))?;
-        let port = id.caller.port();
-        let local = format!("m=audio {port} ");
-        let has_port = offer.get("sdp").and_then(Value::as_str).is_some_and(|sdp| sdp.contains(&local));
-        anyhow::ensure!(has_port, "the relay gave another port than {port} of {family:?}: {offer}");
-        Ok(())
+    /// Says that the caller is at this port; the port that the callee sends to.
+    fn offer(&mut self, id: &CallOnBed, port: u16) -> anyhow::Result<u16> {
+        let offer = json!({"command": "offer", "call-id": id.text, "from-tag": "1",
+            "sdp": sdp(SocketAddr::new(id.caller, port)), "flags": ["asymmetric"], "direction": id.direction});
+        Ok(media(&self.ng.request(&offer)?)?.port())
+    }
+
+    /// Says that the callee is at this port; the port that the caller sends to.
+    fn answer(&mut self, id: &CallOnBed, port: u16) -> anyhow::Result<u16> {
+        let answer = json!({"command": "answer", "call-id": id.text, "from-tag": "1", "to-tag": "2",
+            "sdp": sdp(SocketAddr::new(id.callee, port)), "flags": ["asymmetric"]});
+        Ok(media(&self.ng.request(&answer)?)?.port())
     }
 
     /// Ends the calls; returns how many RTP packets the relay counted of them.
-    pub(super) fn tear_down(&mut self, family: Family, flows: u32) -> anyhow::Result<u64> {
+    pub(super) fn tear_down(&mut self, family: Family) -> anyhow::Result<u64> {
         let mut packets = 0;
-        for id in self.ids(family, flows) {
+        for id in self.ids(family) {
             let reply = self.ng.request(&json!({"command": "delete", "call-id": id.text, "from-tag": "1"}))?;
             let counted = reply.pointer("/totals/RTP/packets").and_then(Value::as_u64);
             packets += counted.with_context(|| format!("no account of {}: {reply}", id.text))?;
@@ -230,19 +241,18 @@ impl Bed {
     }
 
     /// Who calls whom: the two sides each other, or each of them somebody on the other trunk.
-    fn ids(&self, family: Family, flows: u32) -> Vec<CallOnBed> {
+    fn ids(&self, family: Family) -> Vec<CallOnBed> {
         let far = out(family, 10);
         let pairs: &[(&str, IpAddr, &str, IpAddr)] = match self.action {
             Action::Tx => &[("a", party(family, 0), "b", party(family, 1))],
             Action::Redirect => &[("a", party(family, 0), "c", far), ("b", party(family, 1), "d", far)],
         };
-        let ports = (0..flows as u16 / 2).map(|call| FIRST_PORT + 2 * call);
-        let calls = ports.flat_map(|port| {
+        let calls = (0..self.flows / 2).flat_map(|number| {
             pairs.iter().map(move |(from, caller, to, callee)| CallOnBed {
-                text: format!("{family:?}-{from}-{port}"),
+                text: format!("{family:?}-{from}-{number}"),
                 direction: [from, to].map(|name| (*name).to_owned()),
-                caller: SocketAddr::new(*caller, port),
-                callee: SocketAddr::new(*callee, port),
+                caller: *caller,
+                callee: *callee,
             })
         });
         calls.collect()
@@ -254,10 +264,23 @@ impl Bed {
     }
 }
 
+/// Whether all RTP of a call is on the fast path, by the reply to a query. RTCP is read, and that only a worker can.
+fn is_fast(call: &Value) -> bool {
+    let tags = call.get("tags").and_then(Value::as_object);
+    let medias = tags.into_iter().flat_map(|tags| tags.values()).filter_map(|tag| tag.get("medias")?.as_array());
+    let streams = medias.flatten().filter_map(|media| media.get("streams")?.as_array()).flatten();
+    let is_rtp = |stream: &&Value| {
+        let flags = stream.get("flags").and_then(Value::as_array);
+        flags.is_some_and(|flags| flags.iter().any(|flag| flag == "RTP"))
+    };
+    let mut paths = streams.filter(is_rtp).filter_map(|stream| stream.get("path")?.as_str()).peekable();
+    paths.peek().is_some() && paths.all(|path| path == "fast")
+}
+
 /// One of the calls.
 struct CallOnBed {
     text: String,
     direction: [String; 2],
-    caller: SocketAddr,
-    callee: SocketAddr,
+    caller: IpAddr,
+    callee: IpAddr,
 }

@@ -16,8 +16,11 @@ mod proxied;
 /// How many calls of the caller are under way at once when it asks for as much as there is.
 const WINDOW: usize = 32;
 
+/// The rates at which both relays' replies are compared, in whole calls a second.
+pub const RATES: [u32; 3] = [1_000, 3_000, 8_000];
+
 /// What to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ControlPlan {
     /// How often each relay is measured; the medians count.
     pub rounds: usize,
@@ -25,6 +28,15 @@ pub struct ControlPlan {
     pub time: Duration,
     /// How many calls stand meanwhile; with rtpengine, as many of them as its descriptors allow.
     pub standing: usize,
+    /// At which rates replies are compared.
+    pub rates: Vec<u32>,
+}
+
+impl ControlPlan {
+    /// A short form: whether everything works, not how fast.
+    pub fn smoke() -> Self {
+        Self { rounds: 1, time: Duration::from_millis(200), standing: 200, rates: vec![100] }
+    }
 }
 
 /// One relay.
@@ -44,6 +56,19 @@ pub struct ControlRow {
     pub bytes_per_call: u64,
     /// Requests that got no reply within a second, in all rounds.
     pub lost: usize,
+    /// At the same rates for both relays.
+    pub at_rates: Vec<AtRate>,
+}
+
+/// Replies at a rate that was asked for; medians of the rounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct AtRate {
+    /// Whole calls a second that were asked for.
+    pub asked: u32,
+    /// Those that were made.
+    pub calls_per_second: f64,
+    /// How soon the replies came.
+    pub reply_us: ReplyTimes,
 }
 
 /// Microseconds from a request to its reply.
@@ -53,6 +78,8 @@ pub struct ReplyTimes {
     pub p50: f64,
     /// What one in a hundred exceeds.
     pub p99: f64,
+    /// What none exceeds.
+    pub most: f64,
 }
 
 /// The result.
@@ -60,6 +87,18 @@ pub struct ReplyTimes {
 pub struct Control {
     /// Ours first.
     pub rows: Vec<ControlRow>,
+}
+
+impl Control {
+    /// Fails unless every request of ours got its reply.
+    ///
+    /// # Errors
+    /// When some did not.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let ours = self.rows.first().context("nothing was measured")?;
+        ensure!(ours.lost == 0 && ours.calls_per_second > 0.0, "{ours:?}");
+        Ok(())
+    }
 }
 
 /// What the rounds of one relay came to.
@@ -72,7 +111,17 @@ struct Lane {
     per_second: Vec<f64>,
     median: Vec<f64>,
     worst: Vec<f64>,
+    latest: Vec<f64>,
     lost: usize,
+    /// For each rate, what the rounds came to.
+    at_rates: Vec<(u32, Vec<Paced>)>,
+}
+
+/// Calls at a pace.
+#[derive(Clone, Copy, Debug)]
+struct Paced {
+    calls_per_second: f64,
+    reply_us: ReplyTimes,
 }
 
 /// Measures.
@@ -102,7 +151,9 @@ pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
             per_second: Vec::new(),
             median: Vec::new(),
             worst: Vec::new(),
+            latest: Vec::new(),
             lost: 0,
+            at_rates: plan.rates.iter().map(|rate| (*rate, Vec::new())).collect(),
         });
     }
     for round in 1..=plan.rounds {
@@ -128,16 +179,35 @@ impl Lane {
         let worked = self.relay.worked()?.saturating_sub(before);
         ensure!(all.calls > 0 && !worked.is_zero(), "{} has done no call", self.relay.name());
         let rate = all.calls as f64 / all.took.as_secs_f64();
-        let mut half = self.caller.churn(Pace::PerSecond(rate / 2.0), time)?;
         self.per_cpu_second.push(all.calls as f64 / worked.as_secs_f64());
         self.per_second.push(rate);
-        half.replies.sort_unstable();
-        let at = |share: f64| half.replies.get(((half.replies.len() - 1) as f64 * share) as usize).copied();
-        let times = at(0.5).zip(at(0.99)).context("no replies")?;
-        self.median.push(f64::from(times.0) / 1000.0);
-        self.worst.push(f64::from(times.1) / 1000.0);
-        self.lost += all.lost + half.lost;
+        self.lost += all.lost;
+        let half = self.pace(rate / 2.0, time)?;
+        self.median.push(half.reply_us.p50);
+        self.worst.push(half.reply_us.p99);
+        self.latest.push(half.reply_us.most);
+        for place in 0..self.at_rates.len() {
+            let Some(asked) = self.at_rates.get(place).map(|(asked, _)| *asked) else { break };
+            let paced = self.pace(f64::from(asked), time)?;
+            if let Some((_, rounds)) = self.at_rates.get_mut(place) {
+                rounds.push(paced);
+            }
+        }
         Ok(())
+    }
+
+    /// Makes calls at a pace. What the relay cannot keep up with is late, and not lost.
+    fn pace(&mut self, per_second: f64, time: Duration) -> anyhow::Result<Paced> {
+        let mut churned = self.caller.churn(Pace::PerSecond(per_second), time)?;
+        churned.replies.sort_unstable();
+        let replies = &churned.replies;
+        let at = |share: f64| replies.get(((replies.len().max(1) - 1) as f64 * share) as usize).copied();
+        let us = |share| at(share).map(|nanos| f64::from(nanos) / 1000.0).context("no replies");
+        self.lost += churned.lost;
+        Ok(Paced {
+            calls_per_second: churned.calls as f64 / churned.took.as_secs_f64(),
+            reply_us: ReplyTimes { p50: us(0.5)?, p99: us(0.99)?, most: us(1.0)? },
+        })
     }
 
     fn row(self) -> ControlRow {
@@ -146,10 +216,24 @@ impl Lane {
             standing_calls: self.standing,
             calls_per_cpu_second: median(self.per_cpu_second),
             calls_per_second: median(self.per_second),
-            reply_us: ReplyTimes { p50: median(self.median), p99: median(self.worst) },
+            reply_us: ReplyTimes { p50: median(self.median), p99: median(self.worst), most: median(self.latest) },
             bytes_per_call: self.bytes_per_call,
             lost: self.lost,
+            at_rates: self.at_rates.into_iter().map(|(asked, rounds)| at_rate(asked, &rounds)).collect(),
         }
+    }
+}
+
+fn at_rate(asked: u32, rounds: &[Paced]) -> AtRate {
+    let of = |value: fn(&Paced) -> f64| median(rounds.iter().map(value).collect());
+    AtRate {
+        asked,
+        calls_per_second: of(|paced| paced.calls_per_second),
+        reply_us: ReplyTimes {
+            p50: of(|paced| paced.reply_us.p50),
+            p99: of(|paced| paced.reply_us.p99),
+            most: of(|paced| paced.reply_us.most),
+        },
     }
 }
 

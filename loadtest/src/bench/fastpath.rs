@@ -38,6 +38,27 @@ pub struct FastpathPlan {
     pub flows: Vec<u32>,
 }
 
+impl FastpathPlan {
+    /// A short form: whether everything works, not how fast.
+    pub fn smoke() -> Self {
+        let (actions, families) = (Action::ALL.to_vec(), Family::ALL.to_vec());
+        Self { rounds: 1, time: Duration::from_millis(50), actions, families, flows: vec![1, 200] }
+    }
+}
+
+impl Fastpath {
+    /// Fails unless what was sent arrived, which has nothing to do with how fast.
+    ///
+    /// # Errors
+    /// When packets did not arrive.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for row in &self.rows {
+            anyhow::ensure!(row.arrived > 0.99, "of {row:?} packets did not arrive");
+        }
+        Ok(())
+    }
+}
+
 /// One line of the result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -89,10 +110,10 @@ pub fn run(plan: &FastpathPlan) -> anyhow::Result<Fastpath> {
     let folder = tempfile::tempdir()?;
     let mut result = Fastpath { rows: Vec::new(), limits: Vec::new() };
     for &action in &plan.actions {
-        let mut bed = Bed::new(action, "sink", folder.path())?;
         let most = plan.flows.iter().copied().max().unwrap_or_default();
+        let mut bed = Bed::new(action, most, "sink", folder.path())?;
         for family in &plan.families {
-            bed.set_up(*family, most.next_multiple_of(2))?;
+            bed.set_up(*family)?;
         }
         let families = plan.families.iter();
         let mut points: Vec<Point> =

@@ -8,15 +8,34 @@ use serde::Serialize;
 use super::bed::{Action, Bed, MOST_FLOWS, Subject};
 use super::flood::Family;
 
-/// How long each family's flows get packets.
-const TIME: Duration = Duration::from_secs(3);
+/// How much.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalePlan {
+    /// Flows of each family.
+    pub flows: u32,
+    /// How long each family's flows get packets.
+    pub time: Duration,
+}
+
+impl Default for ScalePlan {
+    fn default() -> Self {
+        Self { flows: MOST_FLOWS, time: Duration::from_secs(3) }
+    }
+}
+
+impl ScalePlan {
+    /// A short form.
+    pub const fn smoke() -> Self {
+        Self { flows: 1000, time: Duration::from_millis(200) }
+    }
+}
 
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scale {
     /// RTP flows that were active at once. Each has an RTCP flow beside it.
     pub flows: u32,
-    /// Whole calls (offer and answer, one after another from one client) a second.
+    /// Offers with their answers a second, one after another from one client.
     pub set_up_per_second: f64,
     /// Deletes a second, each with the call's account in the reply.
     pub tear_down_per_second: f64,
@@ -32,23 +51,24 @@ pub struct Scale {
 ///
 /// # Errors
 /// When something was lost or left over.
-pub fn run() -> anyhow::Result<Scale> {
+pub fn run(plan: ScalePlan) -> anyhow::Result<Scale> {
     let folder = tempfile::tempdir()?;
-    let mut bed = Bed::new(Action::Tx, "sink", folder.path())?;
+    let mut bed = Bed::new(Action::Tx, plan.flows, "sink", folder.path())?;
     let (empty, descriptors) = (memory(&mut bed)?, descriptors(&mut bed)?);
 
     let start = Instant::now();
+    let mut requests = 0;
     for family in Family::ALL {
-        bed.set_up(family, MOST_FLOWS)?;
+        requests += bed.set_up(family)?;
     }
-    let flows = MOST_FLOWS * Family::ALL.len() as u32;
+    let set_up_per_second = f64::from(requests / 2) / start.elapsed().as_secs_f64();
+    let flows = plan.flows * Family::ALL.len() as u32;
     let calls = f64::from(flows / 2);
-    let set_up_per_second = calls / start.elapsed().as_secs_f64();
     let full = memory(&mut bed)?;
 
     eprintln!("packets for {flows} flows");
     for family in Family::ALL {
-        let rate = bed.measure(Subject::Ours, family, MOST_FLOWS, TIME)?;
+        let rate = bed.measure(Subject::Ours, family, plan.flows, plan.time)?;
         ensure!(rate.arrived == rate.sent, "{} packets of {family:?} did not arrive", rate.sent - rate.arrived);
     }
     let arrived = bed.sunk()?;
@@ -57,7 +77,7 @@ pub fn run() -> anyhow::Result<Scale> {
     let start = Instant::now();
     let mut counted = 0;
     for family in Family::ALL {
-        counted += bed.tear_down(family, MOST_FLOWS)?;
+        counted += bed.tear_down(family)?;
     }
     let tear_down_per_second = calls / start.elapsed().as_secs_f64();
     ensure!(counted == arrived, "{arrived} packets arrived, and the relay counted {counted}");

@@ -32,10 +32,10 @@ const FASTER: f64 = 1.1;
 /// runs just then.
 const TRIES: usize = 3;
 /// Where the search ends: what the generator can make at this fineness.
-const LAST_PACE: f64 = 2_000_000.0;
+pub const LAST_PACE: f64 = 2_000_000.0;
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SlowpathPlan {
     /// Rounds of each pace; medians are reported.
     pub rounds: usize,
@@ -43,6 +43,31 @@ pub struct SlowpathPlan {
     pub time: Duration,
     /// Over how many streams.
     pub streams: u32,
+    /// The paces at which time is measured, in thousands of packets a second.
+    pub offered: Vec<u32>,
+    /// Where the search for the highest pace ends, in packets a second.
+    pub last_pace: f64,
+}
+
+impl SlowpathPlan {
+    /// A short form: whether everything works, not how fast.
+    pub fn smoke() -> Self {
+        let time = Duration::from_millis(200);
+        Self { rounds: 1, time, streams: 20, offered: vec![5], last_pace: FIRST_PACE / 10.0 }
+    }
+}
+
+impl Slowpath {
+    /// Fails unless our relay carried what it was sent at a leisurely pace.
+    ///
+    /// # Errors
+    /// When packets were lost.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for row in self.rows.iter().filter(|row| row.relay != Subject::Rtpengine.name()) {
+            anyhow::ensure!(row.loss < 0.01, "of {row:?} packets were lost");
+        }
+        Ok(())
+    }
 }
 
 /// The delay that a relay adds, in microseconds: from the making of a frame to its arrival at the sink.
@@ -94,7 +119,7 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
     let folder = tempfile::tempdir()?;
     let mut lanes = lanes(plan, folder.path())?;
     let mut rows = Vec::new();
-    for kpps in OFFERED {
+    for kpps in plan.offered.iter().copied() {
         let mut passed: Vec<Vec<Passed>> = lanes.iter().map(|_| Vec::new()).collect();
         for round in 1..=plan.rounds {
             for (lane, passed) in lanes.iter_mut().zip(&mut passed) {
@@ -128,7 +153,7 @@ fn search(lanes: &mut [Lane], plan: &SlowpathPlan) -> anyhow::Result<(BTreeMap<S
     let (mut fastest, mut cheapest) = (BTreeMap::new(), BTreeMap::<String, f64>::new());
     let mut lanes: Vec<_> = lanes.iter_mut().collect();
     let mut pace = FIRST_PACE;
-    while pace < LAST_PACE && !lanes.is_empty() {
+    while pace < plan.last_pace && !lanes.is_empty() {
         let mut able = Vec::new();
         for lane in lanes {
             for _ in 0..TRIES {

@@ -22,6 +22,26 @@ pub struct StrangersPlan {
     pub time: Duration,
 }
 
+impl StrangersPlan {
+    /// A short form.
+    pub const fn smoke() -> Self {
+        Self { rounds: 1, time: Duration::from_millis(200) }
+    }
+}
+
+impl Strangers {
+    /// Fails unless nearly all of the parties' packets arrived.
+    ///
+    /// # Errors
+    /// When they did not.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for row in &self.rows {
+            anyhow::ensure!(row.sent > 0 && row.lost * 20 <= row.sent, "of {row:?} packets were lost");
+        }
+        Ok(())
+    }
+}
+
 /// One line of the result: sums over all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct StrangersRow {
@@ -54,8 +74,8 @@ pub struct Strangers {
 /// When the rig cannot be built, or the relay's account is too small.
 pub fn run(plan: &StrangersPlan) -> anyhow::Result<Strangers> {
     let folder = tempfile::tempdir()?;
-    let mut bed = Bed::new(Action::Tx, "sink_parties", folder.path())?;
-    bed.set_up(Family::Ipv4, FLOWS)?;
+    let mut bed = Bed::new(Action::Tx, FLOWS, "sink_parties", folder.path())?;
+    bed.set_up(Family::Ipv4)?;
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
         for (name, subject, rates) in [("bare", Subject::Bare, &mut bare), ("intertrunk", Subject::Ours, &mut ours)] {

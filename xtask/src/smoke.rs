@@ -1,0 +1,36 @@
+//! The short forms of everything that people run by hand: what is not run rots.
+
+use crate::command::{cargo, run};
+use crate::{fuzz, kernels, setup};
+
+/// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
+const FORMS: [(&str, &[&str]); 7] = [
+    ("demo", &["demo", "--seconds", "1"]),
+    ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
+    ("bench fastpath", &["bench-fastpath", "--smoke"]),
+    ("bench slowpath", &["bench-slowpath", "--smoke"]),
+    ("bench control", &["bench-control", "--smoke"]),
+    ("bench strangers", &["bench-strangers", "--smoke"]),
+    ("bench scale", &["bench-scale", "--smoke"]),
+];
+
+/// Seconds for each fuzzer.
+const FUZZ: u32 = 2;
+
+/// Runs all of them; how many there were.
+pub(crate) fn smoke() -> anyhow::Result<usize> {
+    setup::install_rival()?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--package", "loadtest", "--bins"]))?;
+    for (name, args) in FORMS {
+        eprintln!("-- {name}");
+        run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args))?;
+    }
+    eprintln!("-- criterion benches");
+    // Each once, to see that it runs.
+    run(cargo().args(["bench", "--quiet", "--locked", "--package", "benches", "--profile", "dev", "--", "--test"]))?;
+    eprintln!("-- fuzz");
+    fuzz::fuzz(&[], FUZZ)?;
+    eprintln!("-- kernels --check");
+    kernels::check()?;
+    Ok(FORMS.len() + 3)
+}

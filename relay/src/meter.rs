@@ -39,7 +39,7 @@ pub struct StreamTotals {
     pub jitter_ms: Option<f64>,
     /// The synchronisation source of the last packet the daemon looked at.
     pub ssrc: Option<u32>,
-    /// Where the party really sends from: learned, or else signalled.
+    /// Where packets for the party go: to where it was heard, or else to where it was signalled.
     pub peer: Option<SocketAddr>,
     /// Whether a packet confirmed the peer.
     pub confirmed: bool,
@@ -61,7 +61,8 @@ impl StreamTotals {
 /// Packets that did not go the way they should, by reason.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Those that the XDP program left to the stack, or dropped as a stranger's.
+    /// Those that the XDP program left to the stack, or dropped as a stranger's, and those for ports without a call, which the steering program drops
+    /// too.
     pub program: Vec<(Reason, u64)>,
     /// Those that the workers lost.
     pub workers: Vec<(Reason, u64)>,

@@ -13,8 +13,17 @@ const CARGO_FUZZ: &str = "0.13.2";
 /// What is fuzzed: frames, and everything that comes over the control socket.
 pub(crate) const TARGETS: [&str; 5] = ["frames", "bencode", "json", "sdp", "flags"];
 
+/// How they are built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Build {
+    /// To find something: optimised, with the address sanitizer.
+    Thorough,
+    /// To see that they run: as soon as may be.
+    Quick,
+}
+
 /// Runs these fuzzers, or all, one after another.
-pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {
+pub(crate) fn fuzz(targets: &[String], seconds: u32, build: Build) -> anyhow::Result<()> {
     setup::install()?;
     if !exists("cargo-fuzz") {
         eprintln!("setup: building cargo-fuzz {CARGO_FUZZ}");
@@ -22,13 +31,26 @@ pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {
     }
     let folder = workspace().join("fuzz");
     run(cargo().current_dir(&folder).args(["run", "--quiet", "--locked", "--bin", "seeds"]))?;
+    let manner: &[&str] = match build {
+        Build::Thorough => &[],
+        Build::Quick => &["--dev", "--sanitizer=none"],
+    };
+    let is_wanted = |target: &&str| targets.is_empty() || targets.iter().any(|one| one == target);
+    let wanted: Vec<&str> = TARGETS.into_iter().filter(is_wanted).collect();
+    // All at once, where all are wanted: they have nearly everything in common.
+    let builds: Vec<Option<&str>> =
+        if wanted.len() == TARGETS.len() { vec![None] } else { wanted.iter().copied().map(Some).collect() };
+    for target in builds {
+        run(fuzzer("build").args(manner).args(target).current_dir(&folder))?;
+    }
     let mut found = Vec::new();
-    for target in TARGETS.into_iter().filter(|target| targets.is_empty() || targets.iter().any(|one| one == target)) {
-        run(fuzzer(&["build", target]).current_dir(&folder))?;
+    for target in wanted {
         eprintln!("== {target}, {seconds} s");
         let time = format!("-max_total_time={seconds}");
-        let options = ["run", target, "--", &time, "-timeout=5", "-max_len=4096", "-print_final_stats=1"];
-        if !fuzzer(&options).current_dir(&folder).status().context("cannot run cargo fuzz")?.success() {
+        let options = [target, "--", &time, "-timeout=5", "-max_len=4096", "-print_final_stats=1"];
+        let mut fuzzer = fuzzer("run");
+        fuzzer.args(manner).args(options).current_dir(&folder);
+        if !fuzzer.status().context("cannot run cargo fuzz")?.success() {
             found.push(target);
         }
     }
@@ -38,9 +60,9 @@ pub(crate) fn fuzz(targets: &[String], seconds: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fuzzer(arguments: &[&str]) -> Command {
+fn fuzzer(what: &str) -> Command {
     let mut command = cargo();
     // The sanitizer is an option that stable compilers have, but do not show.
-    command.env("RUSTC_BOOTSTRAP", "1").arg("fuzz").args(arguments);
+    command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", what]);
     command
 }

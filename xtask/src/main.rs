@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Test => test::test(),
-        Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
+        Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),
         Task::Smoke => smoke::smoke().map(drop),
         Task::Kernels { check: true, .. } => kernels::check(),
         Task::Kernels { check: false, names } => kernels::kernels(&names),

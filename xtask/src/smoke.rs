@@ -29,7 +29,7 @@ pub(crate) fn smoke() -> anyhow::Result<usize> {
     // Each once, to see that it runs.
     run(cargo().args(["bench", "--quiet", "--locked", "--package", "benches", "--profile", "dev", "--", "--test"]))?;
     eprintln!("-- fuzz");
-    fuzz::fuzz(&[], FUZZ)?;
+    fuzz::fuzz(&[], FUZZ, fuzz::Build::Quick)?;
     eprintln!("-- kernels --check");
     kernels::check()?;
     Ok(FORMS.len() + 3)

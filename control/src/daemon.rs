@@ -13,6 +13,8 @@ use crate::reply::Reply;
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
+/// Between so many parts of a tick commands are served: none waits for more than some tens of microseconds of it, however many calls there are.
+const SLICES: usize = 16;
 /// How many while there is no call: nobody waits then, and a host without calls may sleep.
 const IDLE_TICKS: usize = 10;
 
@@ -24,12 +26,14 @@ struct State {
     exchange: Exchange,
     relay: Relay,
     host: HostLoad,
+    /// Which part of the tick is next.
+    slice: usize,
 }
 
 impl Daemon {
     /// A daemon without calls.
     pub fn new(calls: Calls, relay: Relay) -> Self {
-        Self(Mutex::new(State { calls, exchange: Exchange::new(), relay, host: HostLoad::default() }))
+        Self(Mutex::new(State { calls, exchange: Exchange::new(), relay, host: HostLoad::default(), slice: 0 }))
     }
 
     /// The reply to an NG datagram; what it asked for has been done when this returns.
@@ -68,14 +72,17 @@ impl Daemon {
     }
 
     /// Folds counters and ends calls that have died, a part of them each time, because commands wait while it lasts; tells how long to pause
-    /// before the next part.
+    /// before the next part: not at all means that others are to have a turn first.
     ///
     /// # Errors
     /// When the relay is not whole any more.
     pub fn tick(&self) -> Result<Duration, DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, relay, host, .. } = &mut *state;
-        let parts = if calls.is_empty() { IDLE_TICKS } else { TICKS };
+        let State { calls, relay, host, slice, .. } = &mut *state;
+        let (ticks, slices) = if calls.is_empty() { (IDLE_TICKS, 1) } else { (TICKS, SLICES) };
+        let parts = ticks * slices;
+        *slice = (*slice + 1) % slices;
+        let is_last = *slice == 0;
         if relay.sweep(now, parts)? {
             let (average, cpu) = host.read();
             let traffic = relay.traffic();
@@ -89,7 +96,7 @@ impl Daemon {
                 call.timeout.name()
             );
         }
-        Ok(Duration::from_secs(1) / parts as u32)
+        Ok(if is_last { Duration::from_secs(1) / ticks as u32 } else { Duration::ZERO })
     }
 
     /// How many calls there are.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use relay::{Ports, Relay};
 
@@ -83,6 +83,7 @@ fn mark() -> Vec<u8> {
 async fn tick(daemon: Arc<Daemon>) {
     loop {
         match daemon.tick() {
+            Ok(Duration::ZERO) => tokio::task::yield_now().await,
             Ok(pause) => tokio::time::sleep(pause).await,
             Err(dead) => return tracing::error!("{dead}"),
         }

@@ -18,6 +18,9 @@ use crate::reply::Reply;
 /// How long a deleted call goes on at most, whatever a command says.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
+/// So many calls end at a time at most: others wait meanwhile.
+const ENDS: usize = 32;
+
 impl Calls {
     pub(super) fn delete(
         &mut self,
@@ -61,10 +64,13 @@ impl Calls {
         Ok((Reply::Ok(dict), ops))
     }
 
-    /// Ends what was deleted a while ago, and was not heard of since.
+    /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.
     pub(super) fn end_due(&mut self, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
         let mut ops = Vec::new();
-        while self.ends.first().is_some_and(|(at, _)| *at <= now) {
+        for _ in 0..ENDS {
+            if self.ends.first().is_none_or(|(at, _)| *at > now) {
+                break;
+            }
             let Some((_, call_id)) = self.ends.pop_first() else { break };
             let Some(entry) = self.calls.get_mut(&call_id) else { continue };
             entry.ends = None;

@@ -56,7 +56,7 @@ pub struct ControlRow {
     pub bytes_per_call: u64,
     /// Requests that got no reply within a second, in all rounds.
     pub lost: usize,
-    /// At the same rates for both relays.
+    /// At the same rates for both relays, as far as each can keep up.
     pub at_rates: Vec<AtRate>,
 }
 
@@ -175,7 +175,8 @@ pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
 impl Lane {
     fn round(&mut self, time: Duration) -> anyhow::Result<()> {
         let before = self.relay.worked()?;
-        let all = self.caller.churn(Pace::All(WINDOW), time)?;
+        let all = self.caller.churn(Pace::All(WINDOW), time);
+        let all = all.with_context(|| format!("{} as fast as it can", self.relay.name()))?;
         let worked = self.relay.worked()?.saturating_sub(before);
         ensure!(all.calls > 0 && !worked.is_zero(), "{} has done no call", self.relay.name());
         let rate = all.calls as f64 / all.took.as_secs_f64();
@@ -188,6 +189,10 @@ impl Lane {
         self.latest.push(half.reply_us.most);
         for place in 0..self.at_rates.len() {
             let Some(asked) = self.at_rates.get(place).map(|(asked, _)| *asked) else { break };
+            // What it cannot keep up with would only pile up.
+            if f64::from(asked) > 0.7 * rate {
+                break;
+            }
             let paced = self.pace(f64::from(asked), time)?;
             if let Some((_, rounds)) = self.at_rates.get_mut(place) {
                 rounds.push(paced);
@@ -198,7 +203,8 @@ impl Lane {
 
     /// Makes calls at a pace. What the relay cannot keep up with is late, and not lost.
     fn pace(&mut self, per_second: f64, time: Duration) -> anyhow::Result<Paced> {
-        let mut churned = self.caller.churn(Pace::PerSecond(per_second), time)?;
+        let paced = self.caller.churn(Pace::PerSecond(per_second), time);
+        let mut churned = paced.with_context(|| format!("{} at {per_second:.0} calls a second", self.relay.name()))?;
         churned.replies.sort_unstable();
         let replies = &churned.replies;
         let at = |share: f64| replies.get(((replies.len().max(1) - 1) as f64 * share) as usize).copied();
@@ -219,7 +225,12 @@ impl Lane {
             reply_us: ReplyTimes { p50: median(self.median), p99: median(self.worst), most: median(self.latest) },
             bytes_per_call: self.bytes_per_call,
             lost: self.lost,
-            at_rates: self.at_rates.into_iter().map(|(asked, rounds)| at_rate(asked, &rounds)).collect(),
+            at_rates: self
+                .at_rates
+                .into_iter()
+                .filter(|(_, rounds)| !rounds.is_empty())
+                .map(|(asked, rounds)| at_rate(asked, &rounds))
+                .collect(),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
 pub use self::guests::Guests;
 pub use self::http::{Http, http};
-use self::places::{Place, Places};
+use self::places::{Place, Places, clients};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
 use crate::daemon::Daemon;
@@ -27,8 +27,6 @@ use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// A client that says nothing for so long has gone, or never meant anything.
 const IDLE: Duration = Duration::from_secs(30);
-/// How many stream clients there may be at once: a proxy has a connection for each of its processes.
-const CLIENTS: usize = 1024;
 
 /// Where a unix socket is, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +156,7 @@ pub fn unix(file: &SocketFile) -> anyhow::Result<NgUnix> {
 impl NgUnix {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
-        let places = Places::new(CLIENTS);
+        let places = Places::new(clients());
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {

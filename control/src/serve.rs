@@ -18,6 +18,7 @@ use crate::listen;
 /// When something that is configured cannot be had.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let now = Instant::now();
+    relay::raise_descriptor_limit();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
     let mut udp = Vec::new();
     for addr in &config.listen_ng.0 {

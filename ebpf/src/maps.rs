@@ -1,13 +1,13 @@
 //! The tables behind the programs.
 //!
-//! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES and WORKERS. The XDP program alone writes
+//! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES, WORKERS and EPOCH. The XDP program alone writes
 //! the counters of SLOTS and TIMINGS, from the one softirq that a flow's packets arrive in, and both programs REASONS, of which each CPU has its
 //! own, and who knocks at slots without a call, where one of two that come at once may be forgotten.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, SockMap};
 use flow::counters::Timing;
-use flow::{HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables};
+use flow::{Epoch, HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables};
 
 /// The map can be mapped into the daemon's memory: `BPF_F_MMAPABLE`, Linux 5.5.
 const MMAPABLE: u32 = 1 << 10;
@@ -24,6 +24,16 @@ static LOCALS: Locals = Locals::none();
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 static HAS_UNFINISHED: u32 = 0;
+
+/// Whether the media ports are the relay's alone. Constant as well.
+#[expect(unsafe_code, reason = "the loader finds the constant by its name")]
+// SAFETY: no other symbol has this name.
+#[unsafe(no_mangle)]
+static OWNS_PORTS: u32 = 0;
+
+/// The epoch, which the daemon counts up.
+#[map]
+static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The flow table. The loader sets its size.
 #[map]
@@ -81,10 +91,17 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn has_unfinished(&self) -> bool {
-        #[expect(unsafe_code, reason = "the loader has written what the compiler does not know")]
-        // SAFETY: the pointer comes from a reference; volatile, because the value is not the one above.
-        let value = unsafe { (&raw const HAS_UNFINISHED).read_volatile() };
-        value != 0
+        is_set(&HAS_UNFINISHED)
+    }
+
+    #[inline(always)]
+    fn owns_ports(&self) -> bool {
+        is_set(&OWNS_PORTS)
+    }
+
+    #[inline(always)]
+    fn epoch(&self) -> Epoch {
+        EPOCH.get(0).map_or(Epoch::FIRST, |word| Epoch::from_word(*word))
     }
 
     #[inline(always)]
@@ -95,6 +112,15 @@ impl Tables for Maps {
             aya_ebpf::helpers::bpf_ktime_get_ns()
         }
     }
+}
+
+/// A constant that the loader has written.
+#[inline(always)]
+fn is_set(constant: &'static u32) -> bool {
+    #[expect(unsafe_code, reason = "the loader has written what the compiler does not know")]
+    // SAFETY: the pointer comes from a reference; volatile, because the value is not the one of the source.
+    let value = unsafe { (&raw const *constant).read_volatile() };
+    value != 0
 }
 
 /// Counts a frame that is not forwarded.

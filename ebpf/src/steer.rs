@@ -7,7 +7,7 @@ use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use flow::headers::PROTOCOL_UDP;
 use flow::slot::Flags;
-use flow::{Addr4, Addr6, Be16, Reason, SlotIndex, Tables as _};
+use flow::{Addr4, Addr6, Be16, Knocker, Reason, SlotIndex, Tables as _};
 
 use crate::maps::{Maps, WORKERS, count};
 
@@ -42,10 +42,11 @@ fn steer(context: SkLookupContext) -> u32 {
 #[inline(always)]
 fn has_call(index: SlotIndex, context: &SkLookupContext, local: &Family) -> bool {
     let Some(slot) = Maps.slot(index) else { return false };
-    if slot.state().flags().has(Flags::CALL) {
+    let state = slot.state();
+    if state.flags().has(Flags::CALL) {
         return true;
     }
-    slot.knock(sender(context, local));
+    slot.knock(state, Knocker::new(sender(context, local)), Maps.epoch());
     false
 }
 

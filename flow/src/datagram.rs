@@ -9,7 +9,7 @@ use crate::headers::{
 use crate::hop::{HopCell, HopId, Kind};
 use crate::local::{LocalPorts, Locals};
 use crate::reason::Reason;
-use crate::slot::Slot;
+use crate::slot::{Knocker, Slot};
 
 /// The headers of an RTP packet in a frame.
 pub trait Packet {
@@ -71,8 +71,8 @@ pub trait Datagram {
     fn suits(kind: Kind) -> bool;
     /// The addresses that the packets of a next hop bear.
     fn addresses(cell: &HopCell) -> Self::Addresses;
-    /// The sender's address, folded for [`Slot::knock`].
-    fn knocker(&self) -> u32;
+    /// The sender, for [`Slot::knock`].
+    fn knocker(&self) -> Knocker;
     /// Whether the UDP checksum is only that of the pseudo header: the sender, on this machine, has left the rest to its device.
     fn is_unfinished(&self) -> bool;
     /// The Ethernet header.
@@ -141,8 +141,8 @@ impl Datagram for Envelope4 {
     }
 
     #[inline(always)]
-    fn knocker(&self) -> u32 {
-        Addr4::from_halves(self.ip.from).fold()
+    fn knocker(&self) -> Knocker {
+        Knocker::new(Addr4::from_halves(self.ip.from).fold())
     }
 
     #[inline(always)]
@@ -236,8 +236,8 @@ impl Datagram for Envelope6 {
     }
 
     #[inline(always)]
-    fn knocker(&self) -> u32 {
-        Addr6::from_raw(zerocopy::transmute!(self.ip.from)).fold()
+    fn knocker(&self) -> Knocker {
+        Knocker::new(Addr6::from_raw(zerocopy::transmute!(self.ip.from)).fold())
     }
 
     #[inline(always)]

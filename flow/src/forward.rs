@@ -10,7 +10,7 @@ use crate::hop::{HopCell, HopId};
 use crate::local::{Locals, SlotIndex};
 use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
-use crate::slot::{Flags, Slot, State};
+use crate::slot::{Epoch, Flags, Slot, State};
 
 /// The time to live of what leaves the relay: it is the source of the packets, not a router (RFC 1700). But what comes from an address of the
 /// relay itself has been through it already, and goes on with less than it came with.
@@ -43,6 +43,11 @@ pub trait Tables {
     fn redirect(&self, port: u16) -> bool;
     /// Whether packets may come with a checksum that their sender, on this machine, has left to its device.
     fn has_unfinished(&self) -> bool;
+    /// Whether the media ports are the relay's alone: nobody else on this host is given one of them by chance, so that what comes to one without a
+    /// call is nobody's.
+    fn owns_ports(&self) -> bool;
+    /// The time, as slots remember it.
+    fn epoch(&self) -> Epoch;
     /// Nanoseconds of a steady clock.
     fn clock(&self) -> u64;
 }
@@ -122,10 +127,12 @@ pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T)
         Ok(found) => found,
         Err(reason) => return Verdict::Pass(reason),
     };
-    match tables.slot(index) {
-        Some(slot) if !slot.state().flags().has(Flags::CALL) => inactive(envelope, slot, Flags::NONE),
-        Some(_) | None => Verdict::Pass(Reason::TooShort),
+    let Some(slot) = tables.slot(index) else { return Verdict::Pass(Reason::TooShort) };
+    let state = slot.state();
+    if state.flags().has(Flags::CALL) {
+        return Verdict::Pass(Reason::TooShort);
     }
+    inactive(envelope, slot, state, tables)
 }
 
 /// The slot that a frame is for, and the length of its UDP payload.
@@ -155,7 +162,7 @@ fn admit<'a, P: Packet, T: Tables>(
     let state = slot.state();
     let flags = state.flags();
     if !flags.is_fast() {
-        return Err(inactive(packet.envelope(), slot, flags));
+        return Err(inactive(packet.envelope(), slot, state, tables));
     }
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
@@ -198,13 +205,14 @@ fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) 
 
 /// What becomes of a packet for a slot that does not forward.
 #[inline(always)]
-fn inactive<D: Datagram>(envelope: &D, slot: &Slot, flags: Flags) -> Verdict {
+fn inactive<D: Datagram, T: Tables>(envelope: &D, slot: &Slot, state: State, tables: &T) -> Verdict {
+    let flags = state.flags();
     if flags.has(Flags::CALL) {
         return Verdict::Pass(if flags.has(Flags::HAIRPIN) { Reason::Hairpin } else { Reason::Inactive });
     }
     // Whoever sends before there is a call is none of its parties.
-    slot.knock(envelope.knocker());
-    Verdict::Drop(Reason::NoCall)
+    slot.knock(state, envelope.knocker(), tables.epoch());
+    if tables.owns_ports() { Verdict::Drop(Reason::NoCall) } else { Verdict::Pass(Reason::NoCall) }
 }
 
 /// What becomes of a packet that is not from the slot's peer.

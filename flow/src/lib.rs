@@ -38,4 +38,4 @@ pub use headers::{Addr4, Addr6, Be16};
 pub use hop::{Bearing, Hop, HopCell, HopId, Mac};
 pub use local::{Locals, SlotIndex};
 pub use reason::Reason;
-pub use slot::{Knockers, Rule, Slot};
+pub use slot::{Epoch, Knocker, Knockers, Rule, Slot};

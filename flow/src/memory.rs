@@ -12,7 +12,7 @@ use crate::datagram::Packet;
 use crate::forward::{forward, short};
 use crate::headers::{ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, Headers4, Headers6};
 use crate::vectors::Vectors;
-use crate::{HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables, Verdict};
+use crate::{Epoch, HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables, Verdict};
 
 /// The device that the vectors' frames come in by.
 pub const INGRESS: u32 = 1;
@@ -97,6 +97,14 @@ impl Tables for Memory {
 
     fn has_unfinished(&self) -> bool {
         true
+    }
+
+    fn owns_ports(&self) -> bool {
+        true
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::FIRST
     }
 
     fn clock(&self) -> u64 {

@@ -169,34 +169,82 @@ impl State {
     }
 }
 
-/// Who has sent to a slot while no call had it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Knockers {
-    /// Nobody.
-    #[default]
-    Nobody,
-    /// A host; its address is folded.
-    One(u32),
-    /// Several.
-    Many,
+/// A sender's address as a slot remembers it: twelve bits of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Knocker(u32);
+
+impl Knocker {
+    const BITS: u32 = 12;
+    const MASK: u32 = (1 << Self::BITS) - 1;
+
+    /// Of an address that was folded to a word, scattered by the golden ratio.
+    #[inline(always)]
+    pub const fn new(folded: u32) -> Self {
+        Self(folded.wrapping_mul(0x9e37_79b9) >> (u32::BITS - Self::BITS))
+    }
 }
 
-impl Knockers {
-    const MANY: u32 = u32::MAX;
-
-    /// Whether this host may be one of them.
-    pub fn may_be(self, host: IpAddr) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::One(knocker) => {
-                knocker
-                    == match host {
-                        IpAddr::V4(addr) => Addr4::from(addr).fold(),
-                        IpAddr::V6(addr) => Addr6::from(addr).fold(),
-                    }
-            }
-            Self::Many => true,
+impl From<IpAddr> for Knocker {
+    fn from(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => Self::new(Addr4::from(addr).fold()),
+            IpAddr::V6(addr) => Self::new(Addr6::from(addr).fold()),
         }
+    }
+}
+
+/// The time as slots remember it: counted up by the daemon now and then, never zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Epoch(u8);
+
+impl Epoch {
+    /// The first one.
+    pub const FIRST: Self = Self(1);
+
+    /// From a word of shared memory.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        if word as u8 == 0 { Self::FIRST } else { Self(word as u8) }
+    }
+
+    /// As a word of shared memory.
+    pub const fn word(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self.0.checked_add(1) {
+            Some(next) => Self(next),
+            None => Self::FIRST,
+        }
+    }
+}
+
+/// Who has sent to a slot while no call had it: the last two of an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Knockers(u32);
+
+impl Knockers {
+    /// With one more, who may be one of those that are known; those of another epoch are forgotten.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, knocker: Knocker, epoch: Epoch) -> Self {
+        let stamp = (epoch.0 as u32) << (2 * Knocker::BITS);
+        if self.0 >> (2 * Knocker::BITS) != epoch.0 as u32 {
+            return Self(stamp | knocker.0 << Knocker::BITS | knocker.0);
+        }
+        let (last, other) = (self.0 & Knocker::MASK, self.0 >> Knocker::BITS & Knocker::MASK);
+        if last == knocker.0 || other == knocker.0 { self } else { Self(stamp | last << Knocker::BITS | knocker.0) }
+    }
+
+    /// Whether this host may be one of them, now: in this epoch or the one before.
+    pub fn may_be(self, host: IpAddr, now: Epoch) -> bool {
+        let epoch = Epoch((self.0 >> (2 * Knocker::BITS)) as u8);
+        let is_fresh = self.0 != 0 && (epoch == now || epoch.next() == now);
+        let Knocker(host) = host.into();
+        is_fresh && (self.0 & Knocker::MASK == host || self.0 >> Knocker::BITS & Knocker::MASK == host)
     }
 }
 
@@ -290,23 +338,20 @@ impl Slot {
         self.ssrc.load()
     }
 
-    /// Notes that somebody has sent to a slot that no call has. Only whoever forwards, or steers, does.
+    /// Notes that somebody has sent to a slot that no call has, as of this state. Only whoever forwards, or steers, does.
     #[inline(always)]
-    pub fn knock(&self, knocker: u32) {
-        let known = self.ssrc.load();
-        let knockers = if known == 0 || known == knocker { knocker } else { Knockers::MANY };
-        if known != knockers {
-            self.ssrc.store(knockers);
+    pub fn knock(&self, state: State, knocker: Knocker, epoch: Epoch) {
+        let known = Knockers(self.ssrc.load());
+        let knockers = known.with(knocker, epoch);
+        // A call that has got the slot in between has nobody knocking.
+        if knockers != known && self.still(state) {
+            self.ssrc.store(knockers.0);
         }
     }
 
     /// Who has sent to the slot since it was programmed last; only of a slot that no call has.
     pub fn knockers(&self) -> Knockers {
-        match self.ssrc.load() {
-            0 => Knockers::Nobody,
-            Knockers::MANY => Knockers::Many,
-            one => Knockers::One(one),
-        }
+        Knockers(self.ssrc.load())
     }
 
     /// Programs the slot. Only the daemon does, and one thread of it at a time. A packet that is looked at meanwhile takes the slow path.
@@ -431,25 +476,46 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_slot_without_a_call_remembers_one_knocker_or_that_there_were_several() {
-        for (one, other) in [("192.0.2.66", "192.0.2.67"), ("2001:db8::66", "2001:db8::67")] {
-            let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
-            let fold = |addr| match addr {
-                IpAddr::V4(addr) => Addr4::from(addr).fold(),
-                IpAddr::V6(addr) => Addr6::from(addr).fold(),
-            };
-            let slot = Slot::default();
-            assert!(!slot.knockers().may_be(one));
-            slot.knock(fold(one));
-            slot.knock(fold(one));
-            assert!(slot.knockers().may_be(one) && !slot.knockers().may_be(other));
-            slot.knock(fold(other));
-            assert_eq!(slot.knockers(), Knockers::Many);
-            slot.knock(fold(one));
-            assert!(slot.knockers().may_be("203.0.113.1".parse().unwrap()), "whoever else there was");
+    fn a_slot_without_a_call_remembers_the_last_two_knockers_of_two_epochs() {
+        for hosts in [["192.0.2.66", "192.0.2.67", "192.0.2.68"], ["2001:db8::66", "2001:db8::67", "2001:db8::68"]] {
+            let [one, two, three]: [IpAddr; 3] = hosts.map(|host| host.parse().unwrap());
+            let (slot, first) = (Slot::default(), Epoch::FIRST);
+            let knock = |host: IpAddr, epoch| slot.knock(slot.state(), host.into(), epoch);
+            assert!(!slot.knockers().may_be(one, first));
+            knock(one, first);
+            knock(one, first);
+            assert!(slot.knockers().may_be(one, first) && !slot.knockers().may_be(two, first));
+            knock(two, first);
+            assert!([one, two].into_iter().all(|host| slot.knockers().may_be(host, first)));
+            knock(three, first);
+            assert!([two, three].into_iter().all(|host| slot.knockers().may_be(host, first)), "the last two");
+            assert!(!slot.knockers().may_be(one, first));
+            assert!(slot.knockers().may_be(two, first.next()) && !slot.knockers().may_be(two, first.next().next()));
+            knock(one, first.next());
+            assert!(slot.knockers().may_be(one, first.next()) && !slot.knockers().may_be(two, first.next()));
             slot.program(Rule::INACTIVE);
-            assert_eq!(slot.knockers(), Knockers::Nobody);
+            assert_eq!(slot.knockers(), Knockers::default());
         }
+    }
+
+    #[test]
+    fn a_knock_that_comes_while_a_call_gets_the_slot_is_no_source_of_it() {
+        let slot = Slot::default();
+        let state = slot.state();
+        slot.program(Rule::waiting(Flags::CALL, 0));
+        slot.knock(state, IpAddr::from([192, 0, 2, 66]).into(), Epoch::FIRST);
+        assert_eq!(slot.ssrc(), 0);
+    }
+
+    #[test]
+    fn epochs_are_never_zero_and_come_round() {
+        let mut epoch = Epoch::FIRST;
+        for _ in 0..300 {
+            assert_eq!(Epoch::from_word(epoch.word()), epoch);
+            assert_ne!(epoch.word(), 0);
+            epoch = epoch.next();
+        }
+        assert_eq!(Epoch::from_word(0), Epoch::FIRST);
     }
 
     #[test]

@@ -52,6 +52,10 @@ struct Held {
     state: State,
     /// Why what the program sends by it does not arrive.
     unfit: Option<Unfit>,
+    /// Its index in the device map, once it has one.
+    port: Option<u16>,
+    /// The program could not be attached, and the log has it.
+    is_failure_told: bool,
 }
 
 /// The local addresses and their devices.
@@ -63,8 +67,6 @@ pub(crate) struct Attachments {
     program: Option<Program>,
     /// The devices that frames may leave by.
     ports: Ports,
-    /// How many indices of the device map are taken.
-    taken: u16,
     table: Arc<FlowTable>,
     shared: Arc<Shared>,
 }
@@ -148,13 +150,13 @@ impl Attachments {
             held: Vec::new(),
             program,
             ports: HashMap::new(),
-            taken: 0,
             table,
             shared: Arc::default(),
         };
         for device in seated.iter().flatten() {
             if !attachments.held.iter().any(|held| held.device.index == device.index) {
                 attachments.hold(device.clone(), State::Whole);
+                attachments.assess(attachments.held.len() - 1);
             }
         }
         for (local, device) in seated.iter().enumerate() {
@@ -168,42 +170,57 @@ impl Attachments {
         &self.ports
     }
 
-    /// Takes a device up, and what is known of it.
+    /// Takes a device up.
     fn hold(&mut self, device: Device, state: State) {
-        let unfit = match &self.program {
-            Some(program) => fitness::of(&device, program.is_wanted).err(),
-            None => None,
+        self.held.push(Held { device, state, unfit: None, port: None, is_failure_told: false });
+    }
+
+    /// Finds out what the device can do, with the program attached where that could be: it may change with the other end of a cable.
+    fn assess(&mut self, place: usize) {
+        let free = (0..NO_PORT).find(|index| !self.held.iter().any(|held| held.port == Some(*index)));
+        let Some(held) = self.held.get_mut(place) else { return };
+        let Some(program) = &self.program else {
+            self.ports.insert(held.device.index, Port { index: NO_PORT, reflects: true });
+            return;
         };
-        match (&self.program, unfit) {
-            (None, _) => drop(self.ports.insert(device.index, Port { index: NO_PORT, reflects: true })),
-            (Some(_), Some(unfit)) if unfit.is_for_all() => {
-                tracing::warn!(device = device.name, "media that leaves by the device takes the slow path: {unfit}");
+        let (device, unfit) = (&held.device, fitness::of(&held.device, program.is_wanted).err());
+        if unfit != held.unfit {
+            match unfit {
+                Some(unfit) if unfit.is_for_all() => {
+                    tracing::warn!(
+                        device = device.name,
+                        "media that leaves by the device takes the slow path: {unfit}"
+                    );
+                }
+                Some(unfit) => {
+                    tracing::warn!(
+                        device = device.name,
+                        "media that leaves by the device and came by another takes the slow path: {unfit}"
+                    );
+                }
+                None => tracing::info!(device = device.name, "media may leave by the device in the kernel again"),
             }
-            (Some(program), unfit) => {
-                let port = match unfit {
-                    Some(unfit) => {
-                        tracing::warn!(
-                            device = device.name,
-                            "media that leaves by the device and came by another takes the slow path: {unfit}"
-                        );
-                        NO_PORT
-                    }
-                    None => self.taken,
-                };
-                let set = if port == NO_PORT { Ok(()) } else { lock(&program.kernel).set_device(port, device.index) };
-                match set {
-                    Ok(()) => {
-                        self.taken += u16::from(port != NO_PORT);
-                        let reflects = port == NO_PORT || fitness::reflects(&device, program.is_wanted);
-                        self.ports.insert(device.index, Port { index: port, reflects });
-                    }
-                    Err(error) => {
-                        tracing::warn!(device = device.name, %error, "no frames can be redirected to the device");
-                    }
+        }
+        held.unfit = unfit;
+        if unfit.is_none()
+            && held.port.is_none()
+            && let Some(free) = free
+        {
+            match lock(&program.kernel).set_device(free, device.index) {
+                Ok(()) => held.port = Some(free),
+                Err(error) => {
+                    tracing::debug!(device = device.name, %error, "no frames can be redirected to the device");
                 }
             }
         }
-        self.held.push(Held { device, state, unfit });
+        match unfit {
+            Some(unfit) if unfit.is_for_all() => drop(self.ports.remove(&device.index)),
+            Some(_) => drop(self.ports.insert(device.index, Port { index: NO_PORT, reflects: true })),
+            None => {
+                let reflects = fitness::reflects(device, program.is_wanted);
+                self.ports.insert(device.index, Port { index: held.port.unwrap_or(NO_PORT), reflects });
+            }
+        }
     }
 
     /// Looks at the host's addresses and at every device, attaches the program where it is missing, and says what has changed.
@@ -228,10 +245,9 @@ impl Attachments {
                 self.hold(device.clone(), State::Detached);
             }
         }
-        if self.program.is_some() {
-            for place in 0..self.held.len() {
-                self.look_at_device(place);
-            }
+        for place in 0..self.held.len() {
+            self.look_at_device(place);
+            self.assess(place);
         }
         // One that is gone, and whose addresses are elsewhere, is forgotten.
         self.held.retain(|held| {
@@ -266,7 +282,9 @@ impl Attachments {
 
     /// Looks at one of the devices.
     fn look_at_device(&mut self, place: usize) {
-        let (Some(program), Some(Held { device, state, .. })) = (&self.program, self.held.get_mut(place)) else {
+        let (Some(program), Some(Held { device, state, is_failure_told, .. })) =
+            (&self.program, self.held.get_mut(place))
+        else {
             return;
         };
         let found = match self.netlink.device(device.index) {
@@ -284,11 +302,14 @@ impl Attachments {
         *state = match (now, found) {
             (State::Detached, Some((found, is_up))) if !found.is_loopback => {
                 match lock(&program.kernel).attach_xdp(&found, program.mode) {
-                    Ok(()) if is_up => State::Whole,
-                    Ok(()) => State::Down,
+                    Ok(()) => {
+                        *is_failure_told = false;
+                        if is_up { State::Whole } else { State::Down }
+                    }
                     Err(error) => {
-                        if before == State::Whole {
+                        if !*is_failure_told {
                             tracing::warn!("{error}. This is tried once a second");
+                            *is_failure_told = true;
                         }
                         State::Detached
                     }

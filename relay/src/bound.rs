@@ -4,7 +4,7 @@
 //! which may be another worker's to receive from. Only the one that is to receive is woken; the others take the news when they next have a packet. A socket is closed when the last of them has let go of it, so nobody ever sends by a
 //! descriptor that has become another's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use flow::SlotIndex;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::socket;
 
@@ -37,8 +36,10 @@ pub(crate) struct BoundPorts {
 #[derive(Default)]
 struct State {
     open: HashMap<SlotIndex, Open>,
-    /// Ports that could not be bound, each once, and some that are bound or closed by now.
+    /// Ports that could not be bound, and some that are bound or closed by now.
     failed: VecDeque<SlotIndex>,
+    /// Those that are among them: each stands there once, however often it is opened.
+    waiting: HashSet<SlotIndex>,
 }
 
 /// A port that a stream has. Without a socket it could not be bound.
@@ -85,7 +86,7 @@ impl BoundPorts {
             }
             Some(Open { socket: None, .. }) | None => self.bind(slot, tos, is_new),
         };
-        if socket.is_none() && is_new {
+        if socket.is_none() && state.waiting.insert(slot) {
             state.failed.push_back(slot);
         }
         state.open.insert(slot, Open { socket, tos });
@@ -94,12 +95,14 @@ impl BoundPorts {
     /// Tries again to bind what could not be bound: whoever had the port, or the descriptors, may have given them back.
     pub(crate) fn retry(&self) {
         let mut state = self.lock();
-        let State { open, failed } = &mut *state;
+        let State { open, failed, waiting } = &mut *state;
         for _ in 0..failed.len().min(RETRIES) {
             let Some(slot) = failed.pop_front() else { break };
+            waiting.remove(&slot);
             let Some(port) = open.get_mut(&slot).filter(|port| port.socket.is_none()) else { continue };
             port.socket = self.bind(slot, port.tos, false);
             if port.socket.is_none() {
+                waiting.insert(slot);
                 failed.push_back(slot);
             }
         }
@@ -174,17 +177,6 @@ fn remedy(error: &io::Error) -> &'static str {
         Some(libc::EADDRINUSE) => "another program has it; `ss -lunp` shows whose, or change port-min and port-max",
         Some(_) | None => "see the error",
     }
-}
-
-/// Allows this process as many descriptors as it may have; returns how many that is.
-pub(crate) fn raise_descriptor_limit() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(u64::MAX);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-        return limit.current.unwrap_or(u64::MAX);
-    }
-    most
 }
 
 /// A worker's side.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use flow::Locals;
 
-use crate::bound::{self, BoundPorts};
+use crate::bound::BoundPorts;
+use crate::descriptors::raise_descriptor_limit;
 use crate::engine::{Engine, Intake};
-use crate::kernel::{Kernel, Sizes};
+use crate::kernel::{Facts, Kernel, Sizes};
 use crate::permit;
 use crate::relay::{RelayConfig, StartError};
 use crate::socket::{self, Sockets};
@@ -24,12 +25,12 @@ pub(crate) fn load(
     config: &RelayConfig,
     locals: &Locals,
     sizes: Sizes,
-    has_unfinished: bool,
+    facts: Facts,
 ) -> Result<(Option<Kernel>, bool), StartError> {
     if config.intake == Intake::Bound && matches!(config.engine, Engine::Uring | Engine::Epoll) {
         return Ok((None, false));
     }
-    let mut kernel = match Kernel::load(locals, sizes, has_unfinished) {
+    let mut kernel = match Kernel::load(locals, sizes, facts) {
         Ok(kernel) => kernel,
         Err(error) if config.engine == Engine::Xdp || config.intake == Intake::Steered => return Err(error.into()),
         Err(error) => {
@@ -81,7 +82,7 @@ fn steered(config: &RelayConfig, addrs: &[IpAddr], workers: usize) -> Result<Vec
 }
 
 fn bind(addrs: &[IpAddr], workers: usize) -> io::Result<(Vec<Sockets>, Option<Arc<BoundPorts>>)> {
-    let descriptors = bound::raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     let calls = usize::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS) / SOCKETS_PER_CALL).unwrap_or(usize::MAX);
     tracing::info!(descriptors, calls, "each media port has a socket of its own");
     let (ports, inboxes) = BoundPorts::new(addrs.to_vec(), workers, calls)?;

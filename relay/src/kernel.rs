@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
+use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flow::counters::Timing;
-use flow::{HopCell, Locals, Reason, Slot};
+use flow::{Epoch, HopCell, Locals, Reason, Slot};
 
 use crate::memory::Mapped;
 use crate::netlink::Device;
@@ -96,6 +96,15 @@ pub(crate) struct Sizes {
     pub(crate) workers: usize,
 }
 
+/// What the programs have to know of the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Packets may come with a checksum that their sender, on this machine, has left to its device.
+    pub(crate) has_unfinished: bool,
+    /// The media ports are the relay's alone.
+    pub(crate) owns_ports: bool,
+}
+
 /// The loaded programs.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
@@ -106,18 +115,19 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the object: maps of these sizes, programs that know these addresses, and whether packets may come with a checksum that is not
-    /// finished.
+    /// Loads the object: maps of these sizes, programs that know these addresses and these facts.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn load(locals: &Locals, sizes: Sizes, has_unfinished: bool) -> Result<Self, KernelError> {
+    pub(crate) fn load(locals: &Locals, sizes: Sizes, facts: Facts) -> Result<Self, KernelError> {
         let Sizes { slots, hops, workers } = sizes;
-        let (words, has_unfinished) = (locals.words(), u32::from(has_unfinished));
+        let words = locals.words();
+        let [has_unfinished, owns_ports] = [facts.has_unfinished, facts.owns_ports].map(u32::from);
         let mut loader = EbpfLoader::new();
         let ebpf = loader
             .override_global("LOCALS", words.as_slice(), true)
             .override_global("HAS_UNFINISHED", &has_unfinished, true)
+            .override_global("OWNS_PORTS", &owns_ports, true)
             .map_max_entries("SLOTS", slots as u32)
             .map_max_entries("TIMINGS", slots as u32)
             .map_max_entries("HOPS", hops as u32)
@@ -199,6 +209,14 @@ impl Kernel {
         let map = self.ebpf.map_mut("DEVICES").ok_or(KernelError::Missing("DEVICES"))?;
         let mut devices = DevMap::try_from(map).map_err(|error| KernelError::Map("DEVICES", error))?;
         devices.set(u32::from(port), index, None, 0).map_err(|error| KernelError::Memory(io::Error::other(error)))
+    }
+
+    /// Tells the programs the time, as slots remember it.
+    pub(crate) fn set_epoch(&mut self, epoch: Epoch) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("EPOCH").ok_or(KernelError::Missing("EPOCH"))?;
+        let mut epochs: Array<&mut MapData, u32> =
+            Array::try_from(map).map_err(|error| KernelError::Map("EPOCH", error))?;
+        epochs.set(0, epoch.word(), 0).map_err(|error| KernelError::Map("EPOCH", error))
     }
 
     /// Gives a worker's socket to the steering program.

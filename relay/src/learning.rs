@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use flow::{Knockers, Reason};
+use flow::{Epoch, Knockers, Reason};
 
 use crate::op::{Component, Learning, Signalled, Successor};
 
@@ -45,17 +45,25 @@ enum Nearness {
 }
 
 /// Hosts that were heard on the port before the call had it: the party of the call before that goes on speaking, or somebody who sprays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Suspects {
     /// The party of the call that had the port before.
     pub(crate) former: Option<IpAddr>,
     /// Who sent while no call had it.
     pub(crate) knockers: Knockers,
+    /// When the call got the port.
+    pub(crate) epoch: Epoch,
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self { former: None, knockers: Knockers::default(), epoch: Epoch::FIRST }
+    }
 }
 
 impl Suspects {
     fn may_be(&self, host: IpAddr) -> bool {
-        self.former == Some(host) || self.knockers.may_be(host)
+        self.former == Some(host) || self.knockers.may_be(host, self.epoch)
     }
 }
 
@@ -90,6 +98,13 @@ struct Candidate {
     since: Instant,
     /// When the source was heard last, while it is kept off the fast path to tell when it falls silent. `None`: it is not.
     watched: Option<Instant>,
+}
+
+impl Candidate {
+    /// Whether it has not been heard since it became one.
+    fn is_unproven(&self) -> bool {
+        self.watched == Some(self.since)
+    }
 }
 
 /// What the sender of a packet that is sent on is to the stream.
@@ -274,7 +289,14 @@ impl Peer {
                 match nearness.cmp(&self.nearness(candidate.source)) {
                     Ordering::Greater => {}
                     Ordering::Less => return Err(Reason::Stranger),
-                    Ordering::Equal if is_silent => {}
+                    // Later a silent one is one that listens - unless it was never heard since it came back from hold.
+                    Ordering::Equal if is_silent && (!self.is_over(candidate, now) || candidate.is_unproven()) => {}
+                    Ordering::Equal if self.is_over(candidate, now) && !candidate.is_unproven() => {
+                        if self.signalled.learning != Learning::Delayed || !is_silent {
+                            self.taught = Taught::Learned(candidate.source);
+                            return Err(Reason::Stranger);
+                        }
+                    }
                     Ordering::Equal => {
                         let watched = candidate.watched.or(Some(now));
                         self.taught = Taught::Provisional(Candidate { watched, ..candidate });
@@ -331,9 +353,9 @@ impl Peer {
     /// description would not know of: one that is heard from elsewhere may be the party by another of its addresses, but what is for the party
     /// goes to where it said.
     fn remote(&self) -> Option<SocketAddr> {
-        let is_direct = |at: SocketAddr| self.signalled.signaller == Some(at.ip());
+        let is_direct = self.signalled.is_direct;
         match (self.heard(), self.signalled.at) {
-            (Some(heard), Some(at)) if is_direct(at) && self.nearness(heard) == Nearness::Far => Some(at),
+            (Some(heard), Some(at)) if is_direct && self.nearness(heard) == Nearness::Far => Some(at),
             (heard, at) => heard.or(at),
         }
     }
@@ -351,6 +373,11 @@ impl Peer {
             }
         };
         Standing { remote: self.remote(), confirmed, is_settled }
+    }
+
+    /// Whether the party has said where it is, now or before it was put on hold.
+    pub(crate) const fn has_said(&self) -> bool {
+        self.signalled_last.is_some()
     }
 
     /// The host that the party was heard from last, for whoever has the port next.

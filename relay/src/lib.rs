@@ -16,6 +16,7 @@ mod buffers;
 mod carry;
 mod circuit;
 mod departure;
+mod descriptors;
 mod engine;
 mod epoll;
 mod ethtool;
@@ -53,6 +54,7 @@ mod watcher;
 mod worker;
 
 pub use attachment::Turns;
+pub use descriptors::raise_descriptor_limit;
 pub use engine::{Engine, Intake, Output, UnknownEngine};
 pub use features::Features;
 pub use flow::{Reason, SlotIndex};

@@ -47,6 +47,8 @@ pub struct Signalled {
     pub at: Option<SocketAddr>,
     /// The host that its signalling came from, where the proxy tells: that of a NAT, perhaps.
     pub signaller: Option<IpAddr>,
+    /// That host is the one that the party's own description names: no NAT is before it that it does not know of.
+    pub is_direct: bool,
     /// Whether and how the peer is learned from packets.
     pub learning: Learning,
     /// Who may take the place of the peer once it has been learned.
@@ -56,6 +58,8 @@ pub struct Signalled {
 /// One stream of one leg: what arrives at one local port, and where it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSpec {
+    /// The number of its call: what one call has heard at a port is another one's suspect.
+    pub call: u64,
     /// RTP or RTCP.
     pub component: Component,
     /// The local address and port that the leg's party sends to.

@@ -113,10 +113,13 @@ impl Pool {
             let page = self.unopened.len().saturating_sub(PAGE);
             self.free.extend(self.unopened.drain(page..));
         }
-        if self.free.is_empty()
-            && let Some((_, port)) = self.resting.pop_front_if(rested(QUARANTINE))
-        {
-            self.free.push(port);
+        // Many at once: of a single one everybody could tell which it will be.
+        if self.free.is_empty() {
+            while self.free.len() < CHOICE
+                && let Some((_, port)) = self.resting.pop_front_if(rested(QUARANTINE))
+            {
+                self.free.push(port);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use flow::Locals;
 use flow::local::SLOTS_PER_LOCAL;
 
 use crate::features::{self, Features};
-use crate::kernel::{Kernel, Sizes};
+use crate::kernel::{Facts, Kernel, Sizes};
 use crate::netlink::{self, Device};
 use crate::relay::RelayConfig;
 use crate::resolver::{Entry, Event, Neighbour};
@@ -97,7 +97,8 @@ impl Host {
 fn bpf(config: &RelayConfig) -> Result<(), String> {
     let locals = Locals::with_ports(config.ranges().into_iter(), 1).map_err(|_| "too many interfaces".to_owned())?;
     let sizes = Sizes { slots: SLOTS_PER_LOCAL as usize, hops: 2, workers: 1 };
-    let mut kernel = Kernel::load(&locals, sizes, false).map_err(|error| error.to_string())?;
+    let mut kernel = Kernel::load(&locals, sizes, Facts { has_unfinished: false, owns_ports: false })
+        .map_err(|error| error.to_string())?;
     kernel.load_steer().map(drop).map_err(|error| error.to_string())?;
     kernel.load_xdp().map(drop).map_err(|error| error.to_string())
 }

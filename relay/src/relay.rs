@@ -15,7 +15,7 @@ use crate::engine::{Engine, Intake, Loop, Output};
 use crate::fitness::{self, VETH};
 use crate::intake;
 use crate::interface::{Interface, Interfaces};
-use crate::kernel::{Kernel, KernelError, Sizes, XdpMode};
+use crate::kernel::{Facts, Kernel, KernelError, Sizes, XdpMode};
 use crate::memory::Mapped;
 use crate::meter::{Counts, Meter, StreamTotals, Traffic};
 use crate::netlink::{self, Device};
@@ -31,6 +31,9 @@ use crate::trust::{Trust, TrustConfig, Untrusted};
 use crate::watcher::Watcher;
 use crate::worker::{Manner, Worker};
 use crate::{ethtool, ring};
+
+/// Seconds of an epoch.
+const EPOCH: u64 = 16;
 
 /// What the relay is started with.
 #[derive(Clone, Debug)]
@@ -143,6 +146,8 @@ pub struct Relay {
     measured: Instant,
     /// The part of the slots that is swept next.
     part: usize,
+    /// How many have passed.
+    seconds: u64,
 }
 
 impl Relay {
@@ -163,8 +168,9 @@ impl Relay {
         // Senders on this machine leave checksums unfinished only to devices that are no hardware; one that is to come may be such.
         let is_virtual = |device: &Device| ethtool::driver(&device.name).as_deref() == Some(VETH);
         let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
+        let owns_ports = reserve::is_reserved(&config.ranges());
         // A port is steered when its worker has a socket; until then nobody has been told of any.
-        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, has_unfinished)?;
+        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, Facts { has_unfinished, owns_ports })?;
         let kind = choose_loop(config.engine)?;
         let (mut engine, why) = match &mut kernel {
             Some(kernel) => attach(kernel, config, &devices)?,
@@ -238,7 +244,23 @@ impl Relay {
             traffic: Traffic::default(),
             measured: Instant::now(),
             part: 0,
+            seconds: 0,
         })
+    }
+
+    /// A second has passed. Who knocks at a port without a call is remembered for an epoch or two.
+    fn pass_time(&mut self) {
+        self.seconds += 1;
+        if !self.seconds.is_multiple_of(EPOCH) {
+            return;
+        }
+        let epoch = self.table.next_epoch();
+        // While the program is being attached again the time stands still, and the next epoch is the longer.
+        if let Some(Ok(mut kernel)) = self.kernel.as_ref().map(|kernel| kernel.try_lock())
+            && let Err(error) = kernel.set_epoch(epoch)
+        {
+            tracing::debug!(%error, "the programs cannot be told the time");
+        }
     }
 
     /// The engine that runs: never [`Engine::Auto`].
@@ -285,6 +307,7 @@ impl Relay {
         self.part = 0;
         let ago = now.saturating_duration_since(std::mem::replace(&mut self.measured, now));
         self.traffic = self.table.sums().read(&self.traffic, ago);
+        self.pass_time();
         for worker in &mut self.workers {
             match worker.new_drops() {
                 Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),

@@ -22,6 +22,13 @@ pub(crate) fn conflicts(ranges: &[(IpAddr, u16, u16)]) -> Vec<String> {
     different.into_iter().flat_map(of_range).collect()
 }
 
+/// Whether the kernel gives none of the media ports to somebody by chance.
+pub(crate) fn is_reserved(ranges: &[(IpAddr, u16, u16)]) -> bool {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let (ephemeral, reserved) = (read(EPHEMERAL), read(RESERVED));
+    !ranges.iter().any(|(_, first, last)| is_ephemeral(&ephemeral, &reserved, *first, *last))
+}
+
 fn conflicts_of(addrs: &[IpAddr], first: u16, last: u16) -> Vec<String> {
     // A system without these files has no such trouble, or none that could be seen.
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();

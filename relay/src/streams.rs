@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use flow::slot::Path as Addresses;
-use flow::{Reason, SlotIndex};
+use flow::{Epoch, Knockers, Reason, SlotIndex};
 
-use crate::learning::Standing;
+use crate::learning::{Standing, Suspects};
+use crate::ports::LONG_REST;
 use crate::stream::Stream;
 
 /// Nobody's address.
@@ -15,13 +17,23 @@ const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::U
 /// How many slots are looked at together, under one lock: some tens of microseconds, when all of them have streams.
 pub(crate) const CHUNK: usize = 128;
 
+/// A stream that a slot has had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Former {
+    /// Of which call.
+    pub(crate) call: u64,
+    /// Where its party was heard last.
+    pub(crate) host: Option<IpAddr>,
+    pub(crate) ended: Instant,
+}
+
 /// The streams by slot. Most slots have none, and those that have one stand together: chunks without any need no look.
 pub(crate) struct Streams {
     places: Vec<Option<Box<Stream>>>,
     /// How many streams each chunk has.
     counts: Vec<u16>,
-    /// The party's host of the stream that a slot had last.
-    formers: HashMap<SlotIndex, IpAddr>,
+    /// Of each slot that has none, the stream that it had last.
+    formers: HashMap<SlotIndex, Former>,
 }
 
 impl Streams {
@@ -52,17 +64,28 @@ impl Streams {
         Some(*stream)
     }
 
-    /// Remembers, or forgets, whom the stream heard that a slot has had.
-    pub(crate) fn remember_former(&mut self, index: SlotIndex, host: Option<IpAddr>) {
-        match host {
-            Some(host) => drop(self.formers.insert(index, host)),
-            None => drop(self.formers.remove(&index)),
-        }
+    /// Remembers the stream that a slot has had.
+    pub(crate) fn remember(&mut self, index: SlotIndex, former: Former) {
+        self.formers.insert(index, former);
     }
 
-    /// Whom the last stream of a slot heard. A new one has to know it only once.
-    pub(crate) fn forget_former(&mut self, index: SlotIndex) -> Option<IpAddr> {
-        self.formers.remove(&index)
+    /// Who was heard at a slot before a stream of this call gets it, when these have knocked. What the call itself has heard there is no suspect: a
+    /// media may be dropped and taken up again.
+    pub(crate) fn suspects(
+        &mut self,
+        index: SlotIndex,
+        call: u64,
+        knocks: (Knockers, Epoch),
+        now: Instant,
+    ) -> Suspects {
+        let (knockers, epoch) = knocks;
+        match self.formers.remove(&index) {
+            Some(former) if former.call == call => Suspects::default(),
+            former => {
+                let is_fresh = |former: &Former| now.saturating_duration_since(former.ended) < LONG_REST;
+                Suspects { former: former.filter(is_fresh).and_then(|former| former.host), knockers, epoch }
+            }
+        }
     }
 
     /// The streams of a chunk, with their slots.
@@ -123,4 +146,10 @@ pub(crate) fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses
         from: other.spec.local,
         to,
     })
+}
+
+/// Whether the party that a slot's packets go to has said where it is, now or before it was put on hold.
+pub(crate) fn is_described(streams: &Streams, index: SlotIndex) -> bool {
+    let other = stream(streams, index).and_then(|stream| taught(streams, stream.spec.other?));
+    other.and_then(|other| stream(streams, other)).is_some_and(|other| other.peer.has_said())
 }

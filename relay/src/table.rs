@@ -7,24 +7,25 @@ mod account;
 mod learn;
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::slot::{Flags, Path as Addresses};
-use flow::{Bearing, HopId, Reason, Rule, Slot, SlotIndex};
+use flow::{Bearing, Epoch, HopId, Reason, Rule, Slot, SlotIndex};
 
 use crate::bound::BoundPorts;
 use crate::circuit;
 use crate::engine::Output;
-use crate::learning::{Peer, Suspects};
+use crate::learning::Peer;
 use crate::memory::Mapped;
 use crate::next_hops::NextHops;
 use crate::op::{Component, FlowOp, Signalled, StreamSpec};
 use crate::ours::Ours;
 use crate::stream::Stream;
-use crate::streams::{self, CHUNK, Streams, standing, stream, stream_mut};
+use crate::streams::{self, CHUNK, Former, Streams, is_described, standing, stream, stream_mut};
 use crate::tally::Tally;
 use crate::traffic::Sums;
 use crate::trust::Trust;
@@ -57,6 +58,8 @@ pub(crate) struct FlowTable {
     hops: NextHops,
     shape: TableShape,
     sums: Sums,
+    /// The time, as slots remember it.
+    epoch: AtomicU32,
     streams: Mutex<Streams>,
 }
 
@@ -73,7 +76,16 @@ impl FlowTable {
     ) -> io::Result<Self> {
         let carried = Mapped::anonymous(slots.len())?;
         let streams = Mutex::new(Streams::new(slots.len()));
-        Ok(Self { slots, timings, carried, hops, shape, sums: Sums::default(), streams })
+        Ok(Self {
+            slots,
+            timings,
+            carried,
+            hops,
+            shape,
+            sums: Sums::default(),
+            epoch: AtomicU32::new(Epoch::FIRST.word()),
+            streams,
+        })
     }
 
     /// The next hops of the table's slots.
@@ -89,6 +101,18 @@ impl FlowTable {
     /// Where parties may be.
     pub(crate) fn trust(&self) -> &Trust {
         &self.shape.trust
+    }
+
+    /// The time, as slots remember it.
+    fn epoch(&self) -> Epoch {
+        Epoch::from_word(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// A new epoch begins; the programs have to be told, too.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        let next = self.epoch().next();
+        self.epoch.store(next.word(), Ordering::Relaxed);
+        next
     }
 
     /// A slot, for whoever forwards.
@@ -120,7 +144,7 @@ impl FlowTable {
             concerned.extend(stream(&streams, *index).and_then(|stream| stream.spec.other));
             match op {
                 FlowOp::Install(index, spec) => self.install(&mut streams, *index, spec, now),
-                FlowOp::Remove(index) => self.remove(&mut streams, *index),
+                FlowOp::Remove(index) => self.remove(&mut streams, *index, now),
             }
             concerned.extend(stream(&streams, *index).and_then(|stream| stream.spec.other));
         }
@@ -163,7 +187,8 @@ impl FlowTable {
                 stream.spec = spec.clone();
             }
             None => {
-                let suspects = Suspects { former: streams.forget_former(index), knockers: cells.slot.knockers() };
+                let knocks = (cells.slot.knockers(), self.epoch());
+                let suspects = streams.suspects(index, spec.call, knocks, now);
                 // Nobody counts here: the slot is inactive until it is programmed.
                 cells.slot.program(Rule::INACTIVE);
                 cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
@@ -188,14 +213,15 @@ impl FlowTable {
         }
     }
 
-    fn remove(&self, streams: &mut Streams, index: SlotIndex) {
+    fn remove(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let Some(mut stream) = streams.remove(index) else { return };
         if let Some(cells) = self.cells(index) {
             // First of all: a number may be another way's as soon as it is released, and the slot must not send there.
             cells.slot.program(Rule::INACTIVE);
             self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
         }
-        streams.remember_former(index, stream.peer.last_host());
+        let (call, host) = (stream.spec.call, stream.peer.last_host());
+        streams.remember(index, Former { call, host, ended: now });
         for (bearing, id) in stream.way.into_iter().chain(stream.towards) {
             self.hops.release(bearing, id);
         }
@@ -217,7 +243,7 @@ impl FlowTable {
     fn program(&self, streams: &mut Streams, index: SlotIndex, now: Instant) {
         let Some(slot) = self.slot(index) else { return };
         let addresses = self.addresses(streams, index);
-        if addresses.is_ok()
+        if is_described(streams, index)
             && let Some(stream) = stream_mut(streams, index)
         {
             stream.peer.open(now);

@@ -178,7 +178,9 @@ impl Trust {
         let is_own = host.own.contains(&party)
             || self.advertised.contains(&party)
             || host.networks.iter().any(|network| network.holds(party));
-        let is_allowed = || self.config.allow.iter().any(|one| one.holds(party));
+        // A network that happens to hold an address of this host is not meant so.
+        let is_whole = |one: &Prefix| one.bits == if party.is_ipv4() { 32 } else { 128 };
+        let is_allowed = || self.config.allow.iter().any(|one| is_whole(one) && one.holds(party));
         if is_own && !is_allowed() { Scope::MediaOnly } else { Scope::Everything }
     }
 }
@@ -276,6 +278,8 @@ mod tests {
         for own in ["192.0.2.1", "2001:db8::1", "203.0.113.5", "127.0.0.7"] {
             assert_eq!(trust(&[], &[]).scope(addr(own)), Scope::MediaOnly, "{own}");
             assert_eq!(trust(&[], &[own]).scope(addr(own)), Scope::Everything, "{own}");
+            let networks = ["0.0.0.0/0", "::/0", "192.0.2.0/24", "2001:db8::/64", "127.0.0.0/8", "203.0.113.0/24"];
+            assert_eq!(trust(&[], &networks).scope(addr(own)), Scope::MediaOnly, "{own}: not by a network");
         }
         assert_eq!(trust(&[], &[]).scope(addr("192.0.2.10")), Scope::Everything);
     }

@@ -39,6 +39,7 @@ impl Watcher {
             requests: Netlink::open(&[])?,
             resolver: Resolver::new(ports),
             lookups: Lookups::default(),
+            routes_changed: false,
             table: Arc::clone(&table),
             stop: Arc::clone(&stop),
         };
@@ -70,6 +71,8 @@ struct Watch {
     requests: Netlink,
     resolver: Resolver,
     lookups: Lookups,
+    /// Since all routes were looked up.
+    routes_changed: bool,
     table: Arc<FlowTable>,
     stop: Arc<AtomicBool>,
 }
@@ -141,6 +144,7 @@ impl Watch {
                 let Some(way) = self.lookups.next(Instant::now()) else { break };
                 self.look_up(way);
             }
+            self.look_all_up();
         }
         for neighbour in self.resolver.managed() {
             self.act(Action::Release(neighbour));
@@ -177,10 +181,18 @@ impl Watch {
                 }
             }
         }
-        if routes_changed {
+        self.routes_changed |= routes_changed;
+        self.look_all_up();
+        Ok(())
+    }
+
+    /// Has all routes looked up when some have changed, and not again before the last time is over: a daemon that changes routes without end
+    /// would have the thread do nothing else than make lists.
+    fn look_all_up(&mut self) {
+        if self.routes_changed && self.lookups.stale.is_empty() {
+            self.routes_changed = false;
             self.handle(Event::RoutesChanged);
         }
-        Ok(())
     }
 
     /// Reads all devices and neighbours and looks all routes up.

@@ -18,6 +18,8 @@ const MAX_LEGS: usize = 64;
 /// A call: everything that the proxy names by one Call-ID.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Call {
+    /// No other call of this daemon has the same.
+    pub number: u64,
     /// When it came to be.
     pub created: SystemTime,
     /// The same by the clock that never goes back.
@@ -60,8 +62,9 @@ pub(super) struct Roles {
 }
 
 impl Call {
-    pub(super) const fn new(settings: &Settings, now: Instant, wall: SystemTime) -> Self {
+    pub(super) const fn new(number: u64, settings: &Settings, now: Instant, wall: SystemTime) -> Self {
         Self {
+            number,
             created: wall,
             began: now,
             delete_delay: None,

@@ -7,6 +7,7 @@ use relay::{Component, FlowOp, Interfaces, Learning, PortPair, Signalled, SlotIn
 
 use super::dialogue::Call;
 use super::leg::{Leg, Media};
+use super::signalled::Signalled as Said;
 
 /// Streams by slot.
 pub(super) type Streams = BTreeMap<SlotIndex, StreamSpec>;
@@ -40,12 +41,16 @@ fn add(
 ) {
     let Some(interface) = interfaces.get(leg.interface) else { return };
     let learning = if leg.asymmetric { Learning::Off } else { call.learning };
-    let party = |at| Signalled { at, signaller: leg.signaller, learning, successor: leg.successor() };
+    let party = |at: Option<SocketAddr>, said: &Said| {
+        let is_direct = said.is_own && leg.signaller.is_some() && leg.signaller == said.rtp.map(|rtp| rtp.ip());
+        Signalled { at, signaller: leg.signaller, is_direct, learning, successor: leg.successor() }
+    };
     for (mine, pair, theirs, their_pair) in relayed(leg, other) {
         let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
             component,
             local: SocketAddr::new(interface.addr, port),
-            party: party(peer),
+            call: call.number,
+            party: party(peer, mine.in_force()),
             mux,
             other: Some(other),
             tos: call.tos,
@@ -91,6 +96,7 @@ mod tests {
 
     fn stream(port: u16) -> StreamSpec {
         StreamSpec {
+            call: 0,
             component: Component::Rtp,
             local: SocketAddr::from(([192, 0, 2, 1], port)),
             party: Signalled::default(),

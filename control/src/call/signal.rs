@@ -30,7 +30,8 @@ impl Calls {
             Some(entry) => entry.call.clone(),
             None => {
                 self.admit()?;
-                Call::new(&self.settings, now, wall)
+                // One that is refused after all leaves its number to the next.
+                Call::new(self.statistics.created, &self.settings, now, wall)
             }
         };
         let turn = usize::try_from(self.statistics.created).unwrap_or(0);

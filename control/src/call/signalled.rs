@@ -21,6 +21,8 @@ pub(super) struct Signalled {
     pub open: bool,
     /// RTP comes with RTCP, T.38 does not.
     pub has_rtcp: bool,
+    /// That is what its own description says, and not what the proxy says instead.
+    pub is_own: bool,
     /// Where the party expects RTP. None on hold, or when it has not said so yet.
     pub rtp: Option<SocketAddr>,
     /// Where the party expects RTCP.
@@ -55,6 +57,7 @@ impl Signalled {
             profile: media.profile(),
             open: is_ours && media.port != 0,
             has_rtcp,
+            is_own: source(options).is_none(),
             rtp: None,
             rtcp: None,
             secured: media.transport == Transport::Srtp,

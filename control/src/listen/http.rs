@@ -24,10 +24,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
-use super::CLIENTS;
 use super::guests::Guests;
-use super::places::{Place, Places};
-use super::tcp::{accept, bind};
+use super::places::Place;
+use super::tcp::{Door, bind};
 use crate::daemon::Daemon;
 use crate::ng::{Frame, MAX_MESSAGE, Proxy};
 
@@ -74,9 +73,9 @@ impl Http {
             .layer(DefaultBodyLimit::max(MAX_MESSAGE))
             .layer(middleware::from_fn(guard))
             .with_state(daemon);
-        let places = Places::new(CLIENTS);
+        let mut door = Door::new(self.0, self.1);
         loop {
-            let (stream, addr, place) = accept(&self.0, &self.1, &places).await;
+            let (stream, addr, place) = door.accept().await;
             let client = Client { addr, place: Arc::new(place) };
             let place = Arc::clone(&client.place);
             let service = TowerToHyperService::new(router.clone().layer(Extension(client)));

@@ -5,7 +5,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::Notify;
+
+/// How many stream clients a listener has at once: a proxy has a connection for each of its processes.
+const CLIENTS: u64 = 1024;
+/// Descriptors that are not for clients, and how many listeners share the others, with room to spare.
+const OWN: u64 = 256;
+const SHARES: u64 = 8;
+
+/// How many stream clients a listener may have at once, so that those of all listeners leave descriptors for everything else.
+pub(super) fn clients() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    CLIENTS.min(limit.saturating_sub(OWN) / SHARES).max(SHARES) as usize
+}
 
 /// The places of one listener.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::IDLE;
 use super::guests::Guests;
-use super::places::{Place, Places};
-use super::{CLIENTS, IDLE};
+use super::places::{Place, Places, clients};
 use crate::daemon::Daemon;
 use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
@@ -31,24 +31,39 @@ pub(super) async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListe
     })
 }
 
-/// The next connection of a client that may come, its address, and its place.
-pub(super) async fn accept(
-    listener: &TcpListener,
-    guests: &Guests,
-    places: &Arc<Places>,
-) -> (TcpStream, SocketAddr, Place) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, client)) if guests.admit(client.ip()) => {
-                return (stream, client, places.take(Instant::now()));
-            }
-            Ok((_, client)) => {
-                tracing::warn!(%client, "an NG client was turned away: it is not allowed for this listener");
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: connections that end make room.
-                tracing::warn!(%error, "an NG connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+/// A listener's door: who may come in, and how many.
+pub(super) struct Door {
+    listener: TcpListener,
+    guests: Guests,
+    places: Arc<Places>,
+    turned_away: u64,
+}
+
+impl Door {
+    pub(super) fn new(listener: TcpListener, guests: Guests) -> Self {
+        Self { listener, guests, places: Places::new(clients()), turned_away: 0 }
+    }
+
+    /// The next connection of a client that may come, its address, and its place.
+    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr, Place) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, client)) if self.guests.admit(client.ip()) => {
+                    return (stream, client, self.places.take(Instant::now()));
+                }
+                Ok((_, client)) => {
+                    self.turned_away += 1;
+                    // Whoever tries for ever shall not fill the log.
+                    if self.turned_away.is_power_of_two() {
+                        let turned_away = self.turned_away;
+                        tracing::warn!(%client, turned_away, "an NG client was turned away: it is not allowed for this listener");
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: connections that end make room.
+                    tracing::warn!(%error, "an NG connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
     }
@@ -69,9 +84,9 @@ pub async fn tcp(addr: SocketAddr, guests: Guests) -> anyhow::Result<NgTcp> {
 impl NgTcp {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
-        let places = Places::new(CLIENTS);
+        let mut door = Door::new(self.0, self.1);
         loop {
-            let (stream, client, place) = accept(&self.0, &self.1, &places).await;
+            let (stream, client, place) = door.accept().await;
             let daemon = Arc::clone(&daemon);
             tokio::spawn(async move {
                 let served = tokio::select! {

@@ -54,7 +54,7 @@ pub enum FrameError {
 }
 
 /// How long a cookie may be, in bytes: clients write some dozen, and they are kept.
-const MAX_COOKIE: usize = 256;
+pub(super) const MAX_COOKIE: usize = 256;
 
 /// A message: a dictionary that is still encoded, and the cookie it came with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +120,7 @@ impl<'a> Frame<'a> {
         let skipped = stream.len() - frame.len();
         match frame.iter().position(|byte| *byte == b' ') {
             None if frame.len() > MAX_COOKIE => Err(FrameError::Format),
+            Some(space) if space > MAX_COOKIE => Err(FrameError::Format),
             None => Ok(None),
             Some(space) => {
                 let Some((_, payload)) = frame.split_at_checked(space) else { return Ok(None) };
@@ -218,7 +219,11 @@ mod tests {
         assert_eq!(Frame::prefix_with_cookie(&stream[19..]), Ok(Some(22)));
         assert_eq!(Frame::prefix_with_cookie(&stream[41..]), Ok(None));
         assert_eq!(Frame::prefix_with_cookie(b"cookie nonsense"), Err(FrameError::Format));
-        assert_eq!(Frame::prefix_with_cookie(&[b'x'; 2000]), Err(FrameError::Format));
+        for cookie in [257, 2000] {
+            let long = "x".repeat(cookie);
+            assert_eq!(Frame::prefix_with_cookie(long.as_bytes()), Err(FrameError::Format));
+            assert_eq!(Frame::prefix_with_cookie(format!("{long} de").as_bytes()), Err(FrameError::Format));
+        }
     }
 
     #[test]

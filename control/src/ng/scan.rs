@@ -1,5 +1,7 @@
 //! Where a frame of a stream ends, found out as its bytes come: each is looked at once, however few come at a time.
 
+use super::frame::MAX_COOKIE;
+
 /// How long a number may be, and how deep values may lie in one another, before the reader decides on what is there.
 const MAX_NUMBER: usize = 20;
 const MAX_DEPTH: usize = 256;
@@ -19,7 +21,9 @@ enum Place {
     #[default]
     Start,
     /// In the cookie.
-    Cookie,
+    Cookie {
+        first: usize,
+    },
     /// Before the dictionary.
     Gap,
     Bencode,
@@ -38,11 +42,13 @@ impl Scan {
             let Some(byte) = stream.get(self.at) else { return false };
             match (self.place, byte) {
                 (Place::Start, byte) if byte.is_ascii_whitespace() => self.at += 1,
-                (Place::Start, _) => self.place = if has_cookie { Place::Cookie } else { Place::Gap },
-                (Place::Cookie, b' ') => self.place = Place::Gap,
+                (Place::Start, _) => {
+                    self.place = if has_cookie { Place::Cookie { first: self.at } } else { Place::Gap }
+                }
+                (Place::Cookie { .. }, b' ') => self.place = Place::Gap,
                 // A cookie that is too long is no cookie.
-                (Place::Cookie, _) if self.at > 4096 => return true,
-                (Place::Cookie, _) => self.at += 1,
+                (Place::Cookie { first }, _) if self.at - first > MAX_COOKIE => return true,
+                (Place::Cookie { .. }, _) => self.at += 1,
                 (Place::Gap, byte) if byte.is_ascii_whitespace() => self.at += 1,
                 (Place::Gap, b'd') => self.place = Place::Bencode,
                 (Place::Gap, b'{') => self.place = Place::Json,

@@ -7,7 +7,7 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use flow::slot::{Flags, Path};
 use flow::{Be16, Bearing, Hop, HopId, Locals, Rule};
 
-use super::{Kernel, KernelError, Sizes};
+use super::{Facts, Kernel, KernelError, Sizes};
 
 /// The device that test frames come in by, when none is named: the loopback device of the namespace.
 const INGRESS: u32 = 1;
@@ -39,8 +39,11 @@ pub fn test_run(measured: &Measured<'_>) -> Result<f64, KernelError> {
     let Measured { party, local, .. } = *measured;
     let locals = Locals::new(&[local.ip()], local.port(), local.port() + 1, 1)
         .map_err(|_| io::Error::other("no port beside the local one"))?;
-    let mut kernel =
-        Kernel::load(&locals, Sizes { slots: flow::local::SLOTS_PER_LOCAL as usize, hops: 4, workers: 1 }, false)?;
+    let mut kernel = Kernel::load(
+        &locals,
+        Sizes { slots: flow::local::SLOTS_PER_LOCAL as usize, hops: 4, workers: 1 },
+        Facts { has_unfinished: false, owns_ports: true },
+    )?;
     let (slots, hops) = (kernel.map_slots()?, kernel.map_hops()?);
     let (way, towards) = (HopId(1), HopId(2));
     let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos: None };

@@ -25,8 +25,12 @@ struct Loaded {
 }
 
 fn loaded(vectors: &Vectors) -> Loaded {
-    let mut kernel =
-        Kernel::load(&vectors.locals(), Sizes { slots: vectors.slots, hops: 16, workers: 1 }, true).unwrap();
+    let mut kernel = Kernel::load(
+        &vectors.locals(),
+        Sizes { slots: vectors.slots, hops: 16, workers: 1 },
+        Facts { has_unfinished: true, owns_ports: true },
+    )
+    .unwrap();
     let (slots, timings, hops) =
         (kernel.map_slots().unwrap(), kernel.map_timings().unwrap(), kernel.map_hops().unwrap());
     vectors.program(&slots, &hops);

@@ -43,7 +43,7 @@ impl Rig {
 
     /// The same, but the other party is not known yet.
     fn ringing(learning: Learning, successor: Successor) -> Self {
-        let signalled = Signalled { at: Some(addr(SIGNALLED)), signaller: None, learning, successor };
+        let signalled = Signalled { at: Some(addr(SIGNALLED)), learning, successor, ..Signalled::default() };
         let peer = Peer::new(Component::Rtp, signalled, Suspects::default());
         Self { peer, now: Instant::now() }
     }
@@ -86,7 +86,9 @@ impl Rig {
 
     /// The signalling came from this host.
     fn signaller(mut self, host: &str) -> Self {
-        self.peer.signal(Signalled { signaller: Some(host.parse().unwrap()), ..self.peer.signalled }, self.now);
+        let host = host.parse().unwrap();
+        let is_direct = self.peer.signalled.at.is_some_and(|at| at.ip() == host);
+        self.peer.signal(Signalled { signaller: Some(host), is_direct, ..self.peer.signalled }, self.now);
         self
     }
 

@@ -78,6 +78,7 @@ fn addr(text: &str) -> SocketAddr {
 
 fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
     StreamSpec {
+        call: 1,
         component: Component::Rtp,
         local: addr(local),
         party: Signalled { at: peer.map(addr), ..Signalled::default() },
@@ -392,7 +393,7 @@ fn a_slot_is_inactive_before_its_number_is_anothers() {
     let seen = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut wrong = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let Some(rule) = table.slot(A).unwrap().read().filter(Rule::is_active) else { continue };
                 let to = table.hops.cell(rule.hop).unwrap().bearing().to;
                 let is_still = table.slot(A).unwrap().read() == Some(rule);
@@ -417,7 +418,7 @@ fn a_slot_is_inactive_before_its_number_is_anothers() {
             table.apply(&back, Instant::now());
             learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });
     assert_eq!(seen, 0, "packets of one call for the other's host");

@@ -84,7 +84,10 @@ fn suspects_are_heard_only_where_the_signalling_names_them() {
     for learning in LEARNING {
         let suspects = [
             Suspects { former: Some(addr(PARTY).ip()), ..Suspects::default() },
-            Suspects { knockers: Knockers::Many, ..Suspects::default() },
+            Suspects {
+                knockers: Knockers::default().with(addr(PARTY).ip().into(), Epoch::FIRST),
+                ..Suspects::default()
+            },
         ];
         for suspects in suspects {
             let mut rig = Rig::new(learning);

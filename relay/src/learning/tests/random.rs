@@ -52,6 +52,7 @@ fn signalled() -> impl Strategy<Value = Signalled> {
         |(learning, successor, at, signaller)| Signalled {
             at,
             signaller: signaller.map(|signaller| signaller.ip()),
+            is_direct: at.is_some() && at.map(|at| at.ip()) == signaller.map(|signaller| signaller.ip()),
             learning,
             successor,
         },
@@ -59,9 +60,12 @@ fn signalled() -> impl Strategy<Value = Signalled> {
 }
 
 fn suspects() -> impl Strategy<Value = Suspects> {
-    let knockers = select(vec![Knockers::Nobody, Knockers::Nobody, Knockers::Many]);
-    (prop::option::of(source()), knockers)
-        .prop_map(|(former, knockers)| Suspects { former: former.map(|former| former.ip()), knockers })
+    (prop::option::of(source()), prop::option::of(source())).prop_map(|(former, knocker)| Suspects {
+        former: former.map(|former| former.ip()),
+        knockers: knocker
+            .map_or(Knockers::default(), |knocker| Knockers::default().with(knocker.ip().into(), Epoch::FIRST)),
+        epoch: Epoch::FIRST,
+    })
 }
 
 fn peer() -> impl Strategy<Value = Peer> {

@@ -32,7 +32,7 @@ fn a_ring_of_any_length_is_refused_when_it_is_programmed() {
                 let refused = callers.iter().any(|slot| table.totals(*slot).unwrap().path == Path::Slow(Reason::Ring));
                 assert!(refused, "{calls} calls by {address}");
                 let last = *callers.last().unwrap();
-                assert_eq!(learn(&table, last, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::NoDestination));
+                assert_eq!(learn(&table, last, "192.0.2.10:4000", &rtp(1, 7)), Err(Reason::Ring));
             }
         }
     }

@@ -17,6 +17,7 @@ mod carry;
 mod circuit;
 mod departure;
 mod descriptors;
+mod doubt;
 mod engine;
 mod epoll;
 mod ethtool;

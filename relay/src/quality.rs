@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::doubt::{Doubt, Heard};
+
 /// How many sources of a party are told apart.
 const SOURCES: usize = 4;
 /// A round trip that takes longer is a mistake of somebody's clock.
@@ -100,6 +102,8 @@ pub(crate) struct Reports {
     /// From the relay to the party and back, when last known.
     leg_round_trip: Option<Duration>,
     pub(crate) qualities: Vec<Quality>,
+    /// Whether the fast path reaches the party.
+    pub(crate) doubt: Doubt,
 }
 
 impl Reports {
@@ -126,6 +130,8 @@ impl Reports {
             let is_whole = blocks.len() >= usize::from(packet.count) * BLOCK_LEN;
             let block = Block::parse(blocks).filter(|_| packet.count > 0 && is_whole);
             if let Some(block) = block.filter(|block| block.is_plausible(sent)) {
+                let Sent { fast, slow, .. } = sent;
+                self.doubt.report(Heard { source: block.source, highest: block.highest, fast, slow });
                 self.report(ssrc, &block, other, sent.clock_khz, now);
             }
         }
@@ -187,8 +193,12 @@ const RECEIVER_REPORT: u8 = 201;
 /// What a party was sent of a media, and so can report about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sent {
-    /// Packets, as far as they were counted.
+    /// Packets, as far as they were counted, and those that were lost before.
     pub(crate) packets: u64,
+    /// Of these, what the fast path sent.
+    pub(crate) fast: u64,
+    /// Of these, what the slow path sent.
+    pub(crate) slow: u64,
     /// The clock rate of the payload in kHz; 0 when unknown.
     pub(crate) clock_khz: u16,
 }
@@ -229,6 +239,8 @@ impl<'a> Iterator for Packets<'a> {
 
 /// A report block (RFC 3550 6.4.1).
 struct Block {
+    source: u32,
+    highest: u32,
     fraction_lost: u8,
     cumulative_loss: i32,
     jitter: u32,
@@ -247,13 +259,15 @@ impl Block {
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (_, bytes) = word(bytes)?;
+        let (source, bytes) = word(bytes)?;
         let (lost, bytes) = word(bytes)?;
-        let (_, bytes) = word(bytes)?;
+        let (highest, bytes) = word(bytes)?;
         let (jitter, bytes) = word(bytes)?;
         let (last_report, bytes) = word(bytes)?;
         let (delay, _) = word(bytes)?;
         Some(Self {
+            source,
+            highest,
             fraction_lost: (lost >> 24) as u8,
             // 24 bits with a sign.
             cumulative_loss: (lost << 8).cast_signed() >> 8,
@@ -276,7 +290,7 @@ mod tests {
     use super::*;
 
     /// Plenty.
-    const SENT: Sent = Sent { packets: 1_000_000, clock_khz: 8 };
+    const SENT: Sent = Sent { packets: 1_000_000, fast: 500_000, slow: 500_000, clock_khz: 8 };
     const MS: Duration = Duration::from_millis(1);
 
     fn block(fraction: u8, lost: u32, jitter: u32, last_report: u32, delay_ms: u32) -> Vec<u8> {
@@ -376,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_no_receiver_can_have_seen_is_not_told() {
-        let few = Sent { packets: 100, clock_khz: 8 };
+        let few = Sent { packets: 100, ..SENT };
         for (block, sent, is_told) in [
             (block(0, 100, 80, 0, 0), few, true),
             (block(0, 165, 80, 0, 0), few, false),

@@ -12,6 +12,8 @@ use crate::tally::Tally;
 pub(crate) struct Stream {
     pub(crate) spec: StreamSpec,
     pub(crate) peer: Peer,
+    /// The other party does not hear what the fast path sends.
+    pub(crate) is_doubted: bool,
     /// The party said it would be where none may be.
     pub(crate) is_untrusted: bool,
     pub(crate) ssrc: Option<u32>,

@@ -199,6 +199,7 @@ impl FlowTable {
                         spec: spec.clone(),
                         peer: Peer::new(spec.component, party, suspects),
                         is_untrusted,
+                        is_doubted: false,
                         ssrc: None,
                         ssrc_changes: 0,
                         any_ssrc: false,
@@ -282,7 +283,7 @@ impl FlowTable {
             self.follow_way(&mut stream.towards, towards);
         }
         let rule = match addresses {
-            Ok(addresses) if standing.confirmed.is_some() && !self.reads(stream) => {
+            Ok(addresses) if standing.confirmed.is_some() && !self.reads(stream) && !stream.is_doubted => {
                 self.rule(stream, flags, slot, &addresses)
             }
             Ok(_) | Err(_) => None,

@@ -72,6 +72,7 @@ impl FlowTable {
             (Ok(_), _) if self.shape.ours.fitness(index) == Fitness::Detached => Path::Slow(Reason::XdpDetached),
             (Ok(_), _) if stream.spec.other.is_some_and(loses) => Path::Slow(Reason::DeviceLoses),
             (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
+            (Ok(_), _) if stream.is_doubted => Path::Slow(Reason::DeviceLoses),
             (Ok(_), _) if self.reads(stream) => Path::Slow(Reason::Rtcp),
             (Ok(addresses), _) if self.shape.ours.has(addresses.peer.ip()) => Path::Slow(Reason::Hairpin),
             (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),

@@ -148,14 +148,15 @@ impl FlowTable {
     fn sent(&self, streams: &mut Streams, rtcp: SlotIndex) -> Sent {
         let clock_khz = stream(streams, rtcp.sibling()).map_or(0, |rtp| rtp.spec.clock_khz);
         let other = stream(streams, rtcp.sibling()).and_then(|rtp| rtp.spec.other);
-        let packets = other.and_then(|other| {
+        let sent = other.and_then(|other| {
             let (cells, stream) = (self.cells(other)?, stream_mut(streams, other)?);
             self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
             // With what was lost on the way to the relay, which the party misses too.
             let lost = u64::try_from(stream.tally.lost()).unwrap_or(0);
-            Some(stream.tally.fast_packets() + stream.tally.slow_packets() + lost)
+            let (fast, slow) = (stream.tally.fast_packets(), stream.tally.slow_packets());
+            Some(Sent { packets: fast + slow + lost, fast, slow, clock_khz })
         });
-        Sent { packets: packets.unwrap_or(0), clock_khz }
+        sent.unwrap_or(Sent { clock_khz, ..Sent::default() })
     }
 
     /// Reads what a party reports by RTCP.
@@ -169,8 +170,23 @@ impl FlowTable {
         };
         let other = stream(streams, index).and_then(|here| stream(streams, here.spec.other?));
         reports.read(other.and_then(|other| other.reports.as_deref()), sent, payload, now);
+        let is_doubted = reports.doubt.is_doubted();
         if let Some(stream) = stream_mut(streams, index) {
             stream.reports = Some(reports);
+        }
+        // It is the other party's media that this one hears or not.
+        let sender = stream(streams, index.sibling()).and_then(|rtp| rtp.spec.other);
+        if let Some(sender) = sender
+            && let Some(stream) = stream_mut(streams, sender)
+            && stream.is_doubted != is_doubted
+        {
+            stream.is_doubted = is_doubted;
+            tracing::info!(
+                local = %stream.spec.local,
+                is_doubted,
+                "a party reports that it hears nothing of what XDP sends: the slow path takes over, and gives back if it is not heard either"
+            );
+            self.program(streams, sender, now);
         }
     }
 }

@@ -1,4 +1,5 @@
 mod circuits;
+mod doubt;
 mod mux;
 mod suspects;
 mod trust;

@@ -61,11 +61,18 @@ impl Default for Suspects {
     }
 }
 
-impl Suspects {
-    fn may_be(&self, host: IpAddr) -> bool {
-        self.former == Some(host) || self.knockers.may_be(host, self.epoch)
-    }
+/// A host that knocked before the call, and goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Insistent {
+    host: IpAddr,
+    since: Instant,
+    packets: u16,
 }
+
+/// So many packets for so long are no spray over all ports, but somebody who has a call here.
+const INSISTENCE: (u16, Duration) = (50, Duration::from_secs(5));
+/// So many hosts are told apart: two knockers, and those that look like them.
+const INSISTENT: usize = 4;
 
 /// A stream's peer: signalled first, then learned. Addresses must be canonical: no IPv4 address in IPv6 form, no scope, no flow label.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +82,8 @@ pub(crate) struct Peer {
     /// Where the party said it would be last, not forgotten on hold.
     signalled_last: Option<SocketAddr>,
     suspects: Suspects,
+    /// Those of the suspects that go on.
+    insistent: Vec<Insistent>,
     taught: Taught,
     /// Where the party was heard before it was signalled elsewhere, and when that was.
     moved_from: Option<(SocketAddr, Instant)>,
@@ -135,6 +144,7 @@ impl Peer {
             signalled_last: signalled.at,
             signalled,
             suspects,
+            insistent: Vec::new(),
             taught: Taught::Nothing,
             moved_from: None,
             opened: None,
@@ -257,7 +267,7 @@ impl Peer {
             Some(_) => true,
             None => false,
         };
-        if nearness == Nearness::Far && !is_with_rtp && self.is_too_far(source) {
+        if nearness == Nearness::Far && !is_with_rtp && self.is_too_far(source, now) {
             return Err(Reason::Stranger);
         }
         // A party that rings or is on hold may be heard, but there is nowhere that packets for it are to go, and so nothing to learn.
@@ -268,9 +278,27 @@ impl Peer {
     }
 
     /// Whether a source that the signalling does not name is not to be heard at all.
-    fn is_too_far(&self, source: SocketAddr) -> bool {
+    fn is_too_far(&mut self, source: SocketAddr, now: Instant) -> bool {
         let is_strict = self.signalled.successor == Successor::Nobody && self.signalled.signaller.is_some();
-        is_strict || self.suspects.may_be(source.ip())
+        let host = source.ip();
+        let is_former = self.suspects.former == Some(host);
+        is_strict || is_former || (self.suspects.knockers.may_be(host, self.suspects.epoch) && !self.insists(host, now))
+    }
+
+    /// Whether a host that knocked before the call goes on and on, while nobody else comes: then it is the party, in whose name a stranger knocked.
+    fn insists(&mut self, host: IpAddr, now: Instant) -> bool {
+        let is_room = self.insistent.len() < INSISTENT;
+        let place = match self.insistent.iter().position(|one| one.host == host) {
+            None if is_room => {
+                self.insistent.push(Insistent { host, since: now, packets: 0 });
+                self.insistent.len() - 1
+            }
+            None => return false,
+            Some(place) => place,
+        };
+        let Some(one) = self.insistent.get_mut(place) else { return false };
+        one.packets = one.packets.saturating_add(1);
+        one.packets >= INSISTENCE.0 && now.saturating_duration_since(one.since) >= INSISTENCE.1
     }
 
     /// What others than the peer teach by sending media.

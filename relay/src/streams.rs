@@ -82,7 +82,11 @@ impl Streams {
         match self.formers.remove(&index) {
             Some(former) if former.call == call => Suspects::default(),
             former => {
-                let is_fresh = |former: &Former| now.saturating_duration_since(former.ended) < LONG_REST;
+                // Who has never ceased to send is the same phone still.
+                let is_fresh = |former: &Former| {
+                    let is_knocking = former.host.is_some_and(|host| knockers.may_be(host, epoch));
+                    is_knocking || now.saturating_duration_since(former.ended) < LONG_REST
+                };
                 Suspects { former: former.filter(is_fresh).and_then(|former| former.host), knockers, epoch }
             }
         }
@@ -129,7 +133,8 @@ pub(crate) fn remote(streams: &Streams, index: SlotIndex) -> Option<SocketAddr> 
     standing(streams, index)?.remote
 }
 
-/// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
+/// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed. It is who is heard, which is not always
+/// where packets for the party go: what the signalled address itself sends must be looked at as long as somebody else is the peer.
 pub(crate) fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses, Reason> {
     let stream_here = stream(streams, index).ok_or(Reason::NoCall)?;
     if stream_here.spec.blocked {
@@ -139,9 +144,10 @@ pub(crate) fn addresses(streams: &Streams, index: SlotIndex) -> Result<Addresses
     let other = stream(streams, other_index).ok_or(Reason::NoDestination)?;
     let nowhere = if other.is_untrusted { Reason::Untrusted } else { Reason::NoDestination };
     let to = remote(streams, other_index).ok_or(nowhere)?;
+    let peer = standing(streams, index).and_then(|standing| standing.confirmed.or(standing.remote));
     Ok(Addresses {
         // Where nothing was signalled, nobody is the peer yet.
-        peer: remote(streams, index).unwrap_or(UNSPECIFIED),
+        peer: peer.unwrap_or(UNSPECIFIED),
         local: stream_here.spec.local,
         from: other.spec.local,
         to,

@@ -32,6 +32,8 @@ pub struct Calls {
     pub(super) statistics: Statistics,
     /// When calls end of which a party has been deleted. A call that lives on after all is looked up in vain.
     pub(super) ends: BTreeSet<(Instant, Vec<u8>)>,
+    /// Descriptions that could not be read.
+    unreadable: u64,
     /// Told apart from the marks of other relays in descriptions.
     pub(super) mark: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl Calls {
             load: Load::default(),
             statistics: Statistics::new(now),
             ends: BTreeSet::new(),
+            unreadable: 0,
             mark,
         }
     }
@@ -108,7 +111,11 @@ impl Calls {
         };
         done.unwrap_or_else(|refusal| {
             if let Refusal::Sdp(error) = &refusal {
-                tracing::warn!(%error, "a description could not be read");
+                self.unreadable += 1;
+                // Whoever may place calls may send descriptions without end.
+                if self.unreadable.is_power_of_two() {
+                    tracing::warn!(%error, unreadable = self.unreadable, "a description could not be read");
+                }
             }
             (Reply::error(&refusal), Vec::new())
         })

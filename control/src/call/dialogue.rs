@@ -318,6 +318,11 @@ impl Call {
         })
     }
 
+    /// How many medias all legs have together.
+    pub(super) fn medias(&self) -> usize {
+        self.legs.values().map(|leg| leg.medias.len()).sum()
+    }
+
     /// The ports of all legs, each once: the parties of a fork share theirs.
     pub(super) fn pairs(&self) -> Vec<PortPair> {
         let all = self

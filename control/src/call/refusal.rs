@@ -24,6 +24,9 @@ pub enum Refusal {
     /// A call of very many parties.
     #[error("Too many tags in this call")]
     TooManyLegs,
+    /// A call of very many medias: what it asks for is many calls' ports.
+    #[error("Too many media in this call")]
+    TooManyMedia,
     /// The description cannot be read.
     #[error("Failed to parse SDP")]
     Sdp(#[source] sdp::Error),

@@ -16,6 +16,9 @@ use crate::ng::Dict;
 use crate::reply::Reply;
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
 
+/// How many medias the legs of a call may have together: one call shall not have the ports of hundreds.
+const MAX_MEDIAS: usize = 256;
+
 type Done = Result<(Reply, Vec<FlowOp>), Refusal>;
 
 impl Calls {
@@ -144,6 +147,10 @@ impl Calls {
             if let Some(leg) = draft.leg_mut(id) {
                 leg.take_ports(&signal.relayed, &mut lease)?;
             }
+        }
+        // The lease gives the ports back.
+        if draft.medias() > MAX_MEDIAS {
+            return Err(Refusal::TooManyMedia);
         }
         lease.keep();
         let sdp = signal.describe(&mut draft, body, &self.interfaces, &self.mark);

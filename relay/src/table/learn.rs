@@ -51,7 +51,9 @@ impl FlowTable {
         let pupil = taught(&streams, index).ok_or(Reason::NoCall)?;
         let rtp_host = rtp_slot(pupil).and_then(|rtp| remote(&streams, rtp)).map(|remote| remote.ip());
         let has_way = self.addresses(&streams, index).is_ok();
-        let is_media = stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
+        // RTCP of a party that shares its port comes by the slot of its RTCP; what comes by that of the RTP is nobody's who has agreed to anything.
+        let is_strayed = pupil == index && !index.is_odd() && rtp::is_rtcp(payload);
+        let is_media = !is_strayed && stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
         let peer = &mut stream_mut(&mut streams, pupil).ok_or(Reason::NoCall)?.peer;
         let before = peer.standing();
         let admission = peer.admit(source, is_media, rtp_host, now);

@@ -1,6 +1,7 @@
 mod circuits;
 mod doubt;
 mod mux;
+mod robbery;
 mod suspects;
 mod trust;
 

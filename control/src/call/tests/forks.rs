@@ -78,6 +78,18 @@ fn the_parties_of_one_call_are_limited() {
     rig.end();
 }
 
+#[test]
+fn the_medias_of_one_call_are_limited_and_one_that_has_too_many_keeps_what_it_had() {
+    let mut rig = Rig::with(at_once(), 30999);
+    let many = audio("192.0.2.10", 4000) + &"m=audio 4002 RTP/AVP 0\r\n".repeat(63);
+    for tag in ["a", "b"] {
+        rig.sdp(offer(tag, None, &many));
+    }
+    assert_eq!(rig.error(offer("c", None, &many)), "Too many media in this call");
+    assert_eq!(rig.calls.ports().used(), 4 * 64);
+    rig.end();
+}
+
 /// A caller that two phones ring for, each on a branch of its own.
 fn ringing() -> (Rig, [String; 2]) {
     let mut rig = Rig::new();

@@ -61,5 +61,5 @@ fn a_party_that_hears_the_fast_path_stays_there() {
 }
 
 fn table_spec(table: &FlowTable, index: SlotIndex) -> StreamSpec {
-    streams::stream(&table.lock(), index).unwrap().spec.clone()
+    stream(&table.lock(), index).unwrap().spec.clone()
 }

@@ -30,6 +30,27 @@ fn the_phone_of_an_ended_call_teaches_the_next_one_nothing() {
 }
 
 #[test]
+fn a_party_in_whose_name_a_stranger_knocked_is_heard_after_five_seconds_and_the_phone_of_an_ended_call_never_is() {
+    for is_former in [false, true] {
+        let table = if is_former { call() } else { table() };
+        if is_former {
+            learn(&table, A, NAT, &rtp(1, 7)).unwrap();
+            table.apply(&[FlowOp::Remove(A), FlowOp::Remove(B)], Instant::now());
+        }
+        let slot = table.slot(A).unwrap();
+        slot.knock(slot.state(), addr(NAT).ip().into(), table.epoch());
+        set_up(&table, None);
+        let start = Instant::now();
+        let heard = |packet: u16| {
+            let now = start + Duration::from_millis(20) * u32::from(packet);
+            table.learn(A, addr(NAT), &rtp(packet, 7), now).is_ok()
+        };
+        let first = (0..600).find(|packet| heard(*packet));
+        assert_eq!(first, (!is_former).then_some(250));
+    }
+}
+
+#[test]
 fn the_same_phone_is_heard_when_the_next_calls_signalling_names_its_host() {
     let table = call();
     learn(&table, A, NAT, &rtp(1, 7)).unwrap();

@@ -240,6 +240,13 @@ impl Bed {
         list.get("calls").and_then(Value::as_array).map(Vec::len).context("no list of calls")
     }
 
+    /// What became of packets that the fast path did not carry, by the relay's own account.
+    pub(super) fn reasons(&mut self) -> anyhow::Result<String> {
+        let statistics = self.ng.request(&json!({"command": "statistics"}))?;
+        let found = statistics.pointer("/statistics/reasons").or_else(|| statistics.get("reasons"));
+        Ok(found.context("no reasons")?.to_string())
+    }
+
     /// Who calls whom: the two sides each other, or each of them somebody on the other trunk.
     fn ids(&self, family: Family) -> Vec<CallOnBed> {
         let far = out(family, 10);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 
 use super::bed::{Action, Bed, MOST_FLOWS, Subject};
@@ -69,7 +69,14 @@ pub fn run(plan: ScalePlan) -> anyhow::Result<Scale> {
     eprintln!("packets for {flows} flows");
     for family in Family::ALL {
         let rate = bed.measure(Subject::Ours, family, plan.flows, plan.time)?;
-        ensure!(rate.arrived == rate.sent, "{} packets of {family:?} did not arrive", rate.sent - rate.arrived);
+        if rate.arrived != rate.sent {
+            let (lost, reasons) = (rate.sent.abs_diff(rate.arrived), bed.reasons()?);
+            let forwarded = bed.tear_down(family)?;
+            bail!(
+                "{lost} of {} packets of {family:?} did not arrive; the relay forwarded {forwarded}, and says of the others {reasons}",
+                rate.sent
+            );
+        }
     }
     let arrived = bed.sunk()?;
 

@@ -251,13 +251,13 @@ fn what_is_blocked_is_not_heard_until_it_is_unblocked() {
         let said = callee.speak(call.for_callee).unwrap();
         assert_eq!(caller.hear().unwrap().unwrap(), (said, call.for_caller), "{engine}");
         // The open direction does not wait for the worker that loses what is blocked.
-        let counted = (0..100).find_map(|_| {
-            let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
-            assert_eq!(stream["reason"], json!("blocked"), "{engine}");
-            std::thread::sleep(Duration::from_millis(10));
-            (stream["stats"]["errors"] != json!(0)).then(|| stream["stats"]["errors"].clone())
-        });
-        assert_eq!(counted, Some(json!(1)), "{engine}");
+        let mut stream = Value::Null;
+        wait_until("what is blocked is counted", Duration::from_secs(5), || {
+            stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
+            stream["stats"]["errors"] != json!(0)
+        })
+        .unwrap();
+        assert_eq!((&stream["reason"], &stream["stats"]["errors"]), (&json!("blocked"), &json!(1)), "{engine}");
         block(&mut scene, "unblock media");
         call.converse(&mut caller, &mut callee, 5).unwrap();
     }

@@ -113,7 +113,7 @@ fn detach(host: &Host, device: &str) {
 #[ignore = "privileged: namespaces, BPF"]
 fn a_call_whose_program_is_detached_goes_on_and_returns_to_the_fast_path() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let (mut caller, callee, call) = scene.call([false; 2], &["asymmetric"]).unwrap();
+    let (mut caller, callee, call) = scene.call([false; 2], &["endpoint-learning-off"]).unwrap();
     let mut talk = || {
         for _ in 0..20 {
             let sent = caller.speak(call.for_caller).unwrap();

@@ -29,7 +29,7 @@ fn a_call_within_ipv6_is_on_the_fast_path_from_the_second_packet() {
 #[ignore = "privileged: namespaces, BPF"]
 fn a_call_within_ipv6_whose_signalling_is_trusted_is_on_the_fast_path_from_the_first_packet() {
     let mut scene = scene("xdp");
-    let (mut caller, mut callee, call) = scene.call([true, true], &["asymmetric"]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([true, true], &["endpoint-learning-off"]).unwrap();
     for local in [call.for_caller, call.for_callee] {
         scene.wait_for_fast_path(&call, local).unwrap();
     }
@@ -66,7 +66,7 @@ fn a_call_between_the_families_is_carried_by_the_slow_path_which_says_why() {
 #[ignore = "privileged: namespaces, BPF"]
 fn rtcp_of_ipv6_takes_the_fast_path_on_its_own_ports() {
     let mut scene = scene("xdp");
-    let (caller, callee, call) = scene.call([true, true], &["asymmetric"]).unwrap();
+    let (caller, callee, call) = scene.call([true, true], &["endpoint-learning-off"]).unwrap();
     let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
     let mut local = call.for_caller;
     local.set_port(local.port() + 1);

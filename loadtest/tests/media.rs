@@ -36,7 +36,7 @@ fn the_second_packet_of_a_stream_is_on_the_fast_path() {
 #[ignore = "privileged: namespaces, BPF"]
 fn trusted_signalling_is_on_the_fast_path_from_the_first_packet() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &["endpoint-learning-off"]).unwrap();
     // Only the neighbour has to be known.
     scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     for _ in 0..20 {
@@ -86,8 +86,14 @@ fn a_call_between_two_parties_on_one_trunk_leaves_by_the_device_it_came_from() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
     let (mut caller, callee) =
         (Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap(), Party::new(&scene.trunks, Trunk::Pbx1, 6000).unwrap());
-    let call =
-        Call::set_up(&mut scene.ng, "call-1", (&caller, Trunk::Pbx1), (&callee, Trunk::Pbx1), &["asymmetric"]).unwrap();
+    let call = Call::set_up(
+        &mut scene.ng,
+        "call-1",
+        (&caller, Trunk::Pbx1),
+        (&callee, Trunk::Pbx1),
+        &["endpoint-learning-off"],
+    )
+    .unwrap();
     scene.wait_for_fast_path(&call, call.for_caller).unwrap();
     let sent = caller.speak(call.for_caller).unwrap();
     assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));
@@ -101,7 +107,7 @@ fn a_device_that_loses_what_xdp_sends_costs_no_packet() {
     let mut trunks = Trunks::new().unwrap();
     trunks.refuse_xdp_frames(Trunk::Gateway);
     let mut scene = Scene::new(trunks, "xdp", &[]).unwrap();
-    let (mut caller, callee, call) = scene.call([false, false], &["asymmetric"]).unwrap();
+    let (mut caller, callee, call) = scene.call([false, false], &["endpoint-learning-off"]).unwrap();
     for _ in 0..20 {
         let sent = caller.speak(call.for_caller).unwrap();
         assert_eq!(callee.hear().unwrap().unwrap(), (sent, call.for_callee));

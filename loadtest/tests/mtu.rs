@@ -27,7 +27,7 @@ fn packet(party: &mut Party, len: usize) -> Vec<u8> {
 }
 
 fn parties(scene: &mut Scene, is_ipv6: bool) -> (Party, Party, Call) {
-    let (caller, callee, call) = scene.call([is_ipv6; 2], &["asymmetric"]).unwrap();
+    let (caller, callee, call) = scene.call([is_ipv6; 2], &["endpoint-learning-off"]).unwrap();
     for party in [&caller, &callee] {
         party.rtp.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     }

@@ -25,7 +25,7 @@ fn scene() -> Scene {
 fn call_to(scene: &mut Scene, callee: &Party) -> (Party, Call) {
     let caller = Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap();
     let ends = ((&caller, Trunk::Pbx1), (callee, Trunk::Gateway));
-    let call = Call::set_up(&mut scene.ng, "call-1", ends.0, ends.1, &["asymmetric"]).unwrap();
+    let call = Call::set_up(&mut scene.ng, "call-1", ends.0, ends.1, &["endpoint-learning-off"]).unwrap();
     callee.rtp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     (caller, call)
 }
@@ -217,7 +217,7 @@ fn three_devices_send_to_one_another() {
         let mut parties = [from, to].map(|trunk| Party::new(&scene.trunks, trunk, port).unwrap());
         let [caller, callee] = &parties;
         let id = format!("call-{number}");
-        let call = Call::set_up(&mut scene.ng, &id, (caller, from), (callee, to), &["asymmetric"]).unwrap();
+        let call = Call::set_up(&mut scene.ng, &id, (caller, from), (callee, to), &["endpoint-learning-off"]).unwrap();
         for local in [call.for_caller, call.for_callee] {
             scene.wait_for_fast_path(&call, local).unwrap();
         }

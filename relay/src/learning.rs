@@ -6,9 +6,11 @@
 //! ```text
 //!             first media packet               the window is over, or its own address is heard
 //!   unheard ----------------------> provisional ----------------------> learned
-//!      ^                             |  ^                                  |  ^
-//!      |                             +--+ a nearer source                  +--+ a nearer source, a successor
-//!      +------------------ signalled elsewhere ---------------------------------+
+//!      ^                             |  ^  ^                               |  ^
+//!      |                             +--+  |                               +--+ a nearer source, a successor
+//!      |                    a nearer source|                               |
+//!      |                                   +------- described anew --------+
+//!      +---- on hold, or described elsewhere and silent from there --------+
 //! ```
 //!
 //! `docs/paths.md` has the table of what becomes of whose packets in which mode, `docs/security.md` what each withstands.
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use flow::{Epoch, Knockers, Reason};
 
+use crate::matter::Matter;
 use crate::op::{Component, Learning, Signalled, Successor};
 
 /// How long a provisional peer may be replaced by an equal source.
@@ -28,8 +31,13 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// any codec, so that it is not the other one's turn in a conversation of two senders.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// How long a party may go on sending from its old address after it was signalled elsewhere: until the answer has reached it, and some more.
+/// How long a party may go on sending from its old address after it was signalled elsewhere: until the answer has reached it, and some more. Who
+/// does so for longer has not moved: what changed is an address that its network does not show.
 const MOVING: Duration = Duration::from_secs(5);
+
+/// How long a party that was signalled elsewhere must not have been heard from where it was before packets for it go to where it says it is now:
+/// more than the packet time of any codec, and little of what it would miss if it only listens.
+const ABSENCE: Duration = Duration::from_millis(200);
 
 /// How near a source is to where the signalling says that the party is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -107,6 +115,8 @@ struct Candidate {
     since: Instant,
     /// When the source was heard last, while it is kept off the fast path to tell when it falls silent. `None`: it is not.
     watched: Option<Instant>,
+    /// It has sent what the stream is for, and not only signs of life.
+    is_sender: bool,
 }
 
 impl Candidate {
@@ -164,6 +174,19 @@ impl Peer {
         }
         if signalled.at != before.at {
             self.relearn(now);
+        } else if signalled.renewals != before.renewals {
+            self.reopen(now);
+        }
+    }
+
+    /// The party has said the same again, and may send from elsewhere from now on: whom packets taught has to be heard again, or one as near
+    /// takes its place.
+    fn reopen(&mut self, now: Instant) {
+        if let Some(source) = self.heard()
+            && Some(source) != self.signalled.at
+            && !self.has_left(source, now)
+        {
+            self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
         }
     }
 
@@ -179,13 +202,34 @@ impl Peer {
         self.signalled_last = self.signalled.at.or(self.signalled_last);
         (self.taught, self.moved_from) = (Taught::Nothing, None);
         match heard {
-            Some(source) if has_moved => self.moved_from = Some((source, now)),
             Some(source) if Some(source) == self.signalled.at => self.taught = Taught::Learned(source),
+            Some(source) if has_moved => {
+                self.moved_from = Some((source, now));
+                self.stay(source, now);
+            }
             // It was heard long ago, perhaps: it has to be heard again, or another takes its place.
             Some(source) => {
-                self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now) });
+                self.taught =
+                    Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
             }
             None => {}
+        }
+    }
+
+    /// A party that was signalled elsewhere is where it was for now. It may not know yet, or it is behind a NAT, and nothing has changed there.
+    fn stay(&mut self, source: SocketAddr, now: Instant) {
+        if self.signalled.at.is_some() && self.nearness(source) >= self.least() {
+            self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
+        }
+    }
+
+    /// When packets for the party may go elsewhere although none comes, at the earliest.
+    pub(crate) fn next_turn(&self, now: Instant) -> Option<Instant> {
+        match self.taught {
+            Taught::Provisional(Candidate { source, watched: Some(heard), .. }) if self.has_left(source, now) => {
+                Some(heard + ABSENCE)
+            }
+            Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => None,
         }
     }
 
@@ -196,6 +240,9 @@ impl Peer {
 
     /// Lets time pass.
     pub(crate) fn advance(&mut self, now: Instant) {
+        if self.next_turn(now).is_some_and(|turn| turn <= now) {
+            self.taught = Taught::Nothing;
+        }
         // One that is watched is decided on by a packet: its own, or one of another after its silence.
         if let Taught::Provisional(candidate) = self.taught
             && candidate.watched.is_none()
@@ -216,15 +263,15 @@ impl Peer {
         }
     }
 
-    /// Decides on the sender of a packet that was not forwarded without a look. `is_media`: the packet is what the stream is for, so that a
-    /// stray datagram does not take a call over. `rtp_host`: for RTCP, where packets for the party's RTP go.
+    /// Decides on the sender of a packet that was not forwarded without a look. `matter`: what the packet is to the stream, so that a
+    /// stray datagram does not take a call over. `rtp_host`: for RTCP, where the party's RTP is heard.
     ///
     /// # Errors
     /// The reason why the packet is lost.
     pub(crate) fn admit(
         &mut self,
         source: SocketAddr,
-        is_media: bool,
+        matter: Matter,
         rtp_host: Option<IpAddr>,
         now: Instant,
     ) -> Result<Admission, Reason> {
@@ -243,7 +290,8 @@ impl Peer {
         match self.taught {
             Taught::Learned(peer) if peer == source => return Ok(Admission::Peer),
             Taught::Provisional(candidate) if candidate.source == source => {
-                self.try_out(candidate, now);
+                let is_sender = candidate.is_sender || matter == Matter::Media;
+                self.try_out(Candidate { is_sender, ..candidate }, now);
                 return Ok(Admission::Peer);
             }
             Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => {}
@@ -255,10 +303,23 @@ impl Peer {
             return Ok(Admission::Peer);
         }
         if self.has_left(source, now) {
-            let is_elsewhere = matches!(self.taught, Taught::Learned(_));
-            return if is_elsewhere { Err(Reason::Stranger) } else { Ok(Admission::Guest) };
+            // Nobody is heard from elsewhere yet.
+            if self.taught == Taught::Nothing {
+                self.stay(source, now);
+            }
+            return match self.taught {
+                Taught::Learned(_) => Err(Reason::Stranger),
+                Taught::Provisional(candidate) if candidate.source == source => Ok(Admission::Peer),
+                Taught::Nothing | Taught::Provisional(_) => Ok(Admission::Guest),
+            };
         }
-        if !is_media {
+        // A sign of life is only for one that nobody else is heard of.
+        let is_alone = match self.taught {
+            Taught::Nothing => true,
+            Taught::Provisional(candidate) => !candidate.is_sender && nearness > self.nearness(candidate.source),
+            Taught::Learned(_) => false,
+        };
+        if matter == Matter::Noise || (matter == Matter::SignOfLife && !is_alone) {
             return Err(Reason::NotMedia);
         }
         // RTCP is rare, so its port is open to a first comer for long: it must come from the host that the RTP comes from.
@@ -267,22 +328,32 @@ impl Peer {
             Some(_) => true,
             None => false,
         };
-        if nearness == Nearness::Far && !is_with_rtp && self.is_too_far(source, now) {
+        if nearness < self.least() {
+            return Err(Reason::Stranger);
+        }
+        if nearness == Nearness::Far && !is_with_rtp && self.is_suspect(source.ip(), now) {
             return Err(Reason::Stranger);
         }
         // A party that rings or is on hold may be heard, but there is nowhere that packets for it are to go, and so nothing to learn.
         if self.signalled.at.is_none() && !is_with_rtp {
             return Ok(Admission::Guest);
         }
-        self.weigh(source, nearness, now)
+        self.weigh(Candidate { source, since: now, watched: None, is_sender: matter == Matter::Media }, nearness, now)
     }
 
-    /// Whether a source that the signalling does not name is not to be heard at all.
-    fn is_too_far(&mut self, source: SocketAddr, now: Instant) -> bool {
-        let is_strict = self.signalled.successor == Successor::Nobody && self.signalled.signaller.is_some();
-        let host = source.ip();
-        let is_former = self.suspects.former == Some(host);
-        is_strict || is_former || (self.suspects.knockers.may_be(host, self.suspects.epoch) && !self.insists(host, now))
+    /// How near a source must be to be heard at all.
+    const fn least(&self) -> Nearness {
+        match (self.signalled.successor, self.signalled.is_asymmetric) {
+            (Successor::Nobody, true) => Nearness::Host,
+            (Successor::Nobody, false) if self.signalled.signaller.is_some() => Nearness::Signaller,
+            (Successor::Signalled | Successor::Nobody | Successor::Anyone, _) => Nearness::Far,
+        }
+    }
+
+    /// Whether a host that the signalling does not name was on the port before the call.
+    fn is_suspect(&mut self, host: IpAddr, now: Instant) -> bool {
+        let Suspects { former, knockers, epoch } = self.suspects;
+        former == Some(host) || (knockers.may_be(host, epoch) && !self.insists(host, now))
     }
 
     /// Whether a host that knocked before the call goes on and on, while nobody else comes: then it is the party, in whose name a stranger knocked.
@@ -302,21 +373,25 @@ impl Peer {
     }
 
     /// What others than the peer teach by sending media.
-    fn weigh(&mut self, source: SocketAddr, nearness: Nearness, now: Instant) -> Result<Admission, Reason> {
+    fn weigh(&mut self, new: Candidate, nearness: Nearness, now: Instant) -> Result<Admission, Reason> {
         match self.taught {
-            Taught::Nothing => self.try_out(Candidate { source, since: now, watched: None }, now),
+            Taught::Nothing => self.try_out(new, now),
             Taught::Learned(_) if self.signalled.successor == Successor::Anyone => {
-                self.taught = Taught::Learned(source);
+                self.taught = Taught::Learned(new.source);
             }
-            Taught::Learned(peer) if nearness > self.nearness(peer) => {
-                self.try_out(Candidate { source, since: now, watched: None }, now);
-            }
+            Taught::Learned(peer) if nearness > self.nearness(peer) => self.try_out(new, now),
             Taught::Learned(_) => return Err(Reason::Stranger),
             Taught::Provisional(candidate) => {
                 let is_silent = candidate.watched.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENCE);
                 match nearness.cmp(&self.nearness(candidate.source)) {
                     Ordering::Greater => {}
                     Ordering::Less => return Err(Reason::Stranger),
+                    // The party was signalled elsewhere, or has only shown that it lives: here it is.
+                    Ordering::Equal if self.has_left(candidate.source, now) => {
+                        self.try_out(new, now);
+                        return Ok(Admission::Peer);
+                    }
+                    Ordering::Equal if new.is_sender && !candidate.is_sender => {}
                     // Later a silent one is one that listens - unless it was never heard since it came back from hold.
                     Ordering::Equal if is_silent && (!self.is_over(candidate, now) || candidate.is_unproven()) => {}
                     Ordering::Equal if self.is_over(candidate, now) && !candidate.is_unproven() => {
@@ -331,7 +406,7 @@ impl Peer {
                         return Ok(Admission::Guest);
                     }
                 }
-                self.try_out(Candidate { source, ..candidate }, now);
+                self.try_out(Candidate { since: candidate.since, ..new }, now);
             }
         }
         Ok(Admission::Peer)
@@ -342,13 +417,17 @@ impl Peer {
         self.taught = if self.is_over(candidate, now) {
             Taught::Learned(candidate.source)
         } else {
-            let watched = (self.signalled.learning == Learning::Delayed).then_some(now);
+            let is_waited_for = self.signalled.learning == Learning::Delayed || self.has_left(candidate.source, now);
+            let watched = is_waited_for.then_some(now);
             Taught::Provisional(Candidate { watched, ..candidate })
         };
     }
 
     /// Whether the time is over in which an equal source may come.
     fn is_over(&self, candidate: Candidate, now: Instant) -> bool {
+        if self.has_left(candidate.source, now) {
+            return false;
+        }
         let since = self.opened.map(|opened| opened.max(candidate.since));
         self.signalled.learning == Learning::Immediate
             || since.is_some_and(|since| now.saturating_duration_since(since) >= WINDOW)
@@ -377,10 +456,18 @@ impl Peer {
         }
     }
 
-    /// Where packets for the party go. A party whose signalling comes from where its description says it is has no NAT before it that the
+    /// The host that the party is heard from, or else says it is at.
+    pub(crate) fn host(&self) -> Option<IpAddr> {
+        self.heard().or(self.signalled.at).map(|at| at.ip())
+    }
+
+    /// Where packets for the party go: of one that receives elsewhere than it sends from, where it said. A party whose signalling comes from where its description says it is has no NAT before it that the
     /// description would not know of: one that is heard from elsewhere may be the party by another of its addresses, but what is for the party
     /// goes to where it said.
     fn remote(&self) -> Option<SocketAddr> {
+        if self.signalled.is_asymmetric {
+            return self.signalled.at;
+        }
         let is_direct = self.signalled.is_direct;
         match (self.heard(), self.signalled.at) {
             (Some(heard), Some(at)) if is_direct && self.nearness(heard) == Nearness::Far => Some(at),

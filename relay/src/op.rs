@@ -13,6 +13,18 @@ pub enum Component {
     Rtcp,
 }
 
+/// What a stream's packets are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Content {
+    /// RTP with its RTCP.
+    #[default]
+    Rtp,
+    /// The same, encrypted (SRTP): RTCP cannot be read. The handshake that agrees on keys (DTLS) may come first.
+    SecuredRtp,
+    /// Datagrams of whatever kind: fax (T.38), BFCP, data channels.
+    Datagrams,
+}
+
 /// How the peer of a stream is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once, and of two
 /// sources the one that is nearer to what was signalled: at the description's host, then at the host that signalled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,6 +61,10 @@ pub struct Signalled {
     pub signaller: Option<IpAddr>,
     /// That host is the one that the party's own description names: no NAT is before it that it does not know of.
     pub is_direct: bool,
+    /// The party receives elsewhere than it sends from: packets teach only whom to hear, and packets for it go to where it said.
+    pub is_asymmetric: bool,
+    /// How often the party has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
+    pub renewals: u32,
     /// Whether and how the peer is learned from packets.
     pub learning: Learning,
     /// Who may take the place of the peer once it has been learned.
@@ -76,8 +92,8 @@ pub struct StreamSpec {
     pub clock_khz: u16,
     /// What arrives is dropped and counted as an error.
     pub blocked: bool,
-    /// RTCP cannot be read: it is encrypted with its media.
-    pub is_secured: bool,
+    /// What its packets are.
+    pub content: Content,
 }
 
 /// One change of the flow table.

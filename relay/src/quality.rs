@@ -19,12 +19,12 @@ const SLACK: i64 = 64;
 /// What one report amounts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sample {
-    /// The mean opinion score in tenths, 10 to 45.
-    pub mos: u8,
-    /// From party to party and back, as far as it is known.
-    pub round_trip: Duration,
+    /// The mean opinion score in tenths, 10 to 45; `None` where the round-trip time is not known, of which it depends.
+    pub mos: Option<u8>,
+    /// From party to party and back: the other party's leg as far as it is known.
+    pub round_trip: Option<Duration>,
     /// From the relay to the party that reports and back.
-    pub leg_round_trip: Duration,
+    pub leg_round_trip: Option<Duration>,
     /// Milliseconds.
     pub jitter_ms: u32,
     /// Of the packets since the last report, in percent.
@@ -42,20 +42,41 @@ pub struct Quality {
     pub samples: u64,
     /// Packets that the party has missed since the beginning, as it says.
     pub cumulative_loss: i32,
-    /// The worst report.
+    /// The worst report of those with a score, or else the first.
     pub lowest: Sample,
-    /// The best report.
+    /// The best report of those with a score, or else the first.
     pub highest: Sample,
     sums: Sums,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Sums {
-    mos: u64,
-    round_trip: Duration,
-    leg_round_trip: Duration,
-    jitter_ms: u64,
-    loss_percent: u64,
+    mos: Mean,
+    /// In nanoseconds, like the next.
+    round_trip: Mean,
+    leg_round_trip: Mean,
+    jitter_ms: Mean,
+    loss_percent: Mean,
+}
+
+/// The mean of what is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Mean {
+    sum: u64,
+    count: u64,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<u64>) {
+        if let Some(value) = value {
+            self.sum = self.sum.saturating_add(value);
+            self.count += 1;
+        }
+    }
+
+    const fn get(self) -> Option<u64> {
+        self.sum.checked_div(self.count)
+    }
 }
 
 impl Quality {
@@ -66,29 +87,37 @@ impl Quality {
     fn add(&mut self, sample: Sample, cumulative_loss: i32) {
         self.samples += 1;
         self.cumulative_loss = cumulative_loss;
-        if sample.mos < self.lowest.mos {
-            self.lowest = sample;
+        if let Some(mos) = sample.mos {
+            if self.lowest.mos.is_none_or(|lowest| mos < lowest) {
+                self.lowest = sample;
+            }
+            if self.highest.mos.is_none_or(|highest| mos > highest) {
+                self.highest = sample;
+            }
         }
-        if sample.mos > self.highest.mos {
-            self.highest = sample;
-        }
-        self.sums.mos += u64::from(sample.mos);
-        self.sums.round_trip += sample.round_trip;
-        self.sums.leg_round_trip += sample.leg_round_trip;
-        self.sums.jitter_ms += u64::from(sample.jitter_ms);
-        self.sums.loss_percent += u64::from(sample.loss_percent);
+        let nanos = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        self.sums.mos.add(sample.mos.map(u64::from));
+        self.sums.round_trip.add(nanos(sample.round_trip));
+        self.sums.leg_round_trip.add(nanos(sample.leg_round_trip));
+        self.sums.jitter_ms.add(Some(sample.jitter_ms.into()));
+        self.sums.loss_percent.add(Some(sample.loss_percent.into()));
     }
 
-    /// The mean of all reports, as of the last one.
+    /// How many reports had a score.
+    pub const fn scores(&self) -> u64 {
+        self.sums.mos.count
+    }
+
+    /// The mean of each figure over the reports that have it, as of the best one.
     pub fn average(&self) -> Sample {
-        let samples = self.samples.max(1);
-        let count = u32::try_from(samples).unwrap_or(u32::MAX);
+        let Sums { mos, round_trip, leg_round_trip, jitter_ms, loss_percent } = self.sums;
+        let rounded = mos.sum.saturating_add(mos.count / 2).checked_div(mos.count);
         Sample {
-            mos: u8::try_from((self.sums.mos + samples / 2) / samples).unwrap_or(45),
-            round_trip: self.sums.round_trip / count,
-            leg_round_trip: self.sums.leg_round_trip / count,
-            jitter_ms: u32::try_from(self.sums.jitter_ms / samples).unwrap_or(u32::MAX),
-            loss_percent: u8::try_from(self.sums.loss_percent / samples).unwrap_or(100),
+            mos: rounded.map(|mos| u8::try_from(mos).unwrap_or(45)),
+            round_trip: round_trip.get().map(Duration::from_nanos),
+            leg_round_trip: leg_round_trip.get().map(Duration::from_nanos),
+            jitter_ms: u32::try_from(jitter_ms.get().unwrap_or(0)).unwrap_or(u32::MAX),
+            loss_percent: u8::try_from(loss_percent.get().unwrap_or(0)).unwrap_or(100),
             at: self.highest.at,
         }
     }
@@ -143,12 +172,13 @@ impl Reports {
             other.and_then(|other| other.sent).filter(|(middle, _)| *middle == block.last_report && *middle != 0);
         let took = answered.and_then(|(_, sent)| now.saturating_duration_since(sent).checked_sub(block.delay));
         self.leg_round_trip = took.filter(|took| *took < LONGEST).or(self.leg_round_trip);
-        let leg_round_trip = self.leg_round_trip.unwrap_or_default();
-        let round_trip = leg_round_trip + other.and_then(|other| other.leg_round_trip).unwrap_or_default();
+        let leg_round_trip = self.leg_round_trip;
+        let beyond = other.and_then(|other| other.leg_round_trip).unwrap_or_default();
+        let round_trip = leg_round_trip.map(|leg| leg + beyond);
         let jitter_ms = block.jitter.checked_div(u32::from(clock_khz)).unwrap_or(0);
         let loss_percent = u8::try_from(u16::from(block.fraction_lost) * 100 / 256).unwrap_or(100);
         let sample = Sample {
-            mos: mos(f64::from(loss_percent), f64::from(jitter_ms), round_trip.as_secs_f64() * 1000.0),
+            mos: round_trip.map(|time| mos(f64::from(loss_percent), f64::from(jitter_ms), time.as_secs_f64() * 1000.0)),
             round_trip,
             leg_round_trip,
             jitter_ms,
@@ -324,10 +354,8 @@ mod tests {
         let sample = quality.average();
         assert_eq!((quality.ssrc, quality.samples, quality.cumulative_loss), (1, 1, 5));
         assert_eq!((sample.loss_percent, sample.jitter_ms), (10, 20));
-        assert!(
-            sample.leg_round_trip.abs_diff(40 * MS) < MS && sample.round_trip.abs_diff(100 * MS) < MS,
-            "{sample:?}"
-        );
+        let (leg, whole) = (sample.leg_round_trip.unwrap(), sample.round_trip.unwrap());
+        assert!(leg.abs_diff(40 * MS) < MS && whole.abs_diff(100 * MS) < MS, "{sample:?}");
         assert_eq!(b.qualities.first().unwrap().average().jitter_ms, 10);
     }
 
@@ -342,23 +370,42 @@ mod tests {
     }
 
     #[test]
-    fn reports_without_a_known_sender_report_count_without_its_time() {
+    fn a_report_without_a_known_sender_report_has_no_time_and_no_score() {
         let mut reports = Reports::default();
         let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(0, 0, 0, 0, 0)].concat());
         reports.read(None, Sent { clock_khz: 0, ..SENT }, &report, Instant::now());
         let quality = &reports.qualities[0];
-        assert_eq!((quality.average().round_trip, quality.average().mos, quality.samples), (Duration::ZERO, 44, 1));
+        assert_eq!((quality.average().round_trip, quality.average().mos), (None, None));
+        assert_eq!((quality.samples, quality.scores()), (1, 0));
+    }
+
+    #[test]
+    fn means_are_those_of_the_reports_that_know() {
+        let start = Instant::now();
+        let mut sender = Reports::default();
+        sender.read(None, SENT, &sender_report(1, 100, &[]), start);
+        let mut reports = Reports::default();
+        for (at, last_report) in [(100, 0), (400, 100), (400, 100)] {
+            let report = [&9_u32.to_be_bytes()[..], &block(0, 0, 0, last_report, 0)].concat();
+            reports.read(Some(&sender), SENT, &packet(RECEIVER_REPORT, 1, &report), start + at * MS);
+        }
+        let quality = &reports.qualities[0];
+        assert_eq!((quality.samples, quality.scores()), (3, 2));
+        assert_eq!(quality.average().round_trip, Some(400 * MS));
+        assert_eq!(quality.average().mos, Some(mos(0.0, 0.0, 400.0)));
     }
 
     #[test]
     fn the_best_and_the_worst_report_are_kept() {
-        let mut reports = Reports::default();
-        for fraction in [0, 128, 25] {
-            let report = packet(RECEIVER_REPORT, 1, &[&9_u32.to_be_bytes()[..], &block(fraction, 0, 0, 0, 0)].concat());
-            reports.read(None, SENT, &report, Instant::now());
+        let start = Instant::now();
+        let (mut sender, mut reports) = (Reports::default(), Reports::default());
+        sender.read(None, SENT, &sender_report(1, 100, &[]), start);
+        for (fraction, last_report) in [(5, 0), (0, 100), (128, 100), (25, 100)] {
+            let report = [&9_u32.to_be_bytes()[..], &block(fraction, 0, 0, last_report, 0)].concat();
+            reports.read(Some(&sender), SENT, &packet(RECEIVER_REPORT, 1, &report), start + 20 * MS);
         }
         let quality = &reports.qualities[0];
-        assert_eq!((quality.lowest.loss_percent, quality.highest.loss_percent, quality.samples), (50, 0, 3));
+        assert_eq!((quality.lowest.loss_percent, quality.highest.loss_percent, quality.samples), (50, 0, 4));
     }
 
     proptest! {

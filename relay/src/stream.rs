@@ -1,9 +1,10 @@
 //! A stream of the flow table.
 
 use flow::slot::Flags;
-use flow::{Bearing, HopId, rtp};
+use flow::{Bearing, HopId};
 
 use crate::learning::{Peer, Standing};
+use crate::matter::Matter;
 use crate::op::{Component, StreamSpec};
 use crate::quality::Reports;
 use crate::tally::Tally;
@@ -53,11 +54,8 @@ impl Stream {
         self.ssrc.filter(|_| !self.any_ssrc)
     }
 
-    /// Whether a payload is what the stream is for: only such packets may teach its peer, so that a stray datagram does not take a call over.
-    pub(crate) fn is_media(&self, payload: &[u8]) -> bool {
-        match self.spec.component {
-            Component::Rtp => rtp::is_media(payload) && payload.len() >= rtp::HEADER_LEN,
-            Component::Rtcp => rtp::is_rtcp(payload),
-        }
+    /// What a payload is to the stream, and so what it may teach.
+    pub(crate) fn matter(&self, payload: &[u8]) -> Matter {
+        self.spec.content.matter(self.spec.component, payload)
     }
 }

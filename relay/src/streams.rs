@@ -1,6 +1,6 @@
 //! The streams of the flow table, and how they refer to one another.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -34,6 +34,8 @@ pub(crate) struct Streams {
     counts: Vec<u16>,
     /// Of each slot that has none, the stream that it had last.
     formers: HashMap<SlotIndex, Former>,
+    /// Those whose party was signalled elsewhere a moment ago.
+    moving: BTreeSet<SlotIndex>,
 }
 
 impl Streams {
@@ -42,7 +44,18 @@ impl Streams {
             places: (0..slots).map(|_| None).collect(),
             counts: vec![0; slots.div_ceil(CHUNK)],
             formers: HashMap::new(),
+            moving: BTreeSet::new(),
         }
+    }
+
+    /// A stream's party was signalled elsewhere, and it is soon to be looked at whether it is still heard from where it was.
+    pub(crate) fn wait_for(&mut self, index: SlotIndex) {
+        self.moving.insert(index);
+    }
+
+    /// The streams that are to be looked at for that, each once.
+    pub(crate) fn waited_for(&mut self) -> BTreeSet<SlotIndex> {
+        std::mem::take(&mut self.moving)
     }
 
     /// Puts a stream into a slot that has none.

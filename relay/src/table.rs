@@ -22,7 +22,7 @@ use crate::engine::Output;
 use crate::learning::Peer;
 use crate::memory::Mapped;
 use crate::next_hops::NextHops;
-use crate::op::{Component, FlowOp, Signalled, StreamSpec};
+use crate::op::{Component, Content, FlowOp, Signalled, StreamSpec};
 use crate::ours::Ours;
 use crate::stream::Stream;
 use crate::streams::{self, CHUNK, Former, Streams, is_described, standing, stream, stream_mut};
@@ -185,6 +185,10 @@ impl FlowTable {
                     cells.carried.set_clock(spec.clock_khz);
                 }
                 stream.spec = spec.clone();
+                let is_waited_for = stream.peer.next_turn(now).is_some();
+                if is_waited_for {
+                    streams.wait_for(index);
+                }
             }
             None => {
                 let knocks = (cells.slot.knockers(), self.epoch());
@@ -293,7 +297,7 @@ impl FlowTable {
 
     /// Whether a worker has to look at each packet of a stream: of what is encrypted there is nothing to see.
     fn reads(&self, stream: &Stream) -> bool {
-        self.shape.reads_rtcp && stream.spec.component == Component::Rtcp && !stream.spec.is_secured
+        self.shape.reads_rtcp && stream.spec.component == Component::Rtcp && stream.spec.content == Content::Rtp
     }
 
     /// The addresses of a packet on its way through a slot. The peer is a guess as long as it is not confirmed.
@@ -340,6 +344,7 @@ impl FlowTable {
     /// Folds the counters of all streams of one of so many parts of the slots, and ends the learning of those whose time is over. Every slot has
     /// its turn once a second, well before any counter can wrap.
     pub(crate) fn sweep(&self, now: Instant, part: usize, parts: usize) {
+        self.turn(now);
         let chunks = self.slots.len().div_ceil(CHUNK);
         let of = |part: usize| chunks * part / parts;
         for chunk in of(part)..of(part + 1) {
@@ -365,6 +370,24 @@ impl FlowTable {
                 self.program(&mut streams, index, now);
                 self.follow_rtp(&mut streams, index, now);
             }
+        }
+    }
+
+    /// Ends the waiting for parties that were signalled elsewhere and are not heard any more from where they were.
+    fn turn(&self, now: Instant) {
+        let mut streams = self.lock();
+        for index in streams.waited_for() {
+            let Some(stream) = stream_mut(&mut streams, index) else { continue };
+            stream.peer.advance(now);
+            if stream.peer.next_turn(now).is_some() {
+                streams.wait_for(index);
+                continue;
+            }
+            for index in [index, index.sibling()] {
+                self.program(&mut streams, index, now);
+                self.program_other(&mut streams, index, now);
+            }
+            self.follow_rtp(&mut streams, index, now);
         }
     }
 

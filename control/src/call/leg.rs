@@ -29,6 +29,10 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
+    /// How often the party has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
+    pub renewals: u32,
+    /// It has done so in an offer that has no answer yet.
+    renews: bool,
     /// When it ends, if that has been said.
     pub ends: Option<Instant>,
     /// The party's name in scripts that address parties by names.
@@ -43,7 +47,7 @@ pub(super) struct Leg {
     pub told: Option<Box<Told>>,
     /// The host that the party's last description came from, where the proxy has told.
     pub signaller: Option<IpAddr>,
-    /// The party does not send from where it receives. Holds once said.
+    /// The party sends from elsewhere than where it receives. Holds once said.
     pub asymmetric: bool,
     /// The party may not move once learned. Holds once said.
     pub strict_source: bool,
@@ -92,6 +96,8 @@ impl Leg {
             interface,
             other: None,
             has_spoken: false,
+            renewals: 0,
+            renews: false,
             ends: None,
             label: None,
             blocked: false,
@@ -127,8 +133,9 @@ impl Leg {
         }
     }
 
-    /// Holds what is agreed on in force until the next answer.
-    pub(super) fn hold_agreement(&mut self) {
+    /// Holds what is agreed on in force until the next answer to the party, whose offer this is, or by it.
+    pub(super) fn hold_agreement(&mut self, is_offerer: bool) {
+        self.renews |= is_offerer;
         for media in &mut self.medias {
             if media.agreed.is_none() {
                 media.agreed = Some(media.said.clone());
@@ -138,9 +145,17 @@ impl Leg {
 
     /// What was said last is agreed on.
     pub(super) fn agree(&mut self) {
+        if std::mem::take(&mut self.renews) {
+            self.renewals = self.renewals.wrapping_add(1);
+        }
         for media in &mut self.medias {
             media.agreed = None;
         }
+    }
+
+    /// The party answers: not for the first time, perhaps.
+    pub(super) const fn answer(&mut self) {
+        self.renews = self.has_spoken;
     }
 
     /// Takes what the party says, and tells which medias it says something new about. Lines that are gone are closed.

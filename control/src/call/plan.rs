@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use relay::{Component, FlowOp, Interfaces, Learning, PortPair, Signalled, SlotIndex, StreamSpec};
+use relay::{Component, Content, FlowOp, Interfaces, PortPair, Signalled, SlotIndex, StreamSpec};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Media};
@@ -40,10 +40,17 @@ fn add(
     leads: impl Fn(&Streams, SlotIndex) -> bool,
 ) {
     let Some(interface) = interfaces.get(leg.interface) else { return };
-    let learning = if leg.asymmetric { Learning::Off } else { call.learning };
     let party = |at: Option<SocketAddr>, said: &Said| {
         let is_direct = said.is_own && leg.signaller.is_some() && leg.signaller == said.rtp.map(|rtp| rtp.ip());
-        Signalled { at, signaller: leg.signaller, is_direct, learning, successor: leg.successor() }
+        Signalled {
+            at,
+            signaller: leg.signaller,
+            is_direct,
+            is_asymmetric: leg.asymmetric,
+            renewals: leg.renewals,
+            learning: call.learning,
+            successor: leg.successor(),
+        }
     };
     for (mine, pair, theirs, their_pair) in relayed(leg, other) {
         let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
@@ -56,7 +63,7 @@ fn add(
             tos: call.tos,
             clock_khz,
             blocked: leg.blocked || call.blocked,
-            is_secured: mine.in_force().secured || theirs.in_force().secured,
+            content: content(mine.in_force(), theirs.in_force()),
         };
         let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
         let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
@@ -73,6 +80,15 @@ fn add(
             let rtcp = spec(Component::Rtcp, port, peer, mine.mux, their_pair.rtcp_slot, 0);
             streams.insert(pair.rtcp_slot, rtcp);
         }
+    }
+}
+
+/// What the packets of a media are.
+const fn content(mine: &Said, theirs: &Said) -> Content {
+    match (mine.has_rtcp && theirs.has_rtcp, mine.secured || theirs.secured) {
+        (false, _) => Content::Datagrams,
+        (true, true) => Content::SecuredRtp,
+        (true, false) => Content::Rtp,
     }
 }
 
@@ -105,7 +121,7 @@ mod tests {
             tos: None,
             clock_khz: 8,
             blocked: false,
-            is_secured: false,
+            content: Content::Rtp,
         }
     }
 

@@ -215,17 +215,23 @@ impl Query<'_> {
     /// How a party receives, by its own reports. Scores are in tenths, times in microseconds, jitter in milliseconds, loss in percent.
     fn reported(&self, quality: &Quality) -> Dict<'static> {
         let score = |sample: &Sample| {
-            Dict::new()
-                .with("MOS", i64::from(sample.mos))
-                .with("round-trip time", Value::count(sample.round_trip.as_micros()))
-                .with("round-trip time leg", Value::count(sample.leg_round_trip.as_micros()))
-                .with("jitter", i64::from(sample.jitter_ms))
-                .with("packet loss", i64::from(sample.loss_percent))
+            let mut dict = Dict::new();
+            if let Some(mos) = sample.mos {
+                dict.push(&b"MOS"[..], i64::from(mos));
+            }
+            for (key, time) in
+                [(&b"round-trip time"[..], sample.round_trip), (b"round-trip time leg", sample.leg_round_trip)]
+            {
+                if let Some(time) = time {
+                    dict.push(key, Value::count(time.as_micros()));
+                }
+            }
+            dict.with("jitter", i64::from(sample.jitter_ms)).with("packet loss", i64::from(sample.loss_percent))
         };
         let reported = |sample: &Sample| score(sample).with("reported at", self.unix_of(sample.at));
         Dict::new()
             .with("cumulative loss", i64::from(quality.cumulative_loss))
-            .with("average MOS", score(&quality.average()).with("samples", Value::count(quality.samples)))
+            .with("average MOS", score(&quality.average()).with("samples", Value::count(quality.scores())))
             .with("lowest MOS", reported(&quality.lowest))
             .with("highest MOS", reported(&quality.highest))
     }

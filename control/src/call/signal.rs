@@ -51,7 +51,7 @@ impl Calls {
             if draft.is_agreed(id)
                 && let Some(leg) = draft.leg_mut(id)
             {
-                leg.hold_agreement();
+                leg.hold_agreement(id == roles.offerer);
             }
         }
         let mut is_new = Vec::new();
@@ -94,6 +94,7 @@ impl Calls {
         let said = Signalled::read(&body, options)?;
         self.check_place(&draft, roles.answerer, &said, meter)?;
         if let Some(leg) = draft.leg_mut(roles.answerer) {
+            leg.answer();
             leg.hear(&said, options);
             leg.set_clocks(&said);
             leg.agree_mux(&said);

@@ -56,7 +56,7 @@ pub struct Options {
     pub address_family: Option<Family>,
     /// How the call's peers are learned, from now on.
     pub learning: Option<Learning>,
-    /// The party sends from elsewhere than where it receives: do not learn its address.
+    /// The party sends from elsewhere than where it receives.
     pub asymmetric: bool,
     /// Once learned, drop what comes from elsewhere.
     pub strict_source: bool,

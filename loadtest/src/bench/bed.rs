@@ -212,14 +212,14 @@ impl Bed {
     /// Says that the caller is at this port; the port that the callee sends to.
     fn offer(&mut self, id: &CallOnBed, port: u16) -> anyhow::Result<u16> {
         let offer = json!({"command": "offer", "call-id": id.text, "from-tag": "1",
-            "sdp": sdp(SocketAddr::new(id.caller, port)), "flags": ["asymmetric"], "direction": id.direction});
+            "sdp": sdp(SocketAddr::new(id.caller, port)), "flags": ["endpoint-learning-off"], "direction": id.direction});
         Ok(media(&self.ng.request(&offer)?)?.port())
     }
 
     /// Says that the callee is at this port; the port that the caller sends to.
     fn answer(&mut self, id: &CallOnBed, port: u16) -> anyhow::Result<u16> {
         let answer = json!({"command": "answer", "call-id": id.text, "from-tag": "1", "to-tag": "2",
-            "sdp": sdp(SocketAddr::new(id.callee, port)), "flags": ["asymmetric"]});
+            "sdp": sdp(SocketAddr::new(id.callee, port)), "flags": ["endpoint-learning-off"]});
         Ok(media(&self.ng.request(&answer)?)?.port())
     }
 

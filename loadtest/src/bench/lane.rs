@@ -146,9 +146,9 @@ fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Res
         let addr = |side| SocketAddr::new(party(Family::Ipv4, side), port);
         let id = format!("call-{call}");
         let offer = ng.request(&json!({"command": "offer", "call-id": id, "from-tag": "1", "sdp": sdp(addr(0)),
-            "flags": ["asymmetric"], "direction": ["a", "b"], "ICE": "remove"}))?;
+            "flags": ["endpoint-learning-off"], "direction": ["a", "b"], "ICE": "remove"}))?;
         let answer = ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2",
-            "sdp": sdp(addr(1)), "flags": ["asymmetric"], "ICE": "remove"}))?;
+            "sdp": sdp(addr(1)), "flags": ["endpoint-learning-off"], "ICE": "remove"}))?;
         // What the callee is told is in the reply to the offer, and the other way round.
         for (reply, side) in [(&answer, 0), (&offer, 1)] {
             let local = local(reply).filter(|local| local.ip() == relay(Family::Ipv4, side));

@@ -1,3 +1,5 @@
+mod asymmetry;
+mod keep_alives;
 mod moves;
 mod nearness;
 mod random;
@@ -60,12 +62,17 @@ impl Rig {
 
     /// A media packet.
     fn hear(&mut self, source: &str) -> Result<Admission, Reason> {
-        self.peer.admit(addr(source), true, None, self.now)
+        self.peer.admit(addr(source), Matter::Media, None, self.now)
     }
 
-    /// Another packet.
+    /// A packet that says nothing.
     fn noise(&mut self, source: &str) -> Result<Admission, Reason> {
-        self.peer.admit(addr(source), false, None, self.now)
+        self.peer.admit(addr(source), Matter::Noise, None, self.now)
+    }
+
+    /// A packet that keeps a NAT open.
+    fn keep_alive(&mut self, source: &str) -> Result<Admission, Reason> {
+        self.peer.admit(addr(source), Matter::SignOfLife, None, self.now)
     }
 
     /// A packet every 20 ms.
@@ -76,8 +83,23 @@ impl Rig {
         }
     }
 
+    /// A description of the party comes.
     fn signal(&mut self, at: Option<&str>) {
-        self.peer.signal(Signalled { at: at.map(addr), ..self.peer.signalled }, self.now);
+        let renewals = self.peer.signalled.renewals + 1;
+        self.peer.signal(Signalled { at: at.map(addr), renewals, ..self.peer.signalled }, self.now);
+    }
+
+    /// Time passes, and is noticed.
+    fn pass(&mut self, milliseconds: u64) {
+        self.wait(milliseconds);
+        self.peer.advance(self.now);
+    }
+
+    /// The party receives elsewhere than it sends from.
+    fn asymmetric(successor: Successor) -> Self {
+        let mut rig = Self::with(Learning::Heuristic, successor);
+        rig.peer.signal(Signalled { is_asymmetric: true, ..rig.peer.signalled }, rig.now);
+        rig
     }
 
     fn set(&mut self, learning: Learning, successor: Successor) {
@@ -359,11 +381,15 @@ fn a_party_that_sends_while_it_rings_is_on_the_fast_path_with_the_packet_after_t
 fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
     let mut rig = Rig::rtcp();
     let host = Some(addr(ELSEWHERE).ip());
-    assert_eq!(rig.peer.admit(addr(ELSEWHERE_TOO), true, host, rig.now), STRANGER);
-    assert_eq!(rig.peer.admit(addr(ELSEWHERE), true, host, rig.now), PEER);
+    assert_eq!(rig.peer.admit(addr(ELSEWHERE_TOO), Matter::Media, host, rig.now), STRANGER);
+    assert_eq!(rig.peer.admit(addr(ELSEWHERE), Matter::Media, host, rig.now), PEER);
     assert_eq!(rig.confirmed(), ELSEWHERE);
-    assert_eq!(rig.peer.admit(addr(SAME_HOST), true, host, rig.now), STRANGER, "nearer, but not where the RTP is");
-    assert_eq!(rig.peer.admit(addr(SIGNALLED), true, host, rig.now), PEER);
+    assert_eq!(
+        rig.peer.admit(addr(SAME_HOST), Matter::Media, host, rig.now),
+        STRANGER,
+        "nearer, but not where the RTP is"
+    );
+    assert_eq!(rig.peer.admit(addr(SIGNALLED), Matter::Media, host, rig.now), PEER);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use flow::{Be16, Bearing, Hop, Reason, Rule, SlotIndex};
 use super::FlowTable;
 use crate::engine::Output;
 use crate::learning::Admission;
+use crate::matter::Matter;
 use crate::op::Component;
 use crate::quality::Sent;
 use crate::stream::Stream;
-use crate::streams::{Streams, remote, rtp_slot, stream, stream_mut, taught};
+use crate::streams::{Streams, rtp_slot, stream, stream_mut, taught};
 
 /// After so many changes of its synchronisation source between two sweeps a stream is no longer held to one: it mixes several, and each
 /// change would cost a packet the fast path.
@@ -49,15 +50,20 @@ impl FlowTable {
             return Err(Reason::Untrusted);
         }
         let pupil = taught(&streams, index).ok_or(Reason::NoCall)?;
-        let rtp_host = rtp_slot(pupil).and_then(|rtp| remote(&streams, rtp)).map(|remote| remote.ip());
+        let rtp_host = rtp_slot(pupil).and_then(|rtp| stream(&streams, rtp)?.peer.host());
         let has_way = self.addresses(&streams, index).is_ok();
         // RTCP of a party that shares its port comes by the slot of its RTCP; what comes by that of the RTP is nobody's who has agreed to anything.
         let is_strayed = pupil == index && !index.is_odd() && rtp::is_rtcp(payload);
-        let is_media = !is_strayed && stream(&streams, pupil).ok_or(Reason::NoCall)?.is_media(payload);
+        let matter = stream(&streams, pupil).ok_or(Reason::NoCall)?.matter(payload);
+        let matter = if is_strayed { Matter::Noise } else { matter };
         let peer = &mut stream_mut(&mut streams, pupil).ok_or(Reason::NoCall)?.peer;
         let before = peer.standing();
-        let admission = peer.admit(source, is_media, rtp_host, now);
+        let admission = peer.admit(source, matter, rtp_host, now);
         let after = peer.standing();
+        let is_waited_for = peer.next_turn(now).is_some();
+        if is_waited_for {
+            streams.wait_for(pupil);
+        }
         let is_peer = admission == Ok(Admission::Peer);
         if is_peer
             && has_way
@@ -96,9 +102,10 @@ impl FlowTable {
         if rtp.is_odd() {
             return;
         }
-        let (Some(remote), Some(stream)) = (remote(streams, rtp), stream_mut(streams, index)) else { return };
+        let host = stream(streams, rtp).and_then(|rtp| rtp.peer.host());
+        let (Some(host), Some(stream)) = (host, stream_mut(streams, index)) else { return };
         let before = stream.peer.standing();
-        stream.peer.follow_rtp(remote.ip());
+        stream.peer.follow_rtp(host);
         if stream.spec.mux || stream.peer.standing() != before {
             self.program(streams, index, now);
             self.program_other(streams, index, now);

@@ -89,7 +89,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> StreamSpec {
         tos: None,
         clock_khz: 8,
         blocked: false,
-        is_secured: false,
+        content: Content::Rtp,
     }
 }
 
@@ -180,10 +180,31 @@ fn once_the_peer_is_learned_others_are_strangers() {
 #[test]
 fn noise_from_elsewhere_teaches_nothing() {
     let table = call();
-    for noise in [&b""[..], b"x", &[0; 20], &[0x80, 8], &[0x16; 40]] {
+    for noise in [&b"OPTIONS sip:x"[..], &[0; 20], &[0xff; 40], &[0x16; 40]] {
         assert_eq!(learn(&table, A, "203.0.113.66:9", noise), Err(Reason::NotMedia));
     }
     assert!(!table.totals(A).unwrap().confirmed);
+}
+
+#[test]
+fn a_listener_behind_a_nat_is_found_by_what_keeps_it_open() {
+    let stun = [&[0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[0; 12]].concat();
+    for payload in [&b""[..], b"x", &[0; 12], &stun] {
+        let table = call();
+        learn(&table, A, "203.0.113.66:9", payload).unwrap();
+        learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
+        assert_eq!(target_of(&table, B), addr("203.0.113.66:9"));
+    }
+}
+
+#[test]
+fn fax_and_other_datagrams_are_learned_by_any_packet() {
+    let table = call();
+    let mut a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+    a.content = Content::Datagrams;
+    table.apply(&[FlowOp::Install(A, a)], Instant::now());
+    learn(&table, A, "203.0.113.66:9", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]).unwrap();
+    assert_eq!(table.totals(A).unwrap().peer, Some(addr("203.0.113.66:9")));
 }
 
 #[test]
@@ -339,20 +360,17 @@ fn the_sweep_ends_the_learning_and_the_party_at_its_own_address_takes_its_place_
 
 #[test]
 fn rtcp_that_is_read_is_never_active_and_encrypted_rtcp_is_not_read() {
-    for is_secured in [false, true] {
+    for content in [Content::Rtp, Content::SecuredRtp] {
         let table = call();
-        let rtcp = |local, peer, other| StreamSpec {
-            component: Component::Rtcp,
-            is_secured,
-            ..spec(local, Some(peer), other)
-        };
+        let rtcp =
+            |local, peer, other| StreamSpec { component: Component::Rtcp, content, ..spec(local, Some(peer), other) };
         let ops = [
             FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30001", "192.0.2.10:4001", B_RTCP)),
             FlowOp::Install(B_RTCP, rtcp("198.51.100.1:30003", "198.51.100.10:6001", A_RTCP)),
         ];
         table.apply(&ops, Instant::now());
         learn(&table, A_RTCP, "192.0.2.10:4001", &REPORT).unwrap();
-        assert_eq!(programmed(&table, A_RTCP).is_active(), is_secured);
+        assert_eq!(programmed(&table, A_RTCP).is_active(), content == Content::SecuredRtp);
     }
 }
 
@@ -507,7 +525,9 @@ fn a_new_signalled_address_is_learned_anew() {
     table.apply(&[FlowOp::Install(A, moved)], Instant::now());
     assert!(!programmed(&table, A).is_active());
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
-    assert_eq!(target_of(&table, B), addr("192.0.2.11:5000"));
+    assert_eq!(target_of(&table, B), addr("192.0.2.10:4000"), "it may not know yet");
+    table.sweep(Instant::now() + Duration::from_millis(200), 0, 100_000);
+    assert_eq!(target_of(&table, B), addr("192.0.2.11:5000"), "nothing comes from there any more");
 }
 
 #[test]

@@ -35,6 +35,27 @@ fn who_may_succeed_a_learned_party_is_said_of_each_party_and_holds() {
 }
 
 #[test]
+fn who_says_the_same_again_may_have_moved_when_it_is_agreed_on() {
+    let mut rig = Rig::new();
+    let renewals = |rig: &Rig| {
+        ["192.0.2.1:30000", "192.0.2.1:30001", "198.51.100.1:30000", "198.51.100.1:30001"]
+            .map(|local| rig.at(local).party.renewals)
+    };
+    rig.call();
+    assert_eq!(renewals(&rig), [0; 4]);
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(renewals(&rig), [0, 0, 1, 1], "after the ringing");
+    rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
+    assert_eq!(renewals(&rig), [0, 0, 1, 1], "it may be refused");
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(renewals(&rig), [1, 1, 2, 2]);
+    rig.sdp(offer("b", Some("a"), &audio("198.51.100.10", 5000)));
+    rig.sdp(answer("b", "a", &audio("192.0.2.10", 4000)));
+    assert_eq!(renewals(&rig), [2, 2, 3, 3]);
+    rig.end();
+}
+
+#[test]
 fn a_query_tells_who_may_succeed_a_party() {
     let mut rig = Rig::new();
     let options = Options { strict_source: true, media_handover: true, asymmetric: true, ..across() };

@@ -20,8 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use relay::{
-    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, SlotIndex, StreamSpec, StreamTotals,
-    Traffic, Turns, Untrusted,
+    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, Signalled, SlotIndex, StreamSpec,
+    StreamTotals, Traffic, Turns, Untrusted,
 };
 
 use super::plan::desired;
@@ -89,10 +89,16 @@ impl Rig {
         Self { calls, installed: BTreeMap::new(), now, meter: Packets::default() }
     }
 
-    /// Carries out a command, does what the relay is told, and checks that all states agree.
+    /// Carries out a command, does what the relay is told, and checks that all states agree. Told is what is new, but for the renewal of what was
+    /// said before.
     fn run(&mut self, command: Command) -> (Reply, Vec<FlowOp>) {
-        let (reply, ops) = self.calls.handle(command, self.now, SystemTime::UNIX_EPOCH + WALL, &self.meter);
+        let (reply, mut ops) = self.calls.handle(command, self.now, SystemTime::UNIX_EPOCH + WALL, &self.meter);
+        let before = self.installed.clone();
         self.obey(&ops);
+        ops.retain(|op| match op {
+            FlowOp::Install(slot, spec) => !before.get(slot).is_some_and(|old| is_renewal(old, spec)),
+            FlowOp::Remove(_) => true,
+        });
         (reply, ops)
     }
 
@@ -168,6 +174,12 @@ impl Rig {
         assert!(self.calls.is_empty() && self.installed.is_empty());
         assert_eq!(self.calls.ports().used(), 0);
     }
+}
+
+/// Whether a party has said again what it has said before.
+fn is_renewal(old: &StreamSpec, new: &StreamSpec) -> bool {
+    let party = Signalled { renewals: old.party.renewals, ..new.party };
+    StreamSpec { party, ..new.clone() } == *old
 }
 
 fn text(value: &Value<'_>) -> String {

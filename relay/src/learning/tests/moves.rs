@@ -3,27 +3,47 @@
 use super::*;
 
 #[test]
-fn a_party_that_is_moved_is_heard_from_its_old_address_until_it_is_heard_from_the_new_one() {
+fn a_party_that_is_moved_hears_at_its_old_address_until_it_is_heard_from_the_new_one() {
     for learning in LEARNING {
         let mut rig = Rig::new(learning);
         rig.hear(SIGNALLED).unwrap();
         rig.signal(Some(SAME_PORT));
-        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SAME_PORT, ""));
-        rig.wait(4999);
-        assert_eq!((rig.hear(SIGNALLED), rig.remote().as_str()), (GUEST, SAME_PORT));
-        assert_eq!(rig.hear(SAME_PORT), PEER);
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SIGNALLED, ""));
+        rig.hear_for(1000, SIGNALLED);
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SIGNALLED, ""), "watched");
+        assert_eq!((rig.hear(SAME_PORT), rig.remote().as_str()), (PEER, SAME_PORT));
         assert_eq!(rig.hear(SIGNALLED), STRANGER);
     }
 }
 
 #[test]
-fn the_old_address_of_a_party_that_is_moved_never_counts_as_near_to_its_new_one() {
+fn a_party_that_is_moved_and_silent_hears_at_its_new_address() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.hear(ELSEWHERE).unwrap();
+        rig.signal(Some(SAME_PORT));
+        rig.pass(199);
+        assert_eq!(rig.remote(), ELSEWHERE);
+        assert_eq!(rig.peer.next_turn(rig.now), Some(rig.now + Duration::from_millis(1)));
+        rig.pass(1);
+        assert_eq!(rig.remote(), SAME_PORT);
+        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE), "it was only quiet");
+        rig.pass(200);
+        assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (PEER, ELSEWHERE_TOO));
+        let for_now = if learning == Learning::Immediate { STRANGER } else { GUEST };
+        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (for_now, ELSEWHERE_TOO));
+    }
+}
+
+#[test]
+fn whoever_is_as_near_as_the_old_address_of_a_party_that_is_moved_takes_its_place() {
     let mut rig = Rig::new(Learning::Heuristic);
     rig.hear(SIGNALLED).unwrap();
-    rig.signal(Some(SAME_HOST));
-    rig.hear(ELSEWHERE).unwrap();
+    rig.signal(Some(SAME_PORT));
+    rig.hear_for(100, SIGNALLED);
+    assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (PEER, ELSEWHERE_TOO));
     assert_eq!(rig.hear(SIGNALLED), GUEST);
-    assert_eq!(rig.confirmed(), ELSEWHERE);
+    assert_eq!(rig.confirmed(), ELSEWHERE_TOO);
 }
 
 #[test]
@@ -32,19 +52,86 @@ fn a_party_that_goes_on_sending_from_its_old_address_is_learned_there_in_the_end
         let mut rig = Rig::new(learning);
         rig.hear(ELSEWHERE).unwrap();
         rig.signal(Some(SAME_PORT));
-        rig.wait(5000);
-        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE));
+        rig.hear_for(5020, ELSEWHERE);
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (ELSEWHERE, ELSEWHERE));
+        assert_eq!((rig.hear(SAME_PORT), rig.remote().as_str()), (PEER, SAME_PORT), "unless it comes after all");
     }
 }
 
 #[test]
-fn the_same_signalling_again_keeps_what_was_learned() {
+fn strict_source_keeps_nobody_at_an_old_address_that_is_too_far() {
+    let mut rig = Rig::with(Learning::Heuristic, Successor::Nobody).signaller("192.0.2.10");
+    rig.hear(SIGNALLED).unwrap();
+    rig.peer.signal(
+        Signalled { at: Some(addr(ELSEWHERE)), signaller: Some(addr(ELSEWHERE).ip()), ..rig.peer.signalled },
+        rig.now,
+    );
+    assert_eq!((rig.remote().as_str(), rig.hear(SIGNALLED)), (ELSEWHERE, GUEST));
+    rig.wait(5000);
+    assert_eq!(rig.hear(SIGNALLED), STRANGER);
+}
+
+#[test]
+fn who_is_described_again_has_to_be_heard_again_and_keeps_its_place_meanwhile() {
     for learning in LEARNING {
         let mut rig = Rig::new(learning);
         rig.hear(ELSEWHERE).unwrap();
-        let before = rig.peer.clone();
+        rig.hear_for(4000, ELSEWHERE);
         rig.signal(Some(SIGNALLED));
-        assert_eq!(rig.peer, before);
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (ELSEWHERE, ""));
+        rig.hear_for(3020, ELSEWHERE);
+        assert_eq!(rig.confirmed(), ELSEWHERE);
+    }
+}
+
+#[test]
+fn a_source_that_is_as_near_takes_the_place_of_a_silent_one_when_the_party_is_described_again() {
+    for learning in LEARNING {
+        for at_once in [true, false] {
+            let mut rig = Rig::new(learning);
+            rig.hear(ELSEWHERE).unwrap();
+            rig.hear_for(4000, ELSEWHERE);
+            assert_eq!(rig.hear(ELSEWHERE_TOO), STRANGER, "before");
+            rig.signal(Some(SIGNALLED));
+            rig.pass(if at_once { 0 } else { 60_000 });
+            for _ in 0..26 {
+                assert!(rig.hear(ELSEWHERE_TOO).is_ok(), "it is heard all the time");
+                rig.pass(20);
+            }
+            assert_eq!(rig.remote(), ELSEWHERE_TOO, "{learning:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_goes_on_keeps_its_place_when_the_party_is_described_again() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.hear(ELSEWHERE).unwrap();
+        rig.hear_for(4000, ELSEWHERE);
+        rig.signal(Some(SIGNALLED));
+        for _ in 0..200 {
+            rig.pass(20);
+            let _ = rig.hear(ELSEWHERE_TOO);
+            assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE));
+        }
+        assert_eq!(rig.hear(ELSEWHERE_TOO), STRANGER);
+    }
+}
+
+#[test]
+fn nobody_farther_takes_the_place_of_a_party_that_is_described_again() {
+    for learning in LEARNING {
+        for source in [SIGNALLED, SAME_HOST] {
+            let mut rig = Rig::new(learning);
+            rig.hear(source).unwrap();
+            rig.hear_for(4000, source);
+            rig.signal(Some(SIGNALLED));
+            for _ in 0..50 {
+                rig.pass(100);
+                assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (STRANGER, source));
+            }
+        }
     }
 }
 

@@ -114,6 +114,6 @@ fn both_families_know_the_host_that_signalled() {
 fn rtcp_of_the_host_that_signalled_wins_as_rtp_does() {
     let mut rig = Rig::rtcp().signaller(NAT);
     let host = Some(addr(PARTY).ip());
-    assert_eq!(rig.peer.admit(addr(ATTACKER), true, host, rig.now), STRANGER);
-    assert_eq!(rig.peer.admit(addr(PARTY), true, host, rig.now), PEER);
+    assert_eq!(rig.peer.admit(addr(ATTACKER), Matter::Media, host, rig.now), STRANGER);
+    assert_eq!(rig.peer.admit(addr(PARTY), Matter::Media, host, rig.now), PEER);
 }

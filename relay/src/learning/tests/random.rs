@@ -11,7 +11,7 @@ const SOURCES: [&str; 6] = [SIGNALLED, SAME_HOST, SAME_PORT, ELSEWHERE, ELSEWHER
 #[derive(Clone, Debug)]
 enum Event {
     Wait(u64),
-    Packet { source: SocketAddr, is_media: bool },
+    Packet { source: SocketAddr, matter: Matter },
     Open,
     FollowRtp(IpAddr),
     Signal(Signalled),
@@ -30,7 +30,11 @@ fn successor() -> impl Strategy<Value = Successor> {
 }
 
 fn packet() -> impl Strategy<Value = Event> {
-    (source(), prop::bool::weighted(0.9)).prop_map(|(source, is_media)| Event::Packet { source, is_media })
+    (source(), matter()).prop_map(|(source, matter)| Event::Packet { source, matter })
+}
+
+fn matter() -> impl Strategy<Value = Matter> {
+    prop_oneof![8 => Just(Matter::Media), 1 => Just(Matter::SignOfLife), 1 => Just(Matter::Noise)]
 }
 
 fn wait() -> impl Strategy<Value = Event> {
@@ -48,11 +52,14 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn signalled() -> impl Strategy<Value = Signalled> {
-    (learning(), successor(), prop::option::of(source()), prop::option::of(source())).prop_map(
-        |(learning, successor, at, signaller)| Signalled {
+    let flags = (prop::bool::weighted(0.2), 0..3_u32);
+    (learning(), successor(), prop::option::of(source()), prop::option::of(source()), flags).prop_map(
+        |(learning, successor, at, signaller, (is_asymmetric, renewals))| Signalled {
             at,
             signaller: signaller.map(|signaller| signaller.ip()),
             is_direct: at.is_some() && at.map(|at| at.ip()) == signaller.map(|signaller| signaller.ip()),
+            is_asymmetric,
+            renewals,
             learning,
             successor,
         },
@@ -83,15 +90,15 @@ fn rig() -> impl Strategy<Value = Rig> {
     })
 }
 
-fn admit(rig: &mut Rig, source: SocketAddr, is_media: bool) -> Result<Admission, Reason> {
-    rig.peer.admit(source, is_media, None, rig.now)
+fn admit(rig: &mut Rig, source: SocketAddr, matter: Matter) -> Result<Admission, Reason> {
+    rig.peer.admit(source, matter, None, rig.now)
 }
 
 fn run(rig: &mut Rig, event: &Event) {
     match event {
         Event::Wait(milliseconds) => rig.wait(*milliseconds),
-        Event::Packet { source, is_media } => {
-            let _ = admit(rig, *source, *is_media);
+        Event::Packet { source, matter } => {
+            let _ = admit(rig, *source, *matter);
         }
         Event::Open => rig.peer.open(rig.now),
         Event::FollowRtp(host) => rig.peer.follow_rtp(*host),
@@ -112,7 +119,7 @@ proptest! {
         if before.confirmed.is_some() {
             prop_assert!(before.remote == before.confirmed || before.remote == rig.peer.signalled.at);
         }
-        let admission = admit(&mut rig, source, true);
+        let admission = admit(&mut rig, source, Matter::Media);
         let after = rig.peer.standing();
         if before.confirmed == Some(source) {
             prop_assert_eq!((admission, after), (PEER, before));
@@ -126,11 +133,11 @@ proptest! {
     }
 
     #[test]
-    fn the_signalled_address_is_always_heard(mut rig in rig(), is_media in any::<bool>()) {
+    fn the_signalled_address_is_always_heard(mut rig in rig(), matter in matter()) {
         rig.peer.open(rig.now);
         let Some(signalled) = rig.peer.signalled.at else { return Ok(()) };
         let rtp_host = Some("192.0.2.99".parse().unwrap());
-        let admission = rig.peer.admit(signalled, is_media, rtp_host, rig.now);
+        let admission = rig.peer.admit(signalled, matter, rtp_host, rig.now);
         prop_assert_eq!((admission, rig.peer.standing().confirmed), (PEER, Some(signalled)));
     }
 
@@ -138,7 +145,7 @@ proptest! {
     fn noise_changes_nothing_unless_it_is_the_partys(mut rig in rig(), noisy in source()) {
         rig.peer.open(rig.now);
         let (before, heard) = (rig.peer.standing(), rig.peer.heard());
-        let _ = admit(&mut rig, noisy, false);
+        let _ = admit(&mut rig, noisy, Matter::Noise);
         if rig.peer.signalled.at != Some(noisy) && heard != Some(noisy) {
             prop_assert_eq!(rig.peer.standing(), before);
         }
@@ -155,8 +162,10 @@ proptest! {
         }
         for (source, milliseconds) in packets {
             rig.wait(milliseconds);
-            let before = rig.peer.heard().map(|heard| rig.peer.nearness(heard));
-            let admission = admit(&mut rig, source, true);
+            // Who was signalled elsewhere has no place to keep.
+            let stays = |heard: &SocketAddr| !rig.peer.has_left(*heard, rig.now);
+            let before = rig.peer.heard().filter(stays).map(|heard| rig.peer.nearness(heard));
+            let admission = admit(&mut rig, source, Matter::Media);
             let after = rig.peer.heard().map(|heard| rig.peer.nearness(heard));
             prop_assert!(after >= before, "{before:?} {after:?}");
             let has_left = rig.peer.moved_from.is_some_and(|(from, _)| from == source);
@@ -188,5 +197,23 @@ proptest! {
             prop_assert_eq!(rig.remote(), party);
         }
         prop_assert_eq!(rig.hear(party), PEER);
+    }
+
+    /// A party that follows the rules is heard, and hears, whatever its NAT does when it is described again.
+    #[test]
+    fn a_party_that_moves_when_it_is_described_again_is_heard_at_once_and_hears_soon(
+        learning in select(LEARNING.to_vec()),
+        moves in vec((select(vec![ELSEWHERE, ELSEWHERE_TOO, SAME_PORT]), 0..20_000_u64), 1..6),
+    ) {
+        let mut rig = Rig::new(learning);
+        for (source, milliseconds) in moves {
+            rig.signal(Some(SIGNALLED));
+            for _ in 0..30 {
+                rig.wait(20);
+                prop_assert!(rig.hear(source).is_ok());
+            }
+            prop_assert_eq!(rig.remote(), source);
+            rig.hear_for(milliseconds, source);
+        }
     }
 }

@@ -185,6 +185,19 @@ impl Interfaces {
         self.named(name, family).next()
     }
 
+    /// The interface of the same name in a family: itself, where it is of that.
+    pub fn in_family(&self, id: InterfaceId, family: Family) -> Option<InterfaceId> {
+        if self.family(id) == Some(family) {
+            return Some(id);
+        }
+        self.find(self.get(id)?.name.as_bytes(), family)
+    }
+
+    /// The family of an interface.
+    pub fn family(&self, id: InterfaceId) -> Option<Family> {
+        self.get(id).map(|interface| Family::of(interface.addr))
+    }
+
     /// The addresses of a name and family: one, or those of a group, `NAME:1`, `NAME:2` and so on, that take turns.
     pub fn named(&self, name: &[u8], family: Family) -> impl Iterator<Item = InterfaceId> + Clone {
         let is_meant = move |interface: &Interface| interface.is_called(name) && Family::of(interface.addr) == family;

@@ -117,12 +117,25 @@ struct Candidate {
     watched: Option<Instant>,
     /// It has sent what the stream is for, and not only signs of life.
     is_sender: bool,
+    /// It had the place before, and the party was described again.
+    is_renewed: bool,
 }
 
 impl Candidate {
+    /// One that was heard before, and is to be heard again.
+    const fn waited_for(source: SocketAddr, now: Instant) -> Self {
+        Self { source, since: now, watched: Some(now), is_sender: true, is_renewed: false }
+    }
+
     /// Whether it has not been heard since it became one.
     fn is_unproven(&self) -> bool {
         self.watched == Some(self.since)
+    }
+
+    /// Whether that means that the party may be elsewhere, however late it is. Where only the same was said again, there is no more time for that
+    /// than the window.
+    fn may_be_gone(&self) -> bool {
+        self.is_unproven() && !self.is_renewed
     }
 }
 
@@ -179,19 +192,20 @@ impl Peer {
         }
     }
 
-    /// The party has said the same again, and may send from elsewhere from now on: whom packets taught has to be heard again, or one as near
-    /// takes its place.
+    /// The party has said the same again, and may send from elsewhere from now on: whom packets taught has to be heard again in the window, or one
+    /// as near takes its place.
     fn reopen(&mut self, now: Instant) {
         if let Some(source) = self.heard()
             && Some(source) != self.signalled.at
             && !self.has_left(source, now)
         {
-            self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
+            self.taught = Taught::Provisional(Candidate { is_renewed: true, ..Candidate::waited_for(source, now) });
         }
     }
 
     /// The signalled address has changed: has the party moved?
     fn relearn(&mut self, now: Instant) {
+        let is_heard = self.heard().is_some();
         let heard = self.heard().or(self.moved_from.map(|(source, _)| source));
         let has_moved = match self.signalled.at {
             // On hold, packets for the party must not go to where it was heard.
@@ -205,21 +219,24 @@ impl Peer {
             Some(source) if Some(source) == self.signalled.at => self.taught = Taught::Learned(source),
             Some(source) if has_moved => {
                 self.moved_from = Some((source, now));
-                self.stay(source, now);
+                // What was heard before a hold says nothing of now.
+                if is_heard {
+                    self.stay(source, now);
+                }
             }
             // It was heard long ago, perhaps: it has to be heard again, or another takes its place.
-            Some(source) => {
-                self.taught =
-                    Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
-            }
+            Some(source) => self.taught = Taught::Provisional(Candidate::waited_for(source, now)),
             None => {}
         }
     }
 
-    /// A party that was signalled elsewhere is where it was for now. It may not know yet, or it is behind a NAT, and nothing has changed there.
+    /// A party that was signalled elsewhere is where it was for now. It may not know yet, or it is behind a NAT, and nothing has changed there: but
+    /// not where its signalling comes from another host than its media did, for then it may be another party.
     fn stay(&mut self, source: SocketAddr, now: Instant) {
-        if self.signalled.at.is_some() && self.nearness(source) >= self.least() {
-            self.taught = Taught::Provisional(Candidate { source, since: now, watched: Some(now), is_sender: true });
+        let nearness = self.nearness(source);
+        let may_be_it = nearness > Nearness::Far || self.signalled.signaller.is_none();
+        if self.signalled.at.is_some() && may_be_it && nearness >= self.least() {
+            self.taught = Taught::Provisional(Candidate::waited_for(source, now));
         }
     }
 
@@ -246,6 +263,7 @@ impl Peer {
         // One that is watched is decided on by a packet: its own, or one of another after its silence.
         if let Taught::Provisional(candidate) = self.taught
             && candidate.watched.is_none()
+            && candidate.is_sender
             && self.is_over(candidate, now)
         {
             self.taught = Taught::Learned(candidate.source);
@@ -304,7 +322,7 @@ impl Peer {
         }
         if self.has_left(source, now) {
             // Nobody is heard from elsewhere yet.
-            if self.taught == Taught::Nothing {
+            if self.taught == Taught::Nothing && matter != Matter::Noise {
                 self.stay(source, now);
             }
             return match self.taught {
@@ -338,7 +356,8 @@ impl Peer {
         if self.signalled.at.is_none() && !is_with_rtp {
             return Ok(Admission::Guest);
         }
-        self.weigh(Candidate { source, since: now, watched: None, is_sender: matter == Matter::Media }, nearness, now)
+        let is_sender = matter == Matter::Media;
+        self.weigh(Candidate { source, since: now, watched: None, is_sender, is_renewed: false }, nearness, now)
     }
 
     /// How near a source must be to be heard at all.
@@ -356,17 +375,23 @@ impl Peer {
         former == Some(host) || (knockers.may_be(host, epoch) && !self.insists(host, now))
     }
 
-    /// Whether a host that knocked before the call goes on and on, while nobody else comes: then it is the party, in whose name a stranger knocked.
+    /// Whether a host that knocked before the call goes on and on, while nobody else comes, although the party is there: then it is the party, in
+    /// whose name a stranger knocked.
     fn insists(&mut self, host: IpAddr, now: Instant) -> bool {
-        let is_room = self.insistent.len() < INSISTENT;
-        let place = match self.insistent.iter().position(|one| one.host == host) {
-            None if is_room => {
-                self.insistent.push(Insistent { host, since: now, packets: 0 });
-                self.insistent.len() - 1
+        if self.taught != Taught::Nothing || self.signalled.at.is_none() {
+            self.insistent.clear();
+            return false;
+        }
+        let place = self.insistent.iter().position(|one| one.host == host).unwrap_or_else(|| {
+            // Whoever has sent least makes room.
+            if self.insistent.len() >= INSISTENT
+                && let Some((least, _)) = self.insistent.iter().enumerate().min_by_key(|(_, one)| one.packets)
+            {
+                self.insistent.swap_remove(least);
             }
-            None => return false,
-            Some(place) => place,
-        };
+            self.insistent.push(Insistent { host, since: now, packets: 0 });
+            self.insistent.len() - 1
+        });
         let Some(one) = self.insistent.get_mut(place) else { return false };
         one.packets = one.packets.saturating_add(1);
         one.packets >= INSISTENCE.0 && now.saturating_duration_since(one.since) >= INSISTENCE.1
@@ -393,8 +418,8 @@ impl Peer {
                     }
                     Ordering::Equal if new.is_sender && !candidate.is_sender => {}
                     // Later a silent one is one that listens - unless it was never heard since it came back from hold.
-                    Ordering::Equal if is_silent && (!self.is_over(candidate, now) || candidate.is_unproven()) => {}
-                    Ordering::Equal if self.is_over(candidate, now) && !candidate.is_unproven() => {
+                    Ordering::Equal if is_silent && (!self.is_over(candidate, now) || candidate.may_be_gone()) => {}
+                    Ordering::Equal if self.is_over(candidate, now) && !candidate.may_be_gone() => {
                         if self.signalled.learning != Learning::Delayed || !is_silent {
                             self.taught = Taught::Learned(candidate.source);
                             return Err(Reason::Stranger);
@@ -403,7 +428,9 @@ impl Peer {
                     Ordering::Equal => {
                         let watched = candidate.watched.or(Some(now));
                         self.taught = Taught::Provisional(Candidate { watched, ..candidate });
-                        return Ok(Admission::Guest);
+                        // Who had the place before, and has it still, has it alone.
+                        let is_alone = candidate.is_renewed && !candidate.is_unproven();
+                        return if is_alone { Err(Reason::Stranger) } else { Ok(Admission::Guest) };
                     }
                 }
                 self.try_out(Candidate { since: candidate.since, ..new }, now);
@@ -414,7 +441,9 @@ impl Peer {
 
     /// A source that sends is the peer: provisionally, or for good when there has been time enough.
     fn try_out(&mut self, candidate: Candidate, now: Instant) {
-        self.taught = if self.is_over(candidate, now) {
+        // Of a sign of life, one is chance.
+        let is_certain = candidate.is_sender || now.saturating_duration_since(candidate.since) >= WINDOW;
+        self.taught = if is_certain && self.is_over(candidate, now) {
             Taught::Learned(candidate.source)
         } else {
             let is_waited_for = self.signalled.learning == Learning::Delayed || self.has_left(candidate.source, now);
@@ -429,7 +458,7 @@ impl Peer {
             return false;
         }
         let since = self.opened.map(|opened| opened.max(candidate.since));
-        self.signalled.learning == Learning::Immediate
+        (self.signalled.learning == Learning::Immediate && !candidate.is_renewed)
             || since.is_some_and(|since| now.saturating_duration_since(since) >= WINDOW)
     }
 
@@ -458,7 +487,8 @@ impl Peer {
 
     /// The host that the party is heard from, or else says it is at.
     pub(crate) fn host(&self) -> Option<IpAddr> {
-        self.heard().or(self.signalled.at).map(|at| at.ip())
+        let is_far = |heard: &SocketAddr| self.signalled.is_direct && self.nearness(*heard) == Nearness::Far;
+        self.heard().filter(|heard| !is_far(heard)).or(self.signalled.at).map(|at| at.ip())
     }
 
     /// Where packets for the party go: of one that receives elsewhere than it sends from, where it said. A party whose signalling comes from where its description says it is has no NAT before it that the

@@ -184,6 +184,8 @@ impl FlowTable {
                     cells.timing.set_clock(spec.clock_khz);
                     cells.carried.set_clock(spec.clock_khz);
                 }
+                // Another one's word about its media is not this one's.
+                stream.is_doubted &= stream.spec.other == spec.other;
                 stream.spec = spec.clone();
                 let is_waited_for = stream.peer.next_turn(now).is_some();
                 if is_waited_for {

@@ -318,6 +318,13 @@ impl Call {
         })
     }
 
+    /// Which medias a leg and the one that it talks with both have in force.
+    pub(super) fn open_medias(&self, id: LegId) -> Vec<bool> {
+        let medias = |id: Option<LegId>| id.and_then(|id| self.leg(id)).map_or(&[][..], |leg| leg.medias.as_slice());
+        let both = medias(Some(id)).iter().zip(medias(self.partner(id)));
+        both.map(|(mine, theirs)| mine.in_force().open && theirs.in_force().open).collect()
+    }
+
     /// How many medias all legs have together.
     pub(super) fn medias(&self) -> usize {
         self.legs.values().map(|leg| leg.medias.len()).sum()
@@ -329,7 +336,7 @@ impl Call {
             .legs
             .values()
             .flat_map(|leg| &leg.medias)
-            .filter_map(|media| Some((media.pair?.rtp_slot, media.pair?)));
+            .flat_map(|media| media.pairs().map(|pair| (pair.rtp_slot, pair)));
         all.collect::<HashMap<_, _>>().into_values().collect()
     }
 

@@ -53,12 +53,12 @@ impl<'a> Direction<'a> {
 
     /// The interface of a leg that is on `now`, when its party has come to use the other family.
     pub(super) fn followed(&self, now: InterfaceId) -> Option<InterfaceId> {
-        self.in_family(now, self.spoken?)
+        self.interfaces.in_family(now, self.spoken?)
     }
 
     /// The interface of a leg that is on `now`, when the proxy asks for the other family towards its party.
     pub(super) fn turned(&self, now: InterfaceId) -> Option<InterfaceId> {
-        self.in_family(now, self.wanted?)
+        self.interfaces.in_family(now, self.wanted?)
     }
 
     /// Whether the second interface is named at all.
@@ -74,13 +74,6 @@ impl<'a> Direction<'a> {
         let is_selector = |name: &[u8]| matches!(name, b"internal" | b"external") && !self.interfaces.has(name);
         let name = self.to.filter(|name| !is_selector(name)).unwrap_or(default);
         family(to).is_some_and(|family| self.interfaces.named(name, family).any(|id| id == now))
-    }
-
-    fn in_family(&self, now: InterfaceId, family: Family) -> Option<InterfaceId> {
-        if self.interfaces.get(now).is_some_and(|interface| Family::of(interface.addr) == family) {
-            return Some(now);
-        }
-        self.interfaces.find(self.interfaces.get(now)?.name.as_bytes(), family)
     }
 
     /// Where there are no interfaces of these names, they are the old way to say IPv4 and IPv6.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use relay::{Exhausted, InterfaceId, PortPair, Successor};
+use relay::{Exhausted, Family, InterfaceId, Interfaces, PortPair, Successor};
 
 use super::lease::Lease;
 use super::signalled::Signalled;
@@ -29,9 +29,9 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
-    /// How often the party has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
-    pub renewals: u32,
-    /// It has done so in an offer that has no answer yet.
+    /// Whether there was an answer to the party, or by it.
+    has_agreed: bool,
+    /// The party has said again what holds for it, perhaps the same, and has no answer yet.
     renews: bool,
     /// When it ends, if that has been said.
     pub ends: Option<Instant>,
@@ -39,6 +39,8 @@ pub(super) struct Leg {
     pub label: Option<Vec<u8>>,
     /// What the party sends goes nowhere.
     pub blocked: bool,
+    /// Whether the wish of the other party to share a port was accepted in the offer to this one (RFC 5761); `None`: if this one accepts it.
+    pub accepts_mux: Option<bool>,
     /// The profile of RTP that the party is to see, where a command has said so.
     pub profile: Option<Profile>,
     /// The medias that the party does not get to see: their numbers, and how it would reject them.
@@ -53,6 +55,8 @@ pub(super) struct Leg {
     pub strict_source: bool,
     /// The party may move without being signalled. Holds once said.
     pub media_handover: bool,
+    /// How many `m=` lines the last offer to the party had.
+    pub offered: usize,
     /// One per `m=` line.
     pub medias: Vec<Media>,
 }
@@ -60,19 +64,40 @@ pub(super) struct Leg {
 /// One `m=` line of a leg.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Media {
-    /// The ports that the party sends to. Kept to the end of the call, also while the media is rejected.
+    /// The ports that the party sends to.
     pub pair: Option<PortPair>,
+    /// Ports of the other family that the party was told of before it said that it is in this one: it may send there all the same.
+    pub told: Option<PortPair>,
     /// What the party says about it.
     pub said: Signalled,
     /// What was agreed on before, while an offer to change it has no answer: it stays in force until there is one, for the other party may
     /// refuse (RFC 3264 8).
-    agreed: Option<Signalled>,
+    agreed: Option<Agreed>,
     /// RTP and RTCP share a port towards the party (RFC 5761). Holds until the next answer.
     pub mux: bool,
     /// Who was offered that last. An offer may have several answers: of forks, or one before and one after the ringing.
     offered: Offered,
     /// The clock rate in use, in kHz: that of the answer once there is one.
     pub clock_khz: u16,
+    /// How often the party, which sends, has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
+    renewals: u32,
+}
+
+/// What is in force while there is a newer offer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Agreed {
+    said: Signalled,
+    pair: Option<PortPair>,
+}
+
+/// A media as one description has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub said: &'a Signalled,
+    pub pair: PortPair,
+    pub mux: bool,
+    pub clock_khz: u16,
+    pub renewals: u32,
 }
 
 /// What was offered about sharing a port.
@@ -81,8 +106,8 @@ enum Offered {
     /// Nothing.
     #[default]
     Nothing,
-    /// By the party, and it is accepted or not; `None`: if the other one accepts it.
-    By(Option<bool>),
+    /// By the party.
+    By,
     /// To the party.
     To,
 }
@@ -96,11 +121,12 @@ impl Leg {
             interface,
             other: None,
             has_spoken: false,
-            renewals: 0,
+            has_agreed: false,
             renews: false,
             ends: None,
             label: None,
             blocked: false,
+            accepts_mux: None,
             profile: None,
             hidden: Vec::new(),
             told: None,
@@ -108,6 +134,7 @@ impl Leg {
             asymmetric: false,
             strict_source: false,
             media_handover: false,
+            offered: 0,
             medias: Vec::new(),
         }
     }
@@ -125,9 +152,11 @@ impl Leg {
             via_branch: self.via_branch.clone(),
             other: self.other,
             medias: medias.collect(),
+            accepts_mux: self.accepts_mux,
             profile: self.profile,
             hidden: self.hidden.clone(),
             told: self.told.clone(),
+            offered: self.offered,
             label: self.label.clone(),
             ..Self::new(self.interface, created)
         }
@@ -138,18 +167,19 @@ impl Leg {
         self.renews |= is_offerer;
         for media in &mut self.medias {
             if media.agreed.is_none() {
-                media.agreed = Some(media.said.clone());
+                media.agreed = Some(Agreed { said: media.said.clone(), pair: media.pair });
             }
         }
     }
 
     /// What was said last is agreed on.
     pub(super) fn agree(&mut self) {
-        if std::mem::take(&mut self.renews) {
-            self.renewals = self.renewals.wrapping_add(1);
-        }
+        self.has_agreed |= self.has_spoken;
+        let renews = std::mem::take(&mut self.renews);
         for media in &mut self.medias {
             media.agreed = None;
+            // Who only listens has nothing to show, and its place is anybody's who sends.
+            media.renewals = media.renewals.wrapping_add(u32::from(renews && media.said.sends()));
         }
     }
 
@@ -195,15 +225,18 @@ impl Leg {
 
     /// Expects an answer to what the other party said. What it said that is not new has been answered.
     pub(super) fn expect(&mut self, said: &[Signalled], is_new: &[bool]) {
+        self.offered = said.len();
         self.reserve(said.len());
         for ((media, said), is_new) in self.medias.iter_mut().zip(said).zip(is_new) {
-            if !self.has_spoken {
+            // What it said of another media that the line was before says nothing of this one.
+            if !self.has_spoken || media.pair.is_none() {
                 media.said = said.awaited();
             } else if *is_new {
                 media.said.open = said.open;
                 media.said.has_rtcp = said.has_rtcp;
                 media.said.kind.clone_from(&said.kind);
                 media.said.protocol.clone_from(&said.protocol);
+                media.said.transport.clone_from(&said.transport);
             }
         }
     }
@@ -217,12 +250,36 @@ impl Leg {
         }
     }
 
-    /// Makes sure that the medias have ports that shall be relayed.
-    pub(super) fn take_ports(&mut self, relayed: &[bool], lease: &mut Lease<'_>) -> Result<(), Exhausted> {
+    /// Gives up the ports of medias whose lines are to be others', or come back after they were rejected: what was sent to the old ones must not
+    /// come out at the new ones. What an offer has that is not agreed on yet has ports of its own, and what is agreed on keeps its own.
+    pub(super) fn turn_lines(&mut self, said: &[Signalled], was_open: &[bool]) {
+        self.reserve(said.len());
+        let has_agreed = self.has_agreed;
+        let was_open = was_open.iter().copied().chain(std::iter::repeat(false));
+        for ((media, said), was_open) in self.medias.iter_mut().zip(said).zip(was_open) {
+            // Before there was an answer nothing was rejected.
+            media.turn_line(said, was_open || !has_agreed);
+        }
+    }
+
+    /// Makes sure that the medias have ports that shall be relayed, in the family that the party uses for each.
+    pub(super) fn take_ports(
+        &mut self,
+        relayed: &[bool],
+        interfaces: &Interfaces,
+        lease: &mut Lease<'_>,
+    ) -> Result<(), Exhausted> {
         self.reserve(relayed.len());
         for (media, _) in self.medias.iter_mut().zip(relayed).filter(|(_, is_relayed)| **is_relayed) {
-            if media.pair.is_none() {
-                media.pair = Some(lease.allocate(self.interface)?);
+            let family = media.said.rtp.map(|rtp| Family::of(rtp.ip()));
+            let wanted = family.and_then(|family| interfaces.in_family(self.interface, family));
+            match (media.pair, wanted) {
+                (None, wanted) => media.pair = Some(lease.allocate(wanted.unwrap_or(self.interface))?),
+                (Some(pair), Some(wanted)) if interfaces.family(pair.interface) != interfaces.family(wanted) => {
+                    media.pair = Some(lease.allocate(wanted)?);
+                    media.told = Some(pair);
+                }
+                (Some(_), _) => {}
             }
         }
         Ok(())
@@ -233,7 +290,10 @@ impl Leg {
         if self.interface != interface {
             self.interface = interface;
             for media in &mut self.medias {
-                media.pair = None;
+                (media.pair, media.told) = (None, None);
+                if let Some(agreed) = &mut media.agreed {
+                    agreed.pair = None;
+                }
             }
         }
     }
@@ -252,28 +312,39 @@ impl Leg {
         }
     }
 
+    /// The party's answer with as many sections as it was offered, where it has more or fewer.
+    pub(super) fn fitted(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        if crate::sdp::sections(answer) == self.offered {
+            return None;
+        }
+        let rejections = self.medias.iter().map(|media| crate::sdp::rejected(&media.said.kind, &media.said.transport));
+        Some(crate::sdp::fit(answer, self.offered, rejections))
+    }
+
     /// Takes the party's offers to share a port, or their absence.
-    pub(super) fn hear_mux(&mut self, said: &[Signalled], mux: Mux) {
+    pub(super) fn hear_mux(&mut self, said: &[Signalled]) {
         for (media, said) in self.medias.iter_mut().zip(said) {
-            media.offered = if said.mux { Offered::By(mux.accept) } else { Offered::Nothing };
+            media.offered = if said.mux { Offered::By } else { Offered::Nothing };
         }
     }
 
     /// Offers the party to share a port, or not.
     pub(super) fn offer_mux(&mut self, said: &[Signalled], mux: Mux) {
+        self.accepts_mux = mux.accept;
         for (media, said) in self.medias.iter_mut().zip(said) {
             let is_offered = said.open && said.has_rtcp && mux.offer.unwrap_or(said.mux);
             media.offered = if is_offered { Offered::To } else { Offered::Nothing };
         }
     }
 
-    /// Decides which of the party's medias share a port, now that there is an answer, which may be its own.
-    pub(super) fn agree_mux(&mut self, answer: &[Signalled]) {
+    /// Decides which of the party's medias share a port, now that there is an answer, which may be its own. `accepts`: what the party that answers
+    /// was to accept.
+    pub(super) fn agree_mux(&mut self, answer: &[Signalled], accepts: Option<bool>) {
         for (media, answer) in self.medias.iter_mut().zip(answer) {
             media.mux = match media.offered {
                 Offered::Nothing => false,
-                Offered::To | Offered::By(None) => answer.mux,
-                Offered::By(Some(is_accepted)) => is_accepted,
+                Offered::To => answer.mux,
+                Offered::By => accepts.unwrap_or(answer.mux),
             };
         }
     }
@@ -281,7 +352,7 @@ impl Leg {
     /// Makes room. A media that comes to others of which an agreement is held is not agreed on.
     fn reserve(&mut self, medias: usize) {
         let is_held = self.medias.iter().any(|media| media.agreed.is_some());
-        let media = || Media { agreed: is_held.then(Signalled::default), ..Media::default() };
+        let media = || Media { agreed: is_held.then(Agreed::default), ..Media::default() };
         if self.medias.len() < medias {
             self.medias.resize_with(medias, media);
         }
@@ -296,7 +367,41 @@ impl Media {
 
     /// What holds for the media now.
     pub(super) fn in_force(&self) -> &Signalled {
-        self.agreed.as_ref().unwrap_or(&self.said)
+        self.agreed.as_ref().map_or(&self.said, |agreed| &agreed.said)
+    }
+
+    /// The media as it is now, where it has ports.
+    pub(super) fn now(&self) -> Option<View<'_>> {
+        // One that was moved to another interface has only its ports there.
+        let pair = self.agreed.as_ref().and_then(|agreed| agreed.pair).or(self.pair)?;
+        Some(View { said: self.in_force(), pair, mux: self.mux, clock_khz: self.clock_khz, renewals: self.renewals })
+    }
+
+    /// The media as it is to be, where that has other ports than now.
+    pub(super) fn next(&self) -> Option<View<'_>> {
+        let agreed = self.agreed.as_ref().filter(|agreed| agreed.pair.is_some() || !agreed.said.open)?;
+        let pair = self.pair.filter(|pair| agreed.pair != Some(*pair))?;
+        Some(View { said: &self.said, pair, mux: false, clock_khz: self.clock_khz, renewals: self.renewals })
+    }
+
+    /// All ports that the media has.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = PortPair> {
+        let agreed = self.agreed.as_ref().and_then(|agreed| agreed.pair);
+        self.pair.into_iter().chain(self.told).chain(agreed)
+    }
+
+    fn turn_line(&mut self, said: &Signalled, was_open: bool) {
+        let is_same = |old: &Signalled| old.kind.eq_ignore_ascii_case(&said.kind) && old.has_rtcp == said.has_rtcp;
+        match &self.agreed {
+            Some(agreed) if was_open && is_same(&agreed.said) => {
+                if !is_same(&self.said) {
+                    self.pair = agreed.pair;
+                }
+            }
+            Some(agreed) if self.pair == agreed.pair && said.open => self.pair = None,
+            Some(_) | None if !is_same(&self.said) && said.open => self.pair = None,
+            Some(_) | None => {}
+        }
     }
 
     fn hear(&mut self, said: &Signalled) -> bool {

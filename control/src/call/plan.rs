@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use relay::{Component, Content, FlowOp, Interfaces, PortPair, Signalled, SlotIndex, StreamSpec};
+use relay::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec};
 
 use super::dialogue::Call;
-use super::leg::{Leg, Media};
+use super::leg::{Leg, View};
 use super::signalled::Signalled as Said;
 
 /// Streams by slot.
@@ -39,46 +39,57 @@ fn add(
     other: &Leg,
     leads: impl Fn(&Streams, SlotIndex) -> bool,
 ) {
-    let Some(interface) = interfaces.get(leg.interface) else { return };
-    let party = |at: Option<SocketAddr>, said: &Said| {
+    let party = |at: Option<SocketAddr>, View { said, renewals, .. }: View<'_>| {
         let is_direct = said.is_own && leg.signaller.is_some() && leg.signaller == said.rtp.map(|rtp| rtp.ip());
         Signalled {
             at,
             signaller: leg.signaller,
             is_direct,
             is_asymmetric: leg.asymmetric,
-            renewals: leg.renewals,
+            renewals,
             learning: call.learning,
             successor: leg.successor(),
         }
     };
-    for (mine, pair, theirs, their_pair) in relayed(leg, other) {
+    let mut place = |mine: View<'_>, theirs: View<'_>, is_all: bool| {
+        let Some(interface) = interfaces.get(mine.pair.interface) else { return };
         let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
             component,
             local: SocketAddr::new(interface.addr, port),
             call: call.number,
-            party: party(peer, mine.in_force()),
+            party: party(peer, mine),
             mux,
             other: Some(other),
             tos: call.tos,
             clock_khz,
             blocked: leg.blocked || call.blocked,
-            content: content(mine.in_force(), theirs.in_force()),
+            content: content(mine.said, theirs.said),
         };
-        let has_rtcp = mine.in_force().has_rtcp && theirs.in_force().has_rtcp;
+        let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
         let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-        let (rtp_port, rtp_peer) = (pair.rtp_port, mine.in_force().rtp);
-        if leads(streams, their_pair.rtp_slot) {
-            let rtp = spec(Component::Rtp, rtp_port, rtp_peer, false, their_pair.rtp_slot, clock_khz);
-            streams.insert(pair.rtp_slot, rtp);
+        // Where a party is told of ports but is in another family, only what it sends there is carried.
+        let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
+        let (rtp_port, rtp_slot, rtcp_slot) = (mine.pair.rtp_port, theirs.pair.rtp_slot, theirs.pair.rtcp_slot);
+        if leads(streams, rtp_slot) {
+            streams.insert(mine.pair.rtp_slot, spec(Component::Rtp, rtp_port, rtp_peer, false, rtp_slot, clock_khz));
         }
-        if has_rtcp && leads(streams, their_pair.rtcp_slot) {
-            let (port, peer) = match mine.mux {
-                true => (rtp_port, rtp_peer),
-                false => (pair.rtcp_port(), mine.in_force().rtcp),
-            };
-            let rtcp = spec(Component::Rtcp, port, peer, mine.mux, their_pair.rtcp_slot, 0);
-            streams.insert(pair.rtcp_slot, rtcp);
+        if has_rtcp && leads(streams, rtcp_slot) {
+            let (port, peer) = if mine.mux { (rtp_port, rtp_peer) } else { (mine.pair.rtcp_port(), rtcp_peer) };
+            streams.insert(mine.pair.rtcp_slot, spec(Component::Rtcp, port, peer, mine.mux, rtcp_slot, 0));
+        }
+    };
+    let is_open = |view: &View<'_>| view.said.open;
+    for (mine, theirs) in leg.medias.iter().zip(&other.medias) {
+        let now = mine.now().filter(is_open).zip(theirs.now().filter(is_open));
+        if let Some((mine_now, theirs_now)) = now {
+            place(mine_now, theirs_now, true);
+            if let Some(told) = mine.told {
+                place(View { pair: told, ..mine_now }, theirs_now, false);
+            }
+        }
+        // What is offered and not agreed on yet may already come, where it cannot be taken for what is.
+        if let Some((mine, theirs)) = mine.next().filter(is_open).zip(theirs.next().filter(is_open)) {
+            place(mine, theirs, true);
         }
     }
 }
@@ -90,13 +101,6 @@ const fn content(mine: &Said, theirs: &Said) -> Content {
         (true, true) => Content::SecuredRtp,
         (true, false) => Content::Rtp,
     }
-}
-
-/// The medias that both legs want and have ports for.
-fn relayed<'a>(leg: &'a Leg, other: &'a Leg) -> impl Iterator<Item = (&'a Media, PortPair, &'a Media, PortPair)> {
-    let both = leg.medias.iter().zip(&other.medias);
-    both.filter(|(mine, theirs)| mine.in_force().open && theirs.in_force().open)
-        .filter_map(|(mine, theirs)| Some((mine, mine.pair?, theirs, theirs.pair?)))
 }
 
 /// What turns the installed streams into the desired ones. What goes, goes first.

@@ -1,5 +1,6 @@
 //! Offers and answers: a description on its way from one party to the other.
 
+use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use relay::{Family, FlowOp, Interfaces, Meter};
@@ -54,11 +55,17 @@ impl Calls {
                 leg.hold_agreement(id == roles.offerer);
             }
         }
+        for id in [roles.offerer, roles.answerer] {
+            let was_open = draft.open_medias(id);
+            if let Some(leg) = draft.leg_mut(id) {
+                leg.turn_lines(&said, &was_open);
+            }
+        }
         let mut is_new = Vec::new();
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, options);
             leg.expect_clocks(&said);
-            leg.hear_mux(&said, options.mux);
+            leg.hear_mux(&said);
         }
         if let Some(leg) = draft.leg_mut(roles.answerer) {
             leg.expect(&said, &is_new);
@@ -90,21 +97,25 @@ impl Calls {
             Parties { from: &answer.from_tag, to: Some(&answer.to_tag), branch: answer.via_branch.as_deref() };
         let roles = draft.answer_roles(&parties, wall)?;
         let whole = restored(&draft, roles.answerer, &answer.sdp);
+        let whole =
+            draft.leg(roles.answerer).and_then(|leg| leg.fitted(whole.as_deref().unwrap_or(&answer.sdp))).or(whole);
         let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
         let said = Signalled::read(&body, options)?;
         self.check_place(&draft, roles.answerer, &said, meter)?;
+        let mut accepts_mux = None;
         if let Some(leg) = draft.leg_mut(roles.answerer) {
+            accepts_mux = leg.accepts_mux;
             leg.answer();
             leg.hear(&said, options);
             leg.set_clocks(&said);
-            leg.agree_mux(&said);
+            leg.agree_mux(&said, accepts_mux);
             leg.agree();
         }
         let mut relayed = vec![false; said.len()];
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             leg.agree();
             leg.set_clocks(&said);
-            leg.agree_mux(&said);
+            leg.agree_mux(&said, accepts_mux);
             for ((relayed, said), media) in relayed.iter_mut().zip(&said).zip(&leg.medias) {
                 *relayed = said.open && media.said.open;
             }
@@ -118,14 +129,16 @@ impl Calls {
         options.loop_protect && body.is_marked(&self.mark)
     }
 
-    /// Refuses a party that is in the other family than the address it talks to, for neither would reach the other, and one that says it is where
-    /// none may be.
+    /// Refuses a party that is in a family that the interface it talks to has no address in, for neither would reach the other, and one that says
+    /// it is where none may be.
     fn check_place(&self, call: &Call, id: LegId, said: &[Signalled], meter: &dyn Meter) -> Result<(), Refusal> {
-        let Some(interface) = call.leg(id).and_then(|leg| self.interfaces.get(leg.interface)) else { return Ok(()) };
-        let (local, name) = (interface.addr, || interface.name.clone());
+        let Some(leg) = call.leg(id) else { return Ok(()) };
         for addr in said.iter().flat_map(|said| said.rtp.iter().chain(&said.rtcp)).map(|at| at.ip()) {
+            let found = self.interfaces.in_family(leg.interface, Family::of(addr));
+            let Some(interface) = self.interfaces.get(found.unwrap_or(leg.interface)) else { continue };
+            let (local, name) = (interface.addr, || interface.name.clone());
             meter.judge(local, addr).map_err(|why| Refusal::Untrusted { addr, interface: name(), why })?;
-            if Family::of(addr) != Family::of(local) {
+            if found.is_none() {
                 return Err(Refusal::Family { addr, local, interface: name() });
             }
         }
@@ -146,7 +159,7 @@ impl Calls {
         let mut lease = Lease::new(&mut self.ports, now);
         for id in [signal.roles.offerer, signal.roles.answerer] {
             if let Some(leg) = draft.leg_mut(id) {
-                leg.take_ports(&signal.relayed, &mut lease)?;
+                leg.take_ports(&signal.relayed, &self.interfaces, &mut lease)?;
             }
         }
         // The lease gives the ports back.
@@ -220,7 +233,12 @@ impl Signal<'_> {
 
     fn edit(&self, call: &Call, interfaces: &Interfaces) -> Edit {
         let leg = call.leg(self.receiver);
-        let address = leg.and_then(|leg| interfaces.get(leg.interface)).map(|interface| interface.advertised);
+        let address = |interface| {
+            let own = interfaces.get(interface)?.advertised;
+            // An address of the other family is none that the relay has there.
+            let is_of_family = |wanted: &IpAddr| Family::of(own) == Family::of(*wanted);
+            Some(self.options.media_address.filter(is_of_family).unwrap_or(own))
+        };
         let medias = leg.map(|leg| leg.medias.as_slice()).unwrap_or_default();
         let wanted = leg.and_then(|leg| leg.profile);
         // Where profiles are changed for the one party, the other keeps its own in offers from there too.
@@ -238,12 +256,13 @@ impl Signal<'_> {
                 // An answer has the profile of its offer (RFC 3264 section 6).
                 Kind::Answer => media.said.profile,
             };
-            Some(NewMedia { address: address?, rtp_port: pair.rtp_port, rtcp_port, mux, profile })
+            Some(NewMedia { address: address(pair.interface)?, rtp_port: pair.rtp_port, rtcp_port, mux, profile })
         });
         Edit {
             media: new.collect(),
             replace_origin: self.options.replace_origin,
             replace_zero_address: self.options.replace_zero_address,
+            address: leg.and_then(|leg| address(leg.interface)),
             rtcp: match self.options.rtcp {
                 RtcpForm::Keep => RtcpAttribute::Rewrite,
                 RtcpForm::Full => RtcpAttribute::Full,

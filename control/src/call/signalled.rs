@@ -15,6 +15,8 @@ pub(super) struct Signalled {
     pub kind: Vec<u8>,
     /// The transport as replies name it.
     pub protocol: Vec<u8>,
+    /// The same as it was written.
+    pub transport: Vec<u8>,
     /// The profile, of RTP without encryption.
     pub profile: Option<Profile>,
     /// The party wants this media, and we can relay it. False for port 0 and for transports that are left alone.
@@ -49,11 +51,13 @@ impl Signalled {
         let (protocol, is_ours, has_rtcp) = match media.transport {
             Transport::Rtp | Transport::Srtp => (media.protocol.to_ascii_uppercase(), true, true),
             Transport::Udptl => (b"udptl".to_vec(), true, false),
+            Transport::Udp(name) => (name.to_vec(), true, false),
             Transport::Other(name) => (name.to_vec(), false, false),
         };
         let mut said = Self {
             kind: media.kind.to_vec(),
             protocol,
+            transport: media.protocol.to_vec(),
             profile: media.profile(),
             open: is_ours && media.port != 0,
             has_rtcp,
@@ -66,7 +70,9 @@ impl Signalled {
             direction: media.direction,
             clock_khz: media.clock_rate.and_then(|rate| u16::try_from(rate / 1000).ok()).unwrap_or(0),
         };
-        if said.open && !said.held {
+        // Who will say later where it is (RFC 8838) has not said so yet.
+        let is_somewhere = media.address.is_none_or(|address| !address.is_unspecified()) || source(options).is_some();
+        if said.open && !said.held && is_somewhere {
             let source = source(options);
             let rtp = canonical(rtp(media, source).ok_or(Refusal::IncompleteSdp)?);
             said.rtp = Some(rtp);
@@ -85,6 +91,11 @@ impl Signalled {
         Self { rtp: None, rtcp: None, mux: false, held: false, direction: Direction::SendRecv, ..self.clone() }
     }
 
+    /// Whether the party is going to send.
+    pub(super) fn sends(&self) -> bool {
+        !self.held && matches!(self.direction, Direction::SendRecv | Direction::SendOnly)
+    }
+
     /// Whether the party wants silence in at least one direction.
     pub(super) fn is_quiet(&self) -> bool {
         self.held || self.direction != Direction::SendRecv
@@ -93,8 +104,7 @@ impl Signalled {
 
 /// The address that counts instead of the description's.
 fn source(options: &Options) -> Option<IpAddr> {
-    let signalling = if options.sip_source_address { options.received_from } else { None };
-    options.media_address.or(signalling)
+    if options.sip_source_address { options.received_from } else { None }
 }
 
 fn rtp(media: &Media<'_>, source: Option<IpAddr>) -> Option<SocketAddr> {

@@ -99,7 +99,7 @@ fn take_word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// `--` stands for `=` and `..` for a space.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {

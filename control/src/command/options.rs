@@ -46,7 +46,7 @@ pub struct Options {
     pub received_from: Option<IpAddr>,
     /// The party's media comes from where its signalling came from, whatever its description says.
     pub sip_source_address: bool,
-    /// Where the party's media comes from, whatever else is said.
+    /// The address that the party that gets the description is to see, instead of the interface's.
     pub media_address: Option<IpAddr>,
     /// The name of the interface for the party whose description this is.
     pub from_interface: Option<Vec<u8>>,

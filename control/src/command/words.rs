@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use relay::{Family, Learning};
 
 use super::editing;
+use super::flag_string::unescape;
 use super::message::Message;
 use super::options::{Ice, Profile, RtcpForm};
 use super::unbuilt;
@@ -95,6 +96,14 @@ impl Message {
             b"generate-mid" => options.generate_mid = true,
             b"loop-protect" => options.loop_protect = true,
             b"single-codec" => options.codecs.single = true,
+            // The old way to name both interfaces, one after the other.
+            b"internal" | b"external" => {
+                if options.from_interface.is_none() {
+                    options.from_interface = Some(flag);
+                } else {
+                    options.to_interface = Some(flag);
+                }
+            }
             b"fast" => self.fast = true,
             b"fatal" => self.fatal = true,
             b"directional" => self.directional = true,
@@ -147,7 +156,7 @@ impl Message {
         if flag.starts_with(b"codec-") && self.codec_flag(raw) {
             return true;
         }
-        if flag.starts_with(b"sdp-attr-") && editing::attribute_flag(raw, &mut self.options.attributes) {
+        if flag.starts_with(b"sdp-attr-") && editing::attribute_flag(&unescape(raw), &mut self.options.attributes) {
             return true;
         }
         for key in [&b"endpoint-learning"[..], b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::line::{Line, ending_of, split, tokens};
+use super::line::{Line, ending_of, levels, split, tokens};
 
 /// The lines that an edit is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,9 +18,9 @@ pub enum Level {
 pub enum AttributeEdit {
     /// One more at the end of the level.
     Add(Level, Vec<u8>),
-    /// All that have this text, or this name.
+    /// All that begin with these words: the whole text, the name, or the name and the format.
     Remove(Level, Vec<u8>),
-    /// This text in place of all that have that one.
+    /// This text in place of all that begin so.
     Substitute(Level, Vec<u8>, Vec<u8>),
 }
 
@@ -36,25 +36,29 @@ impl AttributeEdit {
 pub fn change(body: &[u8], edits: &[AttributeEdit]) -> Vec<u8> {
     let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
-    let of = |level: &Level| edits.iter().filter(|edit| edit.level() == level).collect::<Vec<_>>();
-    let mut here = of(&Level::Session);
-    for line in split(body) {
-        if let Some(text) = line.field(b'm') {
-            add(&mut out, ending, &here);
-            here = of(&Level::Media(tokens(text).next().unwrap_or_default().to_ascii_lowercase()));
-        }
-        line_of(&line, &here, &mut out);
+    for lines in levels(body) {
+        let kind = |text| tokens(text).next().unwrap_or_default().to_ascii_lowercase();
+        let level = lines.media().map_or(Level::Session, |text| Level::Media(kind(text)));
+        let here: Vec<_> = edits.iter().filter(|edit| *edit.level() == level).collect();
+        lines.lines.iter().for_each(|line| line_of(line, &here, &mut out));
+        add(&mut out, ending, &here);
+        lines.tail.iter().for_each(|line| line.write(&mut out));
     }
-    add(&mut out, ending, &here);
     out
 }
 
+/// Whether an attribute begins with these words.
+fn begins_with(text: &[u8], words: &[u8]) -> bool {
+    let is_end = |rest: &[u8]| matches!(rest, [] | [b':' | b' ', ..]);
+    text.strip_prefix(words).is_some_and(|rest| is_end(rest) || words.ends_with(b":") || words.ends_with(b" "))
+}
+
 fn line_of(line: &Line<'_>, edits: &[&AttributeEdit], out: &mut Vec<u8>) {
-    let (Some(text), Some((name, _))) = (line.field(b'a'), line.attribute()) else { return line.write(out) };
+    let Some(text) = line.field(b'a') else { return line.write(out) };
     for edit in edits {
         match edit {
-            AttributeEdit::Remove(_, removed) if removed == text || removed == name => return,
-            AttributeEdit::Substitute(_, from, to) if from == text => {
+            AttributeEdit::Remove(_, removed) if begins_with(text, removed) => return,
+            AttributeEdit::Substitute(_, from, to) if begins_with(text, from) => {
                 out.extend_from_slice(b"a=");
                 out.extend_from_slice(to);
                 return out.extend_from_slice(line.ending);
@@ -90,21 +94,14 @@ pub fn generate_mids(body: &[u8]) -> Vec<u8> {
         (1..).map(|number: u32| number.to_string().into_bytes()).filter(|mid| !taken.contains(mid.as_slice()));
     let ending = ending_of(body);
     let mut out = Vec::with_capacity(body.len() + 64);
-    let (mut is_media, mut has_mid) = (false, false);
-    let mut finish = |out: &mut Vec<u8>, is_media: bool, has_mid: bool| {
-        if is_media && !has_mid {
-            append(out, &[b"a=mid:", free.next().unwrap_or_default().as_slice()].concat(), ending);
+    for level in levels(body) {
+        level.lines.iter().for_each(|line| line.write(&mut out));
+        let has_mid = level.lines.iter().any(|line| line.attribute_named(b"mid").is_some());
+        if level.media().is_some() && !has_mid {
+            append(&mut out, &[b"a=mid:", free.next().unwrap_or_default().as_slice()].concat(), ending);
         }
-    };
-    for line in split(body) {
-        if line.field(b'm').is_some() {
-            finish(&mut out, is_media, has_mid);
-            (is_media, has_mid) = (true, false);
-        }
-        has_mid |= line.attribute_named(b"mid").is_some();
-        line.write(&mut out);
+        level.tail.iter().for_each(|line| line.write(&mut out));
     }
-    finish(&mut out, is_media, has_mid);
     out
 }
 
@@ -161,6 +158,37 @@ mod tests {
         assert_eq!(changed(&[AttributeEdit::Remove(audio(), b"ptime:20".to_vec())]), by_name);
         assert_eq!(changed(&[AttributeEdit::Remove(audio(), b"ptime:30".to_vec())]), BODY);
         assert_eq!(changed(&[AttributeEdit::Remove(Level::Session, b"sendrecv".to_vec())]), BODY);
+    }
+
+    #[test]
+    fn attributes_are_named_by_how_they_begin() {
+        let body = "v=0\nm=audio 4 RTP/AVP 101 10\na=fmtp:101 0-15\na=fmtp:10 x\na=fmtp:101\na=rtpmap:101 a/8\n";
+        let run = |edit| String::from_utf8(change(body.as_bytes(), &[edit])).unwrap();
+        let removed = |words: &[u8]| run(AttributeEdit::Remove(audio(), words.to_vec()));
+        assert_eq!(removed(b"fmtp:101"), body.replace("a=fmtp:101 0-15\n", "").replace("a=fmtp:101\n", ""));
+        assert_eq!(removed(b"fmtp:101 "), body.replace("a=fmtp:101 0-15\n", ""));
+        assert_eq!(removed(b"fmtp:1"), body);
+        assert_eq!(removed(b"fm"), body);
+        let substitute = AttributeEdit::Substitute(audio(), b"fmtp:10".to_vec(), b"fmtp:10 y".to_vec());
+        assert_eq!(run(substitute), body.replace("a=fmtp:10 x", "a=fmtp:10 y"));
+    }
+
+    #[test]
+    fn what_is_added_comes_before_empty_lines() {
+        let edits = [AttributeEdit::Add(Level::Session, b"y".to_vec()), AttributeEdit::Add(audio(), b"z".to_vec())];
+        for (body, expected) in [
+            ("v=0\r\n\r\nm=audio 4 RTP/AVP 8\r\n\r\n", "v=0\r\na=y\r\n\r\nm=audio 4 RTP/AVP 8\r\na=z\r\n\r\n"),
+            (
+                "v=0\nm=audio 4 RTP/AVP 8\n\nm=video 6 RTP/AVP 31\n\n\n",
+                "v=0\na=y\nm=audio 4 RTP/AVP 8\na=z\n\nm=video 6 RTP/AVP 31\n\n\n",
+            ),
+            ("v=0\nm=audio 4 RTP/AVP 8\n\na=b", "v=0\na=y\nm=audio 4 RTP/AVP 8\n\na=b\na=z\n"),
+        ] {
+            assert_eq!(String::from_utf8(change(body.as_bytes(), &edits)).unwrap(), expected);
+        }
+        let body = "v=0\nm=audio 4 RTP/AVP 8\n\n";
+        let expected = "v=0\nm=audio 4 RTP/AVP 8\na=mid:1\n\n";
+        assert_eq!(String::from_utf8(generate_mids(body.as_bytes())).unwrap(), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::line::{Line, address, before_slash, split, tokens};
-use super::media::{Direction, Media};
+use super::media::{Above, Direction, Media};
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: usize = 48 * 1024;
@@ -26,6 +26,11 @@ pub enum Error {
     TooManyMedia,
     /// The body has no `m=` line, so there is nothing to relay. An empty body ends here too.
     NoMedia,
+    /// The body is more than one description.
+    Second {
+        /// Where the second one begins.
+        line: usize,
+    },
     /// A line lacks tokens that its kind needs.
     Incomplete {
         /// Where.
@@ -52,6 +57,7 @@ impl fmt::Display for Error {
             Self::TooManyLines => write!(f, "SDP body has more than {MAX_LINES} lines"),
             Self::TooManyMedia => write!(f, "SDP body has more than {MAX_MEDIA} m= lines"),
             Self::NoMedia => f.write_str("SDP body has no m= line"),
+            Self::Second { line } => write!(f, "SDP line {line}: a second description begins"),
             Self::Incomplete { line, field } => write!(f, "SDP line {line}: incomplete {field} line"),
             Self::LongToken { line } => write!(f, "SDP line {line}: a word of the m= line is too long"),
             Self::Port { line } => write!(f, "SDP line {line}: port of the m= line is not a number from 0 to 65535"),
@@ -139,6 +145,9 @@ impl<'a> Body<'a> {
             if line.number > MAX_LINES {
                 return Err(Error::TooManyLines);
             }
+            if line.field(b'v').is_some() && !sections.is_empty() {
+                return Err(Error::Second { line: line.number });
+            }
             if line.field(b'm').is_some() {
                 if sections.len() == MAX_MEDIA {
                     return Err(Error::TooManyMedia);
@@ -153,8 +162,9 @@ impl<'a> Body<'a> {
         let connection = Connection::first_of(&session)?;
         // Read once: a long session level must not be searched again for each section.
         let flow = Direction::first_of(&session);
-        let media =
-            sections.into_iter().map(|lines| Media::parse(lines, connection, flow)).collect::<Result<_, _>>()?;
+        let has_ice = session.iter().any(|line| line.attribute_named(b"ice-ufrag").is_some());
+        let above = Above { connection, flow, has_ice };
+        let media = sections.into_iter().map(|lines| Media::parse(lines, above)).collect::<Result<_, _>>()?;
         Ok(Self { session, connection, media })
     }
 
@@ -207,6 +217,12 @@ mod tests {
             let text = format!("v=0\nm=audio {port} RTP/AVP 0\n");
             assert_eq!(error(text.as_bytes()), Error::Port { line: 2 }, "{port}");
         }
+    }
+
+    #[test]
+    fn a_second_description_is_refused() {
+        let twice = "v=0\nm=audio 4 RTP/AVP 0\n".repeat(2);
+        assert_eq!(error(twice.as_bytes()), Error::Second { line: 3 });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::line::{Line, before_slash, number, replace_tokens, split, tokens};
+use super::line::{Line, before_slash, number, split, tokens};
 
 /// How many formats a section may have whose codecs are chosen: there are 128 payload types, and each is compared with every name of a list.
 const MAX_FORMATS: usize = 128;
@@ -27,8 +27,8 @@ impl Codecs {
         self.single || !self.strip.is_empty() || !self.offer.is_empty()
     }
 
-    /// A body with the codecs that are to be seen. A section of which nothing is left is rejected (port 0): its formats stay, because there must
-    /// be one.
+    /// A body with the codecs that are to be seen. A section of which nothing would be left but companions stays as it is: a list that is meant for
+    /// one kind of media shall not end another.
     pub fn select(&self, body: &[u8]) -> Vec<u8> {
         let lines: Vec<_> = split(body).collect();
         let mut out = Vec::with_capacity(body.len());
@@ -51,12 +51,8 @@ impl Codecs {
         if formats.len() > MAX_FORMATS {
             return std::iter::once(first).chain(section).for_each(|line| line.write(out));
         }
-        let kept = self.kept(&formats, &names);
-        if kept.is_empty() {
-            out.extend_from_slice(&replace_tokens(b"m=", text, |index, _| (index == 1).then(|| b"0".to_vec())));
-            out.extend_from_slice(first.ending);
-            return section.iter().for_each(|line| line.write(out));
-        }
+        let companions = Companions { names, section };
+        let kept = self.kept(&formats, &companions);
         if kept == formats {
             first.write(out);
         } else {
@@ -72,8 +68,8 @@ impl Codecs {
         }
     }
 
-    fn kept<'a>(&self, formats: &[&'a [u8]], names: &HashMap<&[u8], Vec<u8>>) -> Vec<&'a [u8]> {
-        let name = |format: &[u8]| names.get(format).cloned().unwrap_or_else(|| static_name(format).into());
+    fn kept<'a>(&self, formats: &[&'a [u8]], codecs: &Companions<'_>) -> Vec<&'a [u8]> {
+        let name = |format: &[u8]| codecs.name(format);
         let is_in = |list: &[Vec<u8>], format: &[u8]| list.iter().any(|listed| suits(listed, &name(format), format));
         let is_kept =
             |format: &&[u8]| is_in(&self.except, format) || is_in(&self.offer, format) || !is_in(&self.strip, format);
@@ -83,12 +79,74 @@ impl Codecs {
             kept.sort_by_cached_key(|format| rank(format).unwrap_or(usize::MAX));
         }
         if self.single {
-            let is_beside = |format: &[u8]| matches!(before_slash(&name(format)), b"telephone-event" | b"cn" | b"red");
-            let main = kept.iter().copied().find(|format| !is_beside(format));
-            kept.retain(|format| Some(*format) == main || is_beside(format));
+            let main = kept.iter().copied().find(|format| !codecs.is_companion(format));
+            kept.retain(|format| Some(*format) == main || codecs.is_companion(format));
+        }
+        if kept.iter().all(|format| codecs.is_companion(format)) {
+            return formats.to_vec();
+        }
+        if kept.len() < formats.len() {
+            let left = kept.clone();
+            kept.retain(|format| codecs.has_company(format, formats, &left));
         }
         kept
     }
+}
+
+/// The codecs of a section, some of which go with others.
+struct Companions<'a> {
+    names: HashMap<&'a [u8], Vec<u8>>,
+    section: &'a [Line<'a>],
+}
+
+impl Companions<'_> {
+    /// Of a format, in lower case.
+    fn name(&self, format: &[u8]) -> Vec<u8> {
+        self.names.get(format).cloned().unwrap_or_else(|| static_name(format).into())
+    }
+
+    /// Whether a format is nothing without another one.
+    fn is_companion(&self, format: &[u8]) -> bool {
+        matches!(
+            before_slash(&self.name(format)),
+            b"telephone-event" | b"cn" | b"red" | b"rtx" | b"ulpfec" | b"flexfec-03"
+        )
+    }
+
+    /// Whether what a format goes with is left, or was never there.
+    fn has_company(&self, format: &[u8], before: &[&[u8]], left: &[&[u8]]) -> bool {
+        let name = self.name(format);
+        match before_slash(&name) {
+            b"telephone-event" => {
+                let has_clock = |all: &[&[u8]]| {
+                    all.iter().any(|other| !self.is_companion(other) && clock(&self.name(other)) == clock(&name))
+                };
+                has_clock(left) || !has_clock(before)
+            }
+            b"rtx" | b"red" => {
+                let mut others = self.mentioned(format);
+                others.retain(|other| before.contains(&other.as_slice()));
+                others.iter().all(|other| left.contains(&other.as_slice()))
+            }
+            _ => true,
+        }
+    }
+
+    /// The formats that the parameters of a format name: `apt=<format>` (RFC 4588 8.1), `<format>/<format>` (RFC 2198 5).
+    fn mentioned(&self, format: &[u8]) -> Vec<Vec<u8>> {
+        let parameters = self.section.iter().find_map(|line| {
+            let value = line.attribute_named(b"fmtp")?;
+            let mut parts = value.splitn(2, |byte| *byte == b' ');
+            (parts.next()? == format).then(|| parts.next().unwrap_or_default())
+        });
+        let words = parameters.unwrap_or_default().split(|byte| matches!(byte, b'/' | b';' | b' '));
+        words.map(|word| word.strip_prefix(b"apt=").unwrap_or(word).to_vec()).collect()
+    }
+}
+
+/// The clock rate of a codec's name.
+fn clock(name: &[u8]) -> Option<&[u8]> {
+    name.split(|byte| *byte == b'/').nth(1)
 }
 
 /// Whether a section is one of RTP that is wanted.
@@ -206,9 +264,34 @@ mod tests {
     }
 
     #[test]
-    fn a_section_of_which_nothing_is_left_is_rejected() {
-        let out = select(&Codecs { strip: list(&["all"]), ..Codecs::default() }, PHONE);
-        assert_eq!(out, PHONE.replace("audio 4000", "audio 0"));
+    fn a_section_of_which_nothing_would_be_left_stays_as_it_is() {
+        for (strip, except) in
+            [(&["all"][..], &[][..]), (&["all"], &["telephone-event"]), (&["pcma", "pcmu", "g722", "opus"], &[])]
+        {
+            let codecs = Codecs { strip: list(strip), except: list(except), ..Codecs::default() };
+            assert_eq!(select(&codecs, PHONE), PHONE);
+        }
+        let video = format!("{PHONE}m=video 4002 RTP/AVP 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n");
+        let codecs = Codecs { strip: list(&["all"]), except: list(&["pcma"]), ..Codecs::default() };
+        let out = select(&codecs, &video);
+        assert!(out.contains("m=audio 4000 RTP/AVP 8\r\n") && out.contains("m=video 4002 RTP/AVP 96 97\r\n"), "{out}");
+    }
+
+    #[test]
+    fn companions_go_with_their_codec() {
+        let body = "v=0\r\nm=audio 4 RTP/AVP 111 63 8 110 101 13\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n\
+            a=fmtp:63 111/111\r\na=rtpmap:110 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000\r\n\
+            m=video 6 RTP/AVP 96 97 98 99\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+            a=rtpmap:98 H264/90000\r\na=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n";
+        let strip = |names: &[&str]| select(&Codecs { strip: list(names), ..Codecs::default() }, body);
+        let out = strip(&["opus"]);
+        assert!(
+            out.contains("m=audio 4 RTP/AVP 8 101 13\r\na=rtpmap:101 ") && out.contains(" 96 97 98 99\r\n"),
+            "{out}"
+        );
+        let out = strip(&["pcma", "h264"]);
+        assert!(out.contains("RTP/AVP 111 63 110 13\r\n") && out.contains("m=video 6 RTP/AVP 96 97\r\n"), "{out}");
+        assert_eq!(strip(&["g729"]), body);
     }
 
     #[test]

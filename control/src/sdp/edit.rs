@@ -1,10 +1,10 @@
 //! Writing a description back with the few changes that a relay makes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::body::{Body, Connection, Origin};
 use super::line::{Line, address, before_slash, number, replace_tokens, tokens};
-use super::media::{Media, Profile};
+use super::media::{Direction, Media, Profile};
 
 /// The attributes of ICE (RFC 8839 section 5, RFC 8840 section 8.2), which describe paths that bypass the relay.
 const ICE: [&[u8]; 9] = [
@@ -54,9 +54,12 @@ pub struct Edit {
     pub media: Vec<Option<NewMedia>>,
     /// Also write the address of the first changed section into the `o=` line.
     pub replace_origin: bool,
-    /// Also replace the addresses `0.0.0.0` and `::` in `c=` lines. Otherwise they stay, because they mean hold
-    /// (RFC 2543 section B.5).
+    /// Also replace the addresses `0.0.0.0` and `::` in `c=` lines, where they mean hold (RFC 2543 section B.5): the direction says that then.
+    /// Otherwise they stay, in the family of the new address.
     pub replace_zero_address: bool,
+    /// The relay's address as this side is to see it: for sections that are rejected, where they have one of the other family, and for the session
+    /// when all are.
+    pub address: Option<IpAddr>,
     /// What to do about `a=rtcp`.
     pub rtcp: RtcpAttribute,
     /// Remove the ICE attributes, at session level and in all sections, changed or not.
@@ -69,9 +72,14 @@ pub struct Edit {
 /// `c=` lines and `a=rtcp` change. The session's `c=` line gets the address of the first changed section; sections for
 /// which that would be wrong get a `c=` line of their own (RFC 8866 section 5.7), the old one if they are not changed.
 pub fn edit(body: &Body<'_>, edit: &Edit) -> Vec<u8> {
-    let first = edit.media.iter().take(body.media().len()).flatten().next().map(|new| new.address);
+    let changed = || body.media().iter().zip(&edit.media).filter_map(|(media, new)| Some((media, new.as_ref()?)));
+    let is_all_rejected = body.media().iter().all(|media| media.port == 0);
+    let first = changed().next().map(|(_, new)| new.address).or(edit.address.filter(|_| is_all_rejected));
+    // The first section that has no address of its own has that of the session.
+    let shown = changed().find(|(media, _)| media.connection.is_none()).map(|(media, new)| target(media, new, edit));
     let ending = body.lines().map(|line| line.ending).find(|ending| !ending.is_empty()).unwrap_or(b"\r\n");
-    let mut writer = Writer { body, edit, first, ending, out: Vec::with_capacity(body.len() + 128) };
+    let mut writer =
+        Writer { body, edit, first, shown: shown.or(first), ending, out: Vec::with_capacity(body.len() + 128) };
     writer.session();
     let planned = edit.media.iter().map(Option::as_ref).chain(std::iter::repeat(None));
     for (media, new) in body.media().iter().zip(planned) {
@@ -90,8 +98,10 @@ enum Fate {
 struct Writer<'a> {
     body: &'a Body<'a>,
     edit: &'a Edit,
-    /// The address for the session level; None if no section changes.
+    /// The address of the first section that changes; None if no section does.
     first: Option<IpAddr>,
+    /// The address for the `c=` line of the session level: the same, or that of hold.
+    shown: Option<IpAddr>,
     /// How the body ends its lines.
     ending: &'a [u8],
     out: Vec<u8>,
@@ -102,7 +112,7 @@ impl Writer<'_> {
         for line in &self.body.session {
             let fate = match self.first {
                 _ if self.is_unwanted_ice(line) => Fate::Drop,
-                Some(new) if line.field(b'c').is_some() => self.connection(line, new),
+                Some(new) if line.field(b'c').is_some() => connection(line, self.shown.unwrap_or(new)),
                 Some(new) if self.edit.replace_origin => origin(line, new),
                 _ => Fate::Keep,
             };
@@ -118,11 +128,14 @@ impl Writer<'_> {
         let connection = self.missing_connection(media, new);
         let rtcp = new.and_then(|new| self.missing_rtcp(media, new));
         let mux = new.and_then(|new| missing_mux(media, new));
+        let hold = new.and_then(|_| self.hold(media));
+        let has_direction = media.lines.iter().any(is_direction);
         for (index, line) in media.lines.iter().enumerate() {
             let fate = match new {
                 _ if self.is_unwanted_ice(line) => Fate::Drop,
+                Some(_) if hold.is_some() && is_direction(line) => Fate::Replace(hold.unwrap_or_default().to_vec()),
                 Some(new) => self.media_line(media, line, new),
-                None => Fate::Keep,
+                None => self.rejected_line(media, line),
             };
             self.line(line, fate);
             if index == header {
@@ -131,7 +144,25 @@ impl Writer<'_> {
             if Some(index) == last {
                 self.add(rtcp.as_deref());
                 self.add(mux);
+                self.add(hold.filter(|_| !has_direction));
             }
+        }
+    }
+
+    /// The direction of a party that is on hold by its address, where that is replaced: the other one must learn of it all the same.
+    fn hold(&self, media: &Media<'_>) -> Option<&'static [u8]> {
+        (self.edit.replace_zero_address && media.is_held()).then_some(match media.direction {
+            Direction::SendRecv | Direction::SendOnly => &b"a=sendonly"[..],
+            Direction::RecvOnly | Direction::Inactive => b"a=inactive",
+        })
+    }
+
+    /// A line of a section that does not change. A rejected one says nothing of the other family.
+    fn rejected_line(&self, media: &Media<'_>, line: &Line<'_>) -> Fate {
+        let is_other = |new: &IpAddr| media.address.is_some_and(|old| old.is_ipv4() != new.is_ipv4());
+        match self.edit.address.filter(is_other) {
+            Some(new) if media.port == 0 && line.field(b'c').is_some() => connection(line, new),
+            Some(_) | None => Fate::Keep,
         }
     }
 
@@ -149,7 +180,7 @@ impl Writer<'_> {
             return Fate::Drop;
         }
         if line.field(b'c').is_some() {
-            return self.connection(line, new.address);
+            return connection(line, target(media, new, self.edit));
         }
         if line.attribute_named(b"rtcp-mux").is_some() {
             return if new.mux { Fate::Keep } else { Fate::Drop };
@@ -165,24 +196,6 @@ impl Writer<'_> {
         self.edit.remove_ice && line.attribute().is_some_and(|(name, _)| ICE.contains(&name))
     }
 
-    /// A `c=` line that is to point at `new`.
-    fn connection(&self, line: &Line<'_>, new: IpAddr) -> Fate {
-        match (line.field(b'c'), Connection::parse(line)) {
-            // As nearly everybody writes it; a body may have many.
-            (Some(text), Ok(Some(old))) if !self.stays_held(old) && is_plain(text) && old.address != Some(new) => {
-                Fate::Replace(format!("c=IN {} {new}", address_type(new)).into_bytes())
-            }
-            (Some(text), Ok(Some(old))) if !self.stays_held(old) => {
-                Fate::Replace(replace_tokens(b"c=", text, |index, token| address_token(index, token, new)))
-            }
-            _ => Fate::Keep,
-        }
-    }
-
-    fn stays_held(&self, connection: Connection<'_>) -> bool {
-        !self.edit.replace_zero_address && connection.address.is_some_and(|address| address.is_unspecified())
-    }
-
     /// The `c=` line that a section without one needs, because the session's does not or no longer suit it.
     fn missing_connection(&self, media: &Media<'_>, new: Option<&NewMedia>) -> Option<Vec<u8>> {
         if media.connection.is_some() {
@@ -191,12 +204,13 @@ impl Writer<'_> {
         let session = self.body.connection;
         match new {
             Some(new) => {
-                let suits = session.is_some_and(|old| self.stays_held(old) || self.first == Some(new.address));
-                (!suits).then(|| format!("c=IN {} {}", address_type(new.address), new.address).into_bytes())
+                let target = target(media, new, self.edit);
+                let suits = session.is_some() && self.shown == Some(target);
+                (!suits).then(|| format!("c=IN {} {target}", address_type(target)).into_bytes())
             }
             None => {
                 let line = session?.line;
-                let is_lost = match self.connection(&line, self.first?) {
+                let is_lost = match connection(&line, self.shown?) {
                     Fate::Replace(text) => text != line.content,
                     Fate::Keep | Fate::Drop => false,
                 };
@@ -231,6 +245,33 @@ impl Writer<'_> {
     }
 }
 
+/// The address that a section is to have: of one on hold, that of hold.
+fn target(media: &Media<'_>, new: &NewMedia, edit: &Edit) -> IpAddr {
+    match (media.is_held() && !edit.replace_zero_address, new.address) {
+        (false, address) => address,
+        (true, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (true, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// A `c=` line that is to have this address.
+fn connection(line: &Line<'_>, new: IpAddr) -> Fate {
+    match (line.field(b'c'), Connection::parse(line)) {
+        // As nearly everybody writes it; a body may have many.
+        (Some(text), Ok(Some(old))) if is_plain(text) && old.address != Some(new) => {
+            Fate::Replace(format!("c=IN {} {new}", address_type(new)).into_bytes())
+        }
+        (Some(text), Ok(Some(_))) => {
+            Fate::Replace(replace_tokens(b"c=", text, |index, token| address_token(index, token, new)))
+        }
+        _ => Fate::Keep,
+    }
+}
+
+fn is_direction(line: &Line<'_>) -> bool {
+    Direction::first_of(std::slice::from_ref(line)).is_some()
+}
+
 /// The wish to share a port that a section lacks.
 fn missing_mux(media: &Media<'_>, new: &NewMedia) -> Option<&'static [u8]> {
     let is_there = media.lines.iter().any(|line| line.attribute_named(b"rtcp-mux").is_some());
@@ -259,14 +300,11 @@ fn rtcp(text: &[u8], new: &NewMedia, full: bool) -> Vec<u8> {
     }
 }
 
-/// The port of an `m=` line with its count, if it has one.
+/// The port of an `m=` line. Without a count: one pair of ports is relayed for a section.
 fn with_port(token: &[u8], port: u16) -> Vec<u8> {
     // Not only to save work: leading zeros are odd but legal, and no reason to touch the line.
-    if number(before_slash(token)) == Some(port) {
-        return token.to_vec();
-    }
-    let count = token.iter().copied().skip_while(|byte| *byte != b'/');
-    port.to_string().into_bytes().into_iter().chain(count).collect()
+    let old = before_slash(token);
+    if number(old) == Some(port) { old.to_vec() } else { port.to_string().into_bytes() }
 }
 
 /// Whether the text of a `c=` line is of the form `IN IP4 <address>` with single spaces and nothing more.

@@ -56,6 +56,39 @@ pub(super) fn split(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// The lines of one level: those before the first `m=`, or a section.
+pub(super) struct Level<'a> {
+    /// Its lines, to the last that says something.
+    pub lines: Vec<Line<'a>>,
+    /// What comes after: empty lines and stray bytes. A parser may stop there, so nothing may be added after it.
+    pub tail: Vec<Line<'a>>,
+}
+
+impl<'a> Level<'a> {
+    /// The text of the `m=` line, of a section.
+    pub(super) fn media(&self) -> Option<&'a [u8]> {
+        self.lines.first()?.field(b'm')
+    }
+}
+
+/// The levels of a body: that of the session, which may have no lines, and its sections.
+pub(super) fn levels(body: &[u8]) -> Vec<Level<'_>> {
+    let mut levels = vec![Level { lines: Vec::new(), tail: Vec::new() }];
+    for line in split(body) {
+        if line.field(b'm').is_some() {
+            levels.push(Level { lines: Vec::new(), tail: Vec::new() });
+        }
+        let Some(level) = levels.last_mut() else { continue };
+        if line.is_field() {
+            level.lines.append(&mut level.tail);
+            level.lines.push(line);
+        } else {
+            level.tail.push(line);
+        }
+    }
+    levels
+}
+
 /// How a body ends its lines: as its first, or, where that has no ending, as it should be.
 pub(super) fn ending_of(body: &[u8]) -> &'static [u8] {
     match split(body).next().map(|line| line.ending) {

@@ -15,6 +15,8 @@ pub enum Transport<'a> {
     Srtp,
     /// `udptl`: T.38 fax over UDP.
     Udptl,
+    /// Other datagrams, by the transport's name: `UDP/BFCP` (RFC 8856), `UDP/DTLS/SCTP` (RFC 8841), `udp` (RFC 8866).
+    Udp(&'a [u8]),
     /// Anything else, as it was written.
     Other(&'a [u8]),
 }
@@ -25,6 +27,8 @@ impl<'a> Transport<'a> {
             b"RTP/AVP" | b"RTP/AVPF" => Self::Rtp,
             b"RTP/SAVP" | b"RTP/SAVPF" | b"UDP/TLS/RTP/SAVP" | b"UDP/TLS/RTP/SAVPF" => Self::Srtp,
             b"UDPTL" => Self::Udptl,
+            b"UDP" | b"DTLS/SCTP" => Self::Udp(token),
+            name if name.starts_with(b"UDP/") => Self::Udp(token),
             _ => Self::Other(token),
         }
     }
@@ -127,19 +131,25 @@ pub struct Media<'a> {
     pub clock_rate: Option<u32>,
     /// RTCP as if `a=rtcp-mux` were absent.
     rtcp_without_mux: Rtcp,
+    /// The party has credentials for ICE.
+    has_ice: bool,
     /// The first `c=` of the section itself.
     pub(super) connection: Option<Connection<'a>>,
     /// All lines of the section; the first is the `m=` line.
     pub(super) lines: Vec<Line<'a>>,
 }
 
+/// What the session level says, for where a section says nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Above<'a> {
+    pub connection: Option<Connection<'a>>,
+    pub flow: Option<Direction>,
+    pub has_ice: bool,
+}
+
 impl<'a> Media<'a> {
-    /// Reads a section; `session` and `flow` are what the session level says, for where the section says nothing.
-    pub(super) fn parse(
-        lines: Vec<Line<'a>>,
-        session: Option<Connection<'a>>,
-        flow: Option<Direction>,
-    ) -> Result<Self, Error> {
+    /// Reads a section.
+    pub(super) fn parse(lines: Vec<Line<'a>>, above: Above<'a>) -> Result<Self, Error> {
         let (line, text) = lines.first().and_then(|line| Some((line, line.field(b'm')?))).ok_or(Error::NoMedia)?;
         let mut parts = tokens(text);
         let (Some(kind), Some(port), Some(transport)) = (parts.next(), parts.next(), parts.next()) else {
@@ -160,12 +170,13 @@ impl<'a> Media<'a> {
             port,
             transport,
             protocol,
-            address: connection.or(session).and_then(|connection| connection.address),
+            address: connection.or(above.connection).and_then(|connection| connection.address),
             rtcp: if mux { Rtcp::Mux } else { rtcp_without_mux },
-            direction: Direction::first_of(&lines).or(flow).unwrap_or_default(),
+            direction: Direction::first_of(&lines).or(above.flow).unwrap_or_default(),
             clock_rate: formats.first().and_then(|format| clock_rate(&lines, transport, format)),
             formats,
             rtcp_without_mux,
+            has_ice: above.has_ice || lines.iter().any(|line| line.attribute_named(b"ice-ufrag").is_some()),
             connection,
             lines,
         })
@@ -178,8 +189,11 @@ impl<'a> Media<'a> {
 
     /// Whether the section is put on hold the old way, with an address of zero (RFC 2543 section B.5). Hold by
     /// direction (RFC 3264 section 8.4) is in [`Media::direction`].
+    ///
+    /// A party that will say later where it is, by ICE (RFC 8838, RFC 8840 section 4.1.1: port 9), is not on hold.
     pub fn is_held(&self) -> bool {
-        self.address.is_some_and(|address| address.is_unspecified())
+        let is_later = self.has_ice && self.port == 9;
+        self.address.is_some_and(|address| address.is_unspecified()) && !is_later
     }
 
     /// Where RTP is expected. None if the section is rejected or held, or its address is not known.
@@ -198,7 +212,7 @@ impl<'a> Media<'a> {
     }
 
     fn rtcp_at(&self, rtcp: Rtcp) -> Option<SocketAddr> {
-        if self.port == 0 || self.is_held() {
+        if self.port == 0 || self.address.is_some_and(|address| address.is_unspecified()) {
             return None;
         }
         match rtcp {

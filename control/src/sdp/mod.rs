@@ -24,5 +24,5 @@ pub use body::{Body, Error, MAX_BODY, MAX_LINES, MAX_MEDIA, Origin};
 pub use codecs::Codecs;
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
 pub use media::{Direction, Media, Profile, Rtcp, Transport};
-pub use sections::{hide, rejections, restore};
+pub use sections::{fit, hide, rejected, rejections, restore, sections};
 pub use steady::{Steady, Told};

@@ -86,7 +86,10 @@ impl FlowTable {
             self.program_other(&mut streams, pupil, now);
         }
         admission?;
-        self.read_report(&mut streams, index, payload, now);
+        // What somebody says who is only heard for now is nobody's report.
+        if is_peer {
+            self.read_report(&mut streams, index, payload, now);
+        }
         let rule = self.send_only(&mut streams, index);
         if let (Err(_), Some(stream)) = (&rule, stream_mut(&mut streams, index)) {
             stream.errors += 1;

@@ -90,10 +90,18 @@ fn candidates_stay_only_where_the_script_wants_them() {
 }
 
 #[test]
-fn an_address_for_media_goes_before_the_descriptions() {
+fn an_address_for_media_is_what_the_receiver_sees() {
     let mut rig = Rig::new();
-    offered(&mut rig, Options { media_address: Some("203.0.113.77".parse().unwrap()), ..across() });
-    assert_eq!(rig.peer("192.0.2.1:30000").unwrap(), "203.0.113.77:4000");
+    let media_address = |text: &str| Some(text.parse().unwrap());
+    let sdp = offered(&mut rig, Options { media_address: media_address("203.0.113.77"), ..across() });
+    assert!(sdp.contains("c=IN IP4 203.0.113.77\r\n") && !sdp.contains("203.0.113.1\r\n"), "{sdp}");
+    assert_eq!(rig.peer("192.0.2.1:30000").unwrap(), "192.0.2.10:4000", "and not where the media goes");
+    let options = Options { media_address: media_address("192.0.2.77"), ..Options::default() };
+    let (sdp, _) = rig.sdp(answer_with("a", "b", &audio("198.51.100.10", 5000), options));
+    assert!(sdp.contains("c=IN IP4 192.0.2.77\r\n"), "{sdp}");
+    let options = Options { media_address: media_address("2001:db8::77"), ..across() };
+    let sdp = offered(&mut Rig::new(), options);
+    assert!(sdp.contains("c=IN IP4 203.0.113.1\r\n"), "the relay has no such address there: {sdp}");
 }
 
 #[test]

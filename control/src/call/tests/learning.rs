@@ -52,6 +52,9 @@ fn who_says_the_same_again_may_have_moved_when_it_is_agreed_on() {
     rig.sdp(offer("b", Some("a"), &audio("198.51.100.10", 5000)));
     rig.sdp(answer("b", "a", &audio("192.0.2.10", 4000)));
     assert_eq!(renewals(&rig), [2, 2, 3, 3]);
+    rig.sdp(offer("b", Some("a"), &(audio("198.51.100.10", 5000) + "a=sendonly\r\n")));
+    rig.sdp(answer("b", "a", &(audio("192.0.2.10", 4000) + "a=recvonly\r\n")));
+    assert_eq!(renewals(&rig), [2, 2, 4, 4], "who listens has nothing to show");
     rig.end();
 }
 

@@ -51,6 +51,7 @@ fn an_edit_of_nothing_returns_the_input() {
             rtcp: RtcpAttribute::Full,
             media: vec![None, None],
             remove_ice: false,
+            address: None,
         };
         assert_eq!(edit(&Body::parse(text).unwrap(), &all_flags_but_no_media), text);
     }
@@ -102,9 +103,11 @@ fn a_freeswitch_body_keeps_lf_endings_and_its_missing_final_newline() {
 }
 
 #[test]
-fn the_port_count_and_the_spacing_of_a_media_line_stay() {
-    let out = run(b"m= audio\t4000/2   RTP/AVP  0 8 \nc=IN IP4 192.0.2.1\n", &relayed());
-    assert_eq!(out, "m= audio\t30000/2   RTP/AVP  0 8 \nc=IN IP4 203.0.113.1\n");
+fn the_spacing_of_a_media_line_stays_and_its_port_count_goes() {
+    for port in ["4000/2", "4000", "30000/2"] {
+        let out = run(format!("m= audio\t{port}   RTP/AVP  0 8 \nc=IN IP4 192.0.2.1\n").as_bytes(), &relayed());
+        assert_eq!(out, "m= audio\t30000   RTP/AVP  0 8 \nc=IN IP4 203.0.113.1\n");
+    }
 }
 
 #[test]
@@ -168,10 +171,45 @@ fn an_untouched_section_needs_no_connection_if_the_session_kept_its_address() {
 }
 
 #[test]
-fn a_held_connection_stays() {
-    for text in [&b"c=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n"[..], b"m=audio 4000 RTP/AVP 0\nc=IN IP6 ::\n"] {
-        assert_replaced(text, &relayed(), &[("4000", "30000")]);
+fn a_held_connection_stays_in_the_family_of_the_receiver() {
+    let v6 = Edit { media: vec![to("2001:db8::7", 30000)], ..Edit::default() };
+    for (text, plan) in
+        [("c=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n", &relayed()), ("m=audio 4000 RTP/AVP 0\nc=IN IP6 ::\n", &v6)]
+    {
+        assert_replaced(text.as_bytes(), plan, &[("4000", "30000")]);
     }
+    for (text, plan, new) in [
+        ("c=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n", &v6, ("IP4 0.0.0.0", "IP6 ::")),
+        ("m=audio 4000 RTP/AVP 0\nc=IN IP6 ::\n", &relayed(), ("IP6 ::", "IP4 0.0.0.0")),
+    ] {
+        assert_replaced(text.as_bytes(), plan, &[("4000", "30000"), new]);
+    }
+}
+
+#[test]
+fn a_rejected_section_says_nothing_of_the_other_family() {
+    let text = b"c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\nm=video 0 RTP/AVP 31\nc=IN IP6 2001:db8::9\n";
+    let plan = Edit { address: Some("203.0.113.1".parse().unwrap()), ..relayed() };
+    let replaced = [("IP4 192.0.2.1", "IP4 203.0.113.1"), ("4000", "30000"), ("IP6 2001:db8::9", "IP4 203.0.113.1")];
+    assert_replaced(text, &plan, &replaced);
+    let all = b"c=IN IP6 2001:db8::9\nm=audio 0 RTP/AVP 0\n";
+    let plan = Edit { media: vec![None], ..plan };
+    assert_replaced(all, &plan, &[("IP6 2001:db8::9", "IP4 203.0.113.1")]);
+}
+
+#[test]
+fn a_party_that_will_say_later_where_it_is_is_not_on_hold() {
+    for text in [
+        "c=IN IP4 0.0.0.0\na=ice-ufrag:u\nm=audio 9 RTP/AVP 0\n",
+        "m=audio 9 RTP/AVP 0\nc=IN IP4 0.0.0.0\na=ice-ufrag:u\n",
+    ] {
+        let out = run(text.as_bytes(), &Edit { remove_ice: true, ..relayed() });
+        assert_eq!(
+            out,
+            text.replace("a=ice-ufrag:u\n", "").replace("0.0.0.0", "203.0.113.1").replace(" 9 ", " 30000 ")
+        );
+    }
+    assert_replaced(b"c=IN IP4 0.0.0.0\nm=audio 9 RTP/AVP 0\n", &relayed(), &[(" 9 ", " 30000 ")]);
 }
 
 #[test]
@@ -185,7 +223,19 @@ fn a_section_held_by_the_session_gets_no_connection_of_its_own() {
 fn a_held_connection_changes_if_asked_for() {
     let plan = Edit { replace_zero_address: true, ..relayed() };
     let text = b"c=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\nc=IN IP6 ::\n";
-    assert_eq!(run(text, &plan), "c=IN IP4 203.0.113.1\nm=audio 30000 RTP/AVP 0\nc=IN IP4 203.0.113.1\n");
+    let expected = "c=IN IP4 203.0.113.1\nm=audio 30000 RTP/AVP 0\nc=IN IP4 203.0.113.1\na=sendonly\n";
+    assert_eq!(run(text, &plan), expected, "and the direction says it instead");
+    for (old, new) in [
+        ("a=sendrecv\n", "a=sendonly\n"),
+        ("a=sendonly\n", "a=sendonly\n"),
+        ("a=recvonly\n", "a=inactive\n"),
+        ("a=inactive\n", "a=inactive\n"),
+    ] {
+        let text = format!("c=IN IP6 ::\nm=audio 4000 RTP/AVP 0\n{old}");
+        assert_eq!(run(text.as_bytes(), &plan), format!("c=IN IP4 203.0.113.1\nm=audio 30000 RTP/AVP 0\n{new}"));
+        let above = format!("c=IN IP6 ::\n{old}m=audio 4000 RTP/AVP 0\n");
+        assert!(run(above.as_bytes(), &plan).ends_with(&format!("m=audio 30000 RTP/AVP 0\n{new}")));
+    }
 }
 
 #[test]
@@ -393,6 +443,7 @@ fn mutated_bodies_never_panic_and_are_returned_if_nothing_is_to_change() {
             replace_zero_address: random(2) == 0,
             rtcp: [RtcpAttribute::Rewrite, RtcpAttribute::Full, RtcpAttribute::Remove][random(3)],
             remove_ice: random(2) == 0,
+            address: (random(2) == 0).then(|| "2001:db8::1".parse().unwrap()),
         };
         let once = edit(&body, &plan);
         let again = Body::parse(&once).unwrap();

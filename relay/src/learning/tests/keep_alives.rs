@@ -8,6 +8,8 @@ fn a_listener_behind_a_nat_is_found_by_its_keep_alives() {
         let mut rig = Rig::new(learning);
         assert_eq!((rig.keep_alive(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE));
         rig.pass(20_000);
+        let mut stray = Rig { peer: rig.peer.clone(), ..rig };
+        assert_eq!((stray.hear(ELSEWHERE_TOO), stray.remote().as_str()), (PEER, ELSEWHERE_TOO), "once is chance");
         assert_eq!((rig.keep_alive(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE));
         assert_eq!(rig.confirmed(), ELSEWHERE);
         assert_eq!(rig.hear(ELSEWHERE_TOO), STRANGER, "later");

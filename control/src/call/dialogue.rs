@@ -143,6 +143,10 @@ impl Call {
                 None => self.add(direction.to()?, wall)?,
             },
         };
+        // The same offer may go to somebody else now: whoever has answered it before (a voice that says that nobody is there) is not the one then.
+        if let (None, None, Some(leg)) = (to, parties.branch, self.leg_mut(answerer)) {
+            leg.is_sought = true;
+        }
         self.name(offerer, Some(from));
         self.name(answerer, to);
         for (id, other) in [(offerer, answerer), (answerer, offerer)] {
@@ -152,7 +156,10 @@ impl Call {
         if let (Some(branch), None, Some(leg)) = (parties.branch, to, self.leg_mut(answerer)) {
             leg.via_branch = Some(branch.to_vec());
         }
-        self.revive([offerer, answerer]);
+        // Within a dialogue it may have crossed a BYE, and is answered only if that was not the end.
+        if to.is_none() {
+            self.revive([offerer, answerer]);
+        }
         Ok(Roles { offerer, answerer })
     }
 
@@ -199,9 +206,13 @@ impl Call {
             None => {
                 let branch = branch.and_then(|branch| self.branch(offerer, branch));
                 let asked = branch.or_else(|| self.partner(offerer)).ok_or(Refusal::UnknownFromTag)?;
-                if self.is_nameless(asked) { asked } else { self.fork(asked, wall)? }
+                let is_open = self.leg(asked).is_some_and(|leg| leg.tag.is_none() || leg.is_sought);
+                if is_open { asked } else { self.fork(asked, wall)? }
             }
         };
+        if let Some(leg) = self.leg_mut(answerer) {
+            leg.is_sought = false;
+        }
         self.name(answerer, Some(to));
         self.join(offerer, answerer);
         self.revive([offerer, answerer]);
@@ -223,6 +234,8 @@ impl Call {
         }
         let (tag, other) = match (from, to) {
             (None, None) => return Some(self.legs.keys().copied().collect()),
+            // They may come in the order of the request that is ended or in that of the one that ends it, and one of them may have never answered.
+            (Some(from), Some(to)) if self.find(from).is_none() => (to, Some(from)),
             (Some(from), to) => (from, to),
             (None, Some(to)) => (to, None),
         };
@@ -235,18 +248,34 @@ impl Call {
             let mutual = partner.filter(|partner| self.partner(*partner) == Some(id));
             return Some([Some(id), mutual].into_iter().flatten().collect());
         };
-        match self.find(other) {
-            Some(other) if self.partner(other) == Some(id) && self.has_branch_but(id, other) => Some(vec![other]),
-            Some(other) if partner == Some(other) && self.has_branch_but(other, id) => Some(vec![id]),
-            Some(other) if partner == Some(other) || self.partner(other) == Some(id) => Some(vec![id, other]),
-            Some(_) => None,
+        let Some(other) = self.find(other) else {
             // A party that has not answered may have any tag; others that ring go on.
-            None => {
-                let of_branch = branch.and_then(|branch| self.branch(id, branch));
-                let nameless = of_branch.or(partner).filter(|partner| self.is_nameless(*partner))?;
-                Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] })
-            }
+            let of_branch = branch.and_then(|branch| self.branch(id, branch));
+            let mut silent = self.branches(id).filter(|id| self.is_nameless(*id));
+            let only = silent.next().filter(|_| silent.next().is_none());
+            let nameless = of_branch.or(partner).filter(|id| self.is_nameless(*id)).or(only)?;
+            return Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] });
+        };
+        match (partner == Some(other), self.partner(other) == Some(id)) {
+            (true, true) => Some(self.ended_with(id, other)),
+            // One that another one has taken the place of.
+            (true, false) if self.has_branch_but(other, id) => Some(vec![id]),
+            (false, true) if self.has_branch_but(id, other) => Some(vec![other]),
+            (false, false) => None,
+            (true, false) | (false, true) => Some(vec![id, other]),
         }
+    }
+
+    /// The legs that end with a dialogue. A party that called several goes on with another one that has answered; those that have not will not do so
+    /// any more.
+    fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
+        let (caller, callee) = if self.has_branch_but(two, one) { (two, one) } else { (one, two) };
+        let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
+        let has_spoken = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_spoken);
+        if others.iter().any(has_spoken) {
+            return vec![callee];
+        }
+        [caller, callee].into_iter().chain(others).collect()
     }
 
     /// Ends legs, and with them those that talk with nobody any more.

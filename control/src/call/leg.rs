@@ -19,6 +19,8 @@ pub(super) struct LegId(pub u32);
 pub(super) struct Leg {
     /// The party's tag; None until it has answered.
     pub tag: Option<Vec<u8>>,
+    /// An offer without a tag has come for it again: the next tag that answers is its own.
+    pub is_sought: bool,
     /// The branch on which the party was offered the call.
     pub via_branch: Option<Vec<u8>>,
     /// When the leg came to be.
@@ -116,6 +118,7 @@ impl Leg {
     pub(super) const fn new(interface: InterfaceId, created: SystemTime) -> Self {
         Self {
             tag: None,
+            is_sought: false,
             via_branch: None,
             created,
             interface,

@@ -171,6 +171,118 @@ fn a_hang_up_of_either_party_ends_the_fork_with_all_its_branches() {
     }
 }
 
+/// A caller whom three phones ring for.
+fn three() -> Rig {
+    let mut rig = Rig::new();
+    for branch in ["x", "y", "z"] {
+        rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+    }
+    rig
+}
+
+#[test]
+fn a_hang_up_ends_the_branches_that_nobody_can_answer_any_more() {
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        for branch in [None, Some("y"), Some("bye")] {
+            let mut rig = three();
+            rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
+            let bye = delete(Some(from), Some(to));
+            rig.run(branch.map_or(bye.clone(), |branch| on_branch(branch, bye)));
+            assert!(rig.calls.is_empty(), "{from} {to} {branch:?}");
+            assert_eq!(rig.calls.ports().used(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_branch_that_lost_is_found_by_its_tags_in_either_order() {
+    for (from, to) in [("a", "lost"), ("lost", "a")] {
+        let mut rig = three();
+        rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
+        rig.run(on_branch("x", delete(Some(from), Some(to))));
+        assert_eq!(rig.calls.ports().used(), 3, "{from}: by its branch");
+        rig.run(delete(Some(from), Some(to)));
+        assert_eq!(rig.calls.ports().used(), 2, "{from}: it is the only one that has not answered");
+        assert_eq!(rig.installed.len(), 4);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_branch_of_several_that_ring_is_not_guessed() {
+    let mut rig = three();
+    rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
+    let expected = Reply::Warning("Call-ID not found or tags didn't match");
+    assert_eq!(rig.run(delete(Some("a"), Some("lost"))).0, expected);
+    rig.end();
+}
+
+#[test]
+fn two_that_have_answered_are_told_apart_by_their_ends() {
+    for (ended, port) in [("b", "30004"), ("c", "30002")] {
+        let mut rig = three();
+        rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
+        rig.sdp(on_branch("z", answer("a", "c", &audio("198.51.100.20", 6000))));
+        rig.run(delete(Some(ended), Some("a")));
+        assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of(&format!("198.51.100.1:{port}")), "{ended}");
+        rig.run(delete(Some("a"), Some(if ended == "b" { "c" } else { "b" })));
+        assert!(rig.calls.is_empty(), "{ended}");
+    }
+}
+
+#[test]
+fn hunting_under_one_call_id_leaves_nothing_of_those_that_did_not_answer() {
+    let mut rig = Rig::new();
+    for (tag, port) in [("b1", 5000), ("b2", 5002), ("b3", 5004)] {
+        let (sdp, _) = rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+        assert!(sdp.contains("m=audio 30000 "), "{sdp}");
+        rig.sdp(answer("a", tag, &audio("198.51.100.10", port)));
+        assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), format!("198.51.100.10:{port}"));
+    }
+    assert_eq!(rig.calls.ports().used(), 2);
+    rig.run(delete(Some("a"), Some("b3")));
+    assert!(rig.calls.is_empty());
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn a_hang_up_that_crosses_an_offer_is_the_end() {
+    let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(5), ..Settings::default() }, 30099);
+    for is_answered in [false, true] {
+        rig.call();
+        rig.run(delete(Some("b"), Some("a")));
+        rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4002)));
+        if is_answered {
+            rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+        }
+        rig.wait(5);
+        rig.tick();
+        assert_eq!(rig.calls.len(), usize::from(is_answered), "481 says that it is over, and a 200 that it is not");
+        rig.run(delete(None, None));
+        rig.wait(5);
+        rig.tick();
+    }
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn each_branch_shares_a_port_with_the_caller_as_its_own_offer_said() {
+    use crate::command::Mux;
+    let mut rig = Rig::new();
+    let muxed = |address: &str| audio(address, 4000) + "a=rtcp-mux\r\n";
+    let demux = Mux { offer: Some(false), accept: Some(true), require: false };
+    let offered = Options { mux: demux, ..across() };
+    let (sdp, _) = rig.sdp(on_branch("x", offer_with("a", None, &muxed("192.0.2.10"), offered)));
+    assert!(!sdp.contains("rtcp-mux"), "{sdp}");
+    let (sdp, _) = rig.sdp(on_branch("y", offer("a", None, &muxed("192.0.2.10"))));
+    assert!(sdp.contains("rtcp-mux"), "{sdp}");
+    let (sdp, _) = rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    assert!(sdp.contains("rtcp-mux"), "the relay accepts for the first branch: {sdp}");
+    let (sdp, _) = rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+    assert!(!sdp.contains("rtcp-mux"), "the second one does not: {sdp}");
+    rig.end();
+}
+
 #[test]
 fn several_answers_to_one_offer_share_the_ports_of_it() {
     let mut rig = Rig::new();

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use relay::{Engine, Intake, Interface, Interfaces, Learning, Output, Prefix, RelayConfig, TrustConfig, XdpMode};
+use relay::{
+    Engine, Intake, Interface, InterfaceError, Interfaces, Learning, Output, Prefix, RelayConfig, TrustConfig, XdpMode,
+};
 use serde::Deserialize;
 
 use crate::call;
@@ -227,8 +229,10 @@ impl Options {
     /// # Errors
     /// When something that was said makes no sense; with the key.
     pub fn resolve(self) -> anyhow::Result<Config> {
-        let interfaces: Vec<Interface> =
-            self.interface.clone().unwrap_or_default().iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let texts = self.interface.clone().unwrap_or_default();
+        let (aliases, texts): (Vec<_>, Vec<_>) =
+            texts.iter().partition(|text| text.contains('=') && !text.contains('/'));
+        let interfaces: Vec<Interface> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let defaults = call::Settings::default();
         let (port_min, port_max) = (self.port_min.unwrap_or(30000), self.port_max.unwrap_or(40000));
         if port_min < 1024 || port_min >= port_max {
@@ -242,7 +246,7 @@ impl Options {
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         Ok(Config {
             relay: RelayConfig {
-                interfaces: Interfaces::new(interfaces)?,
+                interfaces: with_aliases(Interfaces::new(interfaces)?, &aliases)?,
                 port_min,
                 port_max,
                 engine: self.engine.as_deref().map_or(Ok(Engine::default()), str::parse).context("engine")?,
@@ -397,6 +401,12 @@ fn id_of(key: &str, list: &str, name: &str) -> anyhow::Result<u32> {
             _ => None,
         })
         .with_context(|| format!("{key} = \"{name}\": {list} has no such name"))
+}
+
+/// The interfaces, with other names for some.
+fn with_aliases(mut interfaces: Interfaces, aliases: &[&String]) -> Result<Interfaces, InterfaceError> {
+    aliases.iter().try_for_each(|alias| interfaces.alias(alias))?;
+    Ok(interfaces)
 }
 
 #[cfg(test)]

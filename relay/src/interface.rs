@@ -53,6 +53,8 @@ pub struct Interface {
     pub advertised: IpAddr,
     /// Its first and last media port; `None`: those that are configured for all.
     pub ports: Option<(u16, u16)>,
+    /// Other names that it is called by.
+    pub aliases: Vec<String>,
 }
 
 /// What is wrong with an interface in the configuration.
@@ -82,6 +84,11 @@ pub enum InterfaceError {
     /// What arrives at an address arrives there for all of its interfaces.
     #[error("the interfaces \"{0}\" and \"{1}\" have one address, and so must have the same ports")]
     SharedPorts(String, String),
+    /// An alias of nothing, or of two.
+    #[error(
+        "interface \"{0}\" is no alias: want NEW=NAME, as in \"public=gateway\", where NAME is an interface that is configured and NEW is none"
+    )]
+    Alias(String),
     /// None at all.
     #[error("no interface is configured: give at least one, as in interface = [\"pbx/192.0.2.1\"]")]
     None,
@@ -95,7 +102,8 @@ impl Interface {
 
     /// Whether a name means this interface, alone or as one of a group.
     fn is_called(&self, name: &[u8]) -> bool {
-        self.name.as_bytes() == name || self.group().as_bytes() == name
+        let is_alias = |alias: &String| alias.as_bytes() == name;
+        self.name.as_bytes() == name || self.group().as_bytes() == name || self.aliases.iter().any(is_alias)
     }
 }
 
@@ -126,7 +134,7 @@ impl FromStr for Interface {
         if addr.is_unspecified() || addr.is_multicast() || is_link_local {
             return Err(InterfaceError::Unusable(text.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), addr, advertised, ports: range })
+        Ok(Self { name: name.to_owned(), addr, advertised, ports: range, aliases: Vec::new() })
     }
 }
 
@@ -168,6 +176,22 @@ impl Interfaces {
             }
         }
         Ok(Self(interfaces))
+    }
+
+    /// Gives an interface or a group another name, by a text of the form `ALIAS=NAME`.
+    ///
+    /// # Errors
+    /// When there is no such name, or the alias is a name already.
+    pub fn alias(&mut self, text: &str) -> Result<(), InterfaceError> {
+        let error = || InterfaceError::Alias(text.to_owned());
+        let (alias, name) = text.split_once('=').map(|(alias, name)| (alias.trim(), name.trim())).ok_or_else(error)?;
+        if alias.is_empty() || self.has(alias.as_bytes()) || !self.has(name.as_bytes()) {
+            return Err(error());
+        }
+        for interface in self.0.iter_mut().filter(|interface| interface.is_called(name.as_bytes())) {
+            interface.aliases.push(alias.to_owned());
+        }
+        Ok(())
     }
 
     /// The name that is meant when none is said: the first, or that of its group.
@@ -243,6 +267,22 @@ mod tests {
         assert_eq!(interface.name, "pbx");
         assert_eq!(interface.addr, "192.0.2.1".parse::<IpAddr>().unwrap());
         assert_eq!(interface.advertised, "203.0.113.5".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn an_interface_may_have_other_names() {
+        let one = |text: &str| text.parse::<Interface>().unwrap();
+        let list = vec![one("pbx/192.0.2.1"), one("pub:1/192.0.2.2"), one("pub:2/192.0.2.3"), one("pub:1/2001:db8::1")];
+        let mut all = Interfaces::new(list).unwrap();
+        all.alias("outside=pub").unwrap();
+        all.alias("far = outside").unwrap();
+        for name in [&b"outside"[..], b"far"] {
+            assert_eq!(all.named(name, Family::V4).map(|id| id.0).collect::<Vec<_>>(), [1, 2]);
+            assert_eq!(all.find(name, Family::V6), Some(InterfaceId(3)));
+        }
+        for wrong in ["outside=pbx", "pbx=pub", "x=nowhere", "=pbx", "x="] {
+            assert!(matches!(all.alias(wrong), Err(InterfaceError::Alias(_))), "{wrong}");
+        }
     }
 
     #[test]

@@ -43,8 +43,10 @@ pub struct StreamTotals {
     pub peer: Option<SocketAddr>,
     /// Whether a packet confirmed the peer.
     pub confirmed: bool,
-    /// When the last packet was seen, to the second.
-    pub last_packet: Option<Instant>,
+    /// When the last packet was seen that the XDP program sent on, to the second.
+    pub last_fast: Option<Instant>,
+    /// When the last packet was seen that a worker sent on, to the second.
+    pub last_slow: Option<Instant>,
     /// What the party's sources reported by RTCP of how they receive; of an RTCP stream.
     pub quality: Vec<Quality>,
     /// The path of the next packet.
@@ -52,6 +54,11 @@ pub struct StreamTotals {
 }
 
 impl StreamTotals {
+    /// When the last packet of both was seen, to the second.
+    pub fn last_packet(&self) -> Option<Instant> {
+        self.last_fast.max(self.last_slow)
+    }
+
     /// Packets on both paths.
     pub const fn packets(&self) -> u64 {
         self.fast_packets + self.slow_packets

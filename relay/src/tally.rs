@@ -25,7 +25,8 @@ pub(crate) struct Tally {
     highest: Option<Sequence>,
     jitter: u32,
     changes: u64,
-    last_packet: Option<Instant>,
+    last_fast: Option<Instant>,
+    last_slow: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +84,8 @@ impl Tally {
             highest: None,
             jitter: 0,
             changes: 0,
-            last_packet: None,
+            last_fast: None,
+            last_slow: None,
         }
     }
 
@@ -99,7 +101,12 @@ impl Tally {
         if by_fast.packets + by_slow.packets == 0 {
             return progress;
         }
-        self.last_packet = Some(now);
+        if by_fast.packets > 0 {
+            self.last_fast = Some(now);
+        }
+        if by_slow.packets > 0 {
+            self.last_slow = Some(now);
+        }
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
         self.late += u64::from(by_fast.late) + u64::from(by_slow.late);
         self.jitter = if by_fast.packets >= by_slow.packets { fast.jitter } else { slow.jitter };
@@ -179,8 +186,14 @@ impl Tally {
         (clock_khz > 0).then(|| f64::from(self.jitter) / 16.0 / f64::from(clock_khz))
     }
 
-    pub(crate) const fn last_packet(&self) -> Option<Instant> {
-        self.last_packet
+    /// When a packet was seen last that the fast path carried, to the second.
+    pub(crate) const fn last_fast(&self) -> Option<Instant> {
+        self.last_fast
+    }
+
+    /// When a packet was seen last that the slow path carried, to the second.
+    pub(crate) const fn last_slow(&self) -> Option<Instant> {
+        self.last_slow
     }
 }
 

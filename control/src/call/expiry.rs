@@ -61,7 +61,7 @@ fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, mete
     if idle < patience {
         return None;
     }
-    let packets = entry.installed.keys().filter_map(|slot| meter.totals(*slot)?.last_packet);
+    let packets = entry.installed.keys().filter_map(|slot| meter.totals(*slot)?.last_packet());
     entry.call.alive = packets.fold(entry.call.alive, Instant::max);
     let idle = now.saturating_duration_since(entry.call.alive);
     (idle >= patience).then(|| ExpiredCall { call_id: id.to_vec(), timeout, idle })

@@ -14,6 +14,15 @@ use crate::sdp::{Profile, Told};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct LegId(pub u32);
 
+/// What becomes of a party's media instead of going to the other one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mirror {
+    /// It comes back.
+    Echo,
+    /// It goes nowhere.
+    Silence,
+}
+
 /// One party of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Leg {
@@ -41,6 +50,8 @@ pub(super) struct Leg {
     pub label: Option<Vec<u8>>,
     /// What the party sends goes nowhere.
     pub blocked: bool,
+    /// What the party sends does not go to the other one. Holds once said.
+    pub echo: Option<Mirror>,
     /// Whether the wish of the other party to share a port was accepted in the offer to this one (RFC 5761); `None`: if this one accepts it.
     pub accepts_mux: Option<bool>,
     /// The profile of RTP that the party is to see, where a command has said so.
@@ -81,6 +92,8 @@ pub(super) struct Media {
     offered: Offered,
     /// The clock rate in use, in kHz: that of the answer once there is one.
     pub clock_khz: u16,
+    /// The codec in use: that of the answer once there is one.
+    codec: Vec<u8>,
     /// How often the party, which sends, has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
     renewals: u32,
 }
@@ -129,6 +142,7 @@ impl Leg {
             ends: None,
             label: None,
             blocked: false,
+            echo: None,
             accepts_mux: None,
             profile: None,
             hidden: Vec::new(),
@@ -305,6 +319,7 @@ impl Leg {
     pub(super) fn set_clocks(&mut self, said: &[Signalled]) {
         for (media, said) in self.medias.iter_mut().zip(said).filter(|(_, said)| said.clock_khz != 0) {
             media.clock_khz = said.clock_khz;
+            media.codec.clone_from(&said.codec);
         }
     }
 
@@ -312,6 +327,7 @@ impl Leg {
     pub(super) fn expect_clocks(&mut self, said: &[Signalled]) {
         for (media, said) in self.medias.iter_mut().zip(said).filter(|(media, _)| media.clock_khz == 0) {
             media.clock_khz = said.clock_khz;
+            media.codec.clone_from(&said.codec);
         }
     }
 
@@ -385,6 +401,11 @@ impl Media {
         let agreed = self.agreed.as_ref().filter(|agreed| agreed.pair.is_some() || !agreed.said.open)?;
         let pair = self.pair.filter(|pair| agreed.pair != Some(*pair))?;
         Some(View { said: &self.said, pair, mux: false, clock_khz: self.clock_khz, renewals: self.renewals })
+    }
+
+    /// The name of the codec in use: that of the answer once there is one.
+    pub(super) fn codec(&self) -> &[u8] {
+        &self.codec
     }
 
     /// All ports that the media has.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use relay::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec};
 
 use super::dialogue::Call;
-use super::leg::{Leg, View};
+use super::leg::{Leg, Mirror, View};
 use super::signalled::Signalled as Said;
 
 /// Streams by slot.
@@ -62,14 +62,15 @@ fn add(
             other: Some(other),
             tos: call.tos,
             clock_khz,
-            blocked: leg.blocked || call.blocked,
+            blocked: leg.blocked || call.blocked || leg.echo == Some(Mirror::Silence),
             content: content(mine.said, theirs.said),
         };
         let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
         let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
         // Where a party is told of ports but is in another family, only what it sends there is carried.
         let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
-        let (rtp_port, rtp_slot, rtcp_slot) = (mine.pair.rtp_port, theirs.pair.rtp_slot, theirs.pair.rtcp_slot);
+        let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
+        let (rtp_port, rtp_slot, rtcp_slot) = (mine.pair.rtp_port, goes_to.rtp_slot, goes_to.rtcp_slot);
         if leads(streams, rtp_slot) {
             streams.insert(mine.pair.rtp_slot, spec(Component::Rtp, rtp_port, rtp_peer, false, rtp_slot, clock_khz));
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use relay::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, StreamTotals};
+use relay::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, StreamSpec, StreamTotals};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Media};
@@ -60,10 +60,15 @@ impl Query<'_> {
     pub(super) fn describe(&self, call: &Call, installed: &Streams) -> Dict<'static> {
         let mut sums = Sums::default();
         let mut tags = Dict::new();
+        let mut untagged = 0;
         for leg in call.legs() {
-            let tag = leg.tag.clone().unwrap_or_default();
+            // Keys must differ, or readers lose all but one.
+            let key = leg.tag.clone().unwrap_or_else(|| {
+                untagged += 1;
+                format!("<untagged {untagged}>").into_bytes()
+            });
             let other = leg.other.and_then(|other| call.leg(other));
-            tags.push(tag, self.leg(leg, other, installed, &mut sums));
+            tags.push(key, self.leg(leg, other, installed, &mut sums));
         }
         for (ssrc, report) in std::mem::take(&mut sums.reports) {
             let dict = sums.ssrcs.entry(ssrc).or_default();
@@ -75,6 +80,7 @@ impl Query<'_> {
         let ssrcs = sums.ssrcs.into_iter().map(|(ssrc, dict)| (Cow::Owned(ssrc.to_string().into_bytes()), dict.into()));
         Dict::new()
             .with("created", unix(call.created))
+            .with("created_us", unix_us(call.created))
             .with("last signal", unix(call.last_signal))
             .with("SSRC", ssrcs.collect::<Dict<'_>>())
             .with("tags", tags)
@@ -93,8 +99,16 @@ impl Query<'_> {
             dict.push(&b"label"[..], label.clone());
         }
         dict.push(&b"created"[..], unix(leg.created));
-        if let Some(tag) = other.and_then(|other| other.tag.as_ref()) {
+        let partner = other.and_then(|other| other.tag.as_ref());
+        if let Some(tag) = partner {
             dict.push(&b"in dialogue with"[..], tag.clone());
+        }
+        // Each tag is one party's, so none has another name.
+        dict.push(&b"tag-aliases"[..], Value::List(Vec::new()));
+        // Whoever talks with another hears that one, and is heard.
+        for key in ["subscriptions", "subscribers"] {
+            let talk = partner.map(|tag| Dict::new().with("tag", tag.clone()).with("type", "offer/answer").into());
+            dict.push(key.as_bytes(), Value::List(talk.into_iter().collect()));
         }
         let medias = (1..).zip(&leg.medias).map(|(index, media)| self.media(index, leg, media, installed, sums));
         dict.with("medias", Value::List(medias.collect()))
@@ -102,14 +116,14 @@ impl Query<'_> {
 
     fn media(&self, index: i64, leg: &Leg, media: &Media, installed: &Streams, sums: &mut Sums) -> Value<'static> {
         let mut streams = Vec::new();
-        if let Some(pair) = media.pair {
+        if let Some(pair) = media.now().map(|view| view.pair) {
             for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot, Component::Rtcp)] {
                 if let Some(spec) = installed.get(&slot) {
                     let peer = match component {
                         Component::Rtp => media.said.rtp,
                         Component::Rtcp => media.said.rtcp,
                     };
-                    streams.push(self.stream(slot, component, spec.local, peer, leg, sums).into());
+                    streams.push(self.stream(slot, component, spec, peer, leg, sums).into());
                 }
             }
         }
@@ -137,6 +151,7 @@ impl Query<'_> {
             .with("index", index)
             .with("type", media.said.kind.clone())
             .with("protocol", media.said.protocol.clone())
+            .with("codec", media.codec().to_vec())
             .with("streams", Value::List(streams))
             .with("flags", Value::List(flags))
             .into()
@@ -146,12 +161,15 @@ impl Query<'_> {
         &self,
         slot: SlotIndex,
         component: Component,
-        local: SocketAddr,
+        spec: &StreamSpec,
         signalled: Option<SocketAddr>,
         leg: &Leg,
         sums: &mut Sums,
     ) -> Dict<'static> {
+        let local = spec.local;
         let totals = self.meter.totals(slot);
+        // What arrives at the other party's port leaves from here.
+        let out = spec.other.and_then(|other| self.meter.totals(other));
         let peer = totals.as_ref().and_then(|totals| totals.peer).or(signalled);
         let mut dict = Dict::new()
             .with("local port", i64::from(local.port()))
@@ -166,9 +184,12 @@ impl Query<'_> {
         if let Some(signalled) = signalled {
             dict.push(&b"advertised endpoint"[..], endpoint(signalled));
         }
-        let last = totals.as_ref().and_then(|totals| totals.last_packet);
+        let last = |of: fn(&StreamTotals) -> Option<Instant>| totals.as_ref().and_then(of);
         // Without a packet the time counts from the beginning, as monitoring scripts expect.
-        dict.push(&b"last packet"[..], last.map_or_else(|| unix(leg.created), |last| self.unix_of(last)));
+        let time = |last: Option<Instant>| last.map_or_else(|| unix(leg.created), |last| self.unix_of(last));
+        dict.push(&b"last packet"[..], time(last(StreamTotals::last_packet)));
+        dict.push(&b"last user packet"[..], time(last(|totals| totals.last_slow)));
+        dict.push(&b"last kernel packet"[..], time(last(|totals| totals.last_fast)));
         let mut flags = vec![Value::from(match component {
             Component::Rtp => "RTP",
             Component::Rtcp => "RTCP",
@@ -190,6 +211,15 @@ impl Query<'_> {
         }
         dict.push(&b"flags"[..], Value::List(flags));
         dict.push(&b"stats"[..], sum.into_dict());
+        let mut sum = Sum::default();
+        if let Some(out) = &out {
+            sum.add(out);
+        }
+        dict.push(&b"stats_out"[..], sum.into_dict());
+        if component == Component::Rtp {
+            dict.push(&b"ingress SSRCs"[..], sources(totals.as_ref()));
+            dict.push(&b"egress SSRCs"[..], sources(out.as_ref()));
+        }
         if let Some(totals) = &totals {
             path(&mut dict, totals);
         }
@@ -262,11 +292,24 @@ fn path(dict: &mut Dict<'_>, totals: &StreamTotals) {
 }
 
 fn quality(totals: &StreamTotals) -> Dict<'static> {
-    let mut dict = Dict::new().with("packets", Value::count(totals.packets())).with("lost", totals.lost);
+    let mut dict = Dict::new()
+        .with("packets", Value::count(totals.packets()))
+        .with("bytes", Value::count(totals.bytes))
+        .with("lost", totals.lost);
     if let Some(jitter) = totals.jitter_ms {
         dict.push(&b"jitter us"[..], microseconds(jitter));
     }
     dict
+}
+
+/// The synchronisation source of a stream, as a list.
+fn sources(totals: Option<&StreamTotals>) -> Value<'static> {
+    let of = |totals: &StreamTotals| {
+        let dict = Dict::new().with("SSRC", i64::from(totals.ssrc?));
+        let dict = dict.with("packets", Value::count(totals.packets())).with("bytes", Value::count(totals.bytes));
+        Some(dict.into())
+    };
+    Value::List(totals.and_then(of).into_iter().collect())
 }
 
 /// Whole microseconds, because bencode has no fractions. What is out of range saturates.
@@ -283,6 +326,11 @@ fn endpoint(endpoint: SocketAddr) -> Dict<'static> {
 
 const fn family(endpoint: SocketAddr) -> &'static str {
     if endpoint.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// Whole microseconds since 1970.
+fn unix_us(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Whole seconds since 1970.

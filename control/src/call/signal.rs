@@ -9,10 +9,10 @@ use super::calls::Calls;
 use super::dialogue::{Call, Parties, Roles};
 use super::direction::{Direction, Local};
 use super::lease::Lease;
-use super::leg::LegId;
+use super::leg::{LegId, Mirror};
 use super::refusal::Refusal;
 use super::signalled::{self, Signalled};
-use crate::command::{Answer, Ice, Offer, Options, RtcpForm};
+use crate::command::{Answer, Echo, Ice, Offer, Options, RtcpForm};
 use crate::ng::Dict;
 use crate::reply::Reply;
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
@@ -156,6 +156,14 @@ impl Calls {
         wall: SystemTime,
     ) -> Done {
         draft.hear(signal.options, now, wall);
+        if let Some(echo) = signal.options.echo {
+            let sender = if signal.kind == Kind::Offer { signal.roles.offerer } else { signal.roles.answerer };
+            for (id, hears) in [(sender, Echo::Sender), (signal.receiver, Echo::Receiver)] {
+                if let Some(leg) = draft.leg_mut(id) {
+                    leg.echo = Some(if echo == hears || echo == Echo::Both { Mirror::Echo } else { Mirror::Silence });
+                }
+            }
+        }
         let mut lease = Lease::new(&mut self.ports, now);
         for id in [signal.roles.offerer, signal.roles.answerer] {
             if let Some(leg) = draft.leg_mut(id) {
@@ -208,6 +216,9 @@ impl Signal<'_> {
         let options = self.options;
         if options.codecs.is_wanted() {
             sdp = options.codecs.select(&sdp);
+        }
+        if !options.extmaps.is_empty() {
+            sdp = sdp::strip_extmaps(&sdp, &options.extmaps);
         }
         let Some(leg) = call.leg_mut(self.receiver) else { return sdp };
         if !leg.hidden.is_empty() {

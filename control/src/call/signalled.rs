@@ -39,6 +39,8 @@ pub(super) struct Signalled {
     pub direction: Direction,
     /// Clock rate of the preferred format in kHz; 0 when unknown.
     pub clock_khz: u16,
+    /// The name of the preferred format, with its clock rate and channels; empty when unknown.
+    pub codec: Vec<u8>,
 }
 
 impl Signalled {
@@ -69,6 +71,7 @@ impl Signalled {
             held: media.is_held(),
             direction: media.direction,
             clock_khz: media.clock_rate.and_then(|rate| u16::try_from(rate / 1000).ok()).unwrap_or(0),
+            codec: media.codec().to_vec(),
         };
         // Who will say later where it is (RFC 8838) has not said so yet.
         let is_somewhere = media.address.is_none_or(|address| !address.is_unspecified()) || source(options).is_some();

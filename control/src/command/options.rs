@@ -39,6 +39,19 @@ pub enum Ice {
     Pass,
 }
 
+/// Who hears itself instead of the other party.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Echo {
+    /// Nobody, and nobody hears the other one either.
+    Nobody,
+    /// The party that gets the description.
+    Receiver,
+    /// The party whose description it is.
+    Sender,
+    /// Both.
+    Both,
+}
+
 /// What an offer or an answer says besides who and what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -94,6 +107,10 @@ pub struct Options {
     pub to_label: Option<Vec<u8>>,
     /// Seconds until a deleted call ends, for this call.
     pub delete_delay: Option<u32>,
+    /// The header extensions (RFC 8285) that the other party does not get to see, by their URI; `all` are all.
+    pub extmaps: Vec<Vec<u8>>,
+    /// Who hears itself, from now on.
+    pub echo: Option<Echo>,
     /// What is asked for that needs a part which does not exist yet, as it was written.
     pub unbuilt: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //! on them is told; the operator decides whether by a refusal or by a line in the log.
 
 /// Keys that do nothing without such a part, whatever their value.
-const KEYS: [&[u8]; 38] = [
+const KEYS: [&[u8]; 36] = [
     b"audio-player",
     b"delay-buffer",
     b"drop-traffic",
@@ -12,12 +12,10 @@ const KEYS: [&[u8]; 38] = [
     b"dtmf-security",
     b"dtmf-security-trigger",
     b"dtmf-security-trigger-end",
-    b"extmap",
     b"frequencies",
     b"frequency",
     b"generate-rtcp",
     b"ice-lite",
-    b"media-echo",
     b"metadata",
     b"moh",
     b"output-destination",
@@ -44,7 +42,7 @@ const KEYS: [&[u8]; 38] = [
 ];
 
 /// Flags likewise.
-const FLAGS: [&[u8]; 24] = [
+const FLAGS: [&[u8]; 23] = [
     b"always-transcode",
     b"block-dtmf",
     b"block-egress",
@@ -66,7 +64,6 @@ const FLAGS: [&[u8]; 24] = [
     b"recording-vsc",
     b"recrypt",
     b"rtcp-mirror",
-    b"strip-extmap",
     b"trickle-ice",
     b"webrtc",
 ];

@@ -7,7 +7,7 @@ use relay::{Family, Learning};
 use super::editing;
 use super::flag_string::unescape;
 use super::message::Message;
-use super::options::{Ice, Profile, RtcpForm};
+use super::options::{Echo, Ice, Profile, RtcpForm};
 use super::unbuilt;
 use crate::ng::Value;
 use crate::ng::value::canonical;
@@ -73,6 +73,22 @@ impl Message {
             b"passthrough" | b"record-call" if first.as_deref().is_none_or(|word| OFF.contains(&word)) => {}
             b"passthrough" => {}
             b"codec" | b"codecs" => self.codecs(value),
+            b"extmap" => {
+                for (verb, uris) in value.as_dict().into_iter().flat_map(|dict| dict.iter()) {
+                    self.option(&[b"extmap-", canonical(verb).as_slice()].concat(), uris);
+                }
+            }
+            b"extmap-strip" | b"extmap-mask" => {
+                let room = MAX_CODECS.saturating_sub(self.options.extmaps.len());
+                self.options.extmaps.extend(raw(value).take(room));
+            }
+            b"media-echo" => match first.as_deref() {
+                Some(b"blackhole" | b"sinkhole") => self.options.echo = Some(Echo::Nobody),
+                Some(b"forward") => self.options.echo = Some(Echo::Receiver),
+                Some(b"backward") => self.options.echo = Some(Echo::Sender),
+                Some(b"both") => self.options.echo = Some(Echo::Both),
+                Some(_) | None => self.unknown_value(key, value),
+            },
             b"sdp-attr" => editing::attributes(value, &mut self.options.attributes),
             b"sdp-media-remove" => self.options.media_remove.extend(words(value)),
             b"alias-key" | b"instance" => {}
@@ -108,6 +124,7 @@ impl Message {
             b"fatal" => self.fatal = true,
             b"directional" => self.directional = true,
             b"all" => self.all = true,
+            b"strip-extmap" => options.extmaps.push(b"all".to_vec()),
             // These ask for what is done anyway, or allow what is never done: ports are never changed under way, codecs and direction attributes
             // stay, both paths carry media that flows one way, all words of a delete are read, every answer of an unknown tag is a new branch.
             b"symmetric"
@@ -159,7 +176,17 @@ impl Message {
         if flag.starts_with(b"sdp-attr-") && editing::attribute_flag(&unescape(raw), &mut self.options.attributes) {
             return true;
         }
-        for key in [&b"endpoint-learning"[..], b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"] {
+        // A URI has upper and lower case, and hyphens.
+        let uri =
+            |key: &[u8]| flag.strip_prefix(key).and_then(|rest| raw.get(raw.len() - rest.len()..)).map(<[u8]>::to_vec);
+        for key in [&b"extmap-strip"[..], b"extmap-mask"] {
+            if let Some([b'-' | b'_' | b' ', uri @ ..]) = uri(key).as_deref() {
+                self.option(key, &Value::from(uri.to_vec()));
+                return true;
+            }
+        }
+        for key in [&b"endpoint-learning"[..], b"media-echo", b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"]
+        {
             if let Some([b'-', word @ ..]) = flag.strip_prefix(key) {
                 self.option(key, &Value::from(word));
                 return true;

@@ -105,6 +105,17 @@ pub fn generate_mids(body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A body without header extensions (RFC 8285 section 5) of these URIs, of which `all` means every one.
+pub fn strip_extmaps(body: &[u8], uris: &[Vec<u8>]) -> Vec<u8> {
+    let is_unwanted = |line: &Line<'_>| {
+        let uri = line.attribute_named(b"extmap").and_then(|value| tokens(value).nth(1));
+        uri.is_some_and(|uri| uris.iter().any(|unwanted| unwanted == uri || unwanted == b"all"))
+    };
+    let mut out = Vec::with_capacity(body.len());
+    split(body).filter(|line| !is_unwanted(line)).for_each(|line| line.write(&mut out));
+    out
+}
+
 /// The attribute that says which relays a description has been through.
 const MARK: &[u8] = b"rtpengine";
 
@@ -195,6 +206,16 @@ mod tests {
     fn an_attribute_takes_the_place_of_another() {
         let out = changed(&[AttributeEdit::Substitute(audio(), b"sendrecv".to_vec(), b"sendonly".to_vec())]);
         assert_eq!(out, BODY.replace("a=sendrecv\r\n", "a=sendonly\r\n"));
+    }
+
+    #[test]
+    fn header_extensions_go_by_their_uri() {
+        let body = "v=0\na=extmap-allow-mixed\nm=audio 4 RTP/AVP 8\na=extmap:1 urn:a\na=extmap:2/sendonly urn:b x\n";
+        let stripped = |uri: &str| String::from_utf8(strip_extmaps(body.as_bytes(), &[uri.into()])).unwrap();
+        assert_eq!(stripped("urn:a"), body.replace("a=extmap:1 urn:a\n", ""));
+        assert_eq!(stripped("urn:b"), body.replace("a=extmap:2/sendonly urn:b x\n", ""));
+        assert_eq!(stripped("urn:"), body);
+        assert_eq!(stripped("all"), "v=0\na=extmap-allow-mixed\nm=audio 4 RTP/AVP 8\n");
     }
 
     #[test]

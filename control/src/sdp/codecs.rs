@@ -102,7 +102,7 @@ struct Companions<'a> {
 impl Companions<'_> {
     /// Of a format, in lower case.
     fn name(&self, format: &[u8]) -> Vec<u8> {
-        self.names.get(format).cloned().unwrap_or_else(|| static_name(format).into())
+        self.names.get(format).cloned().unwrap_or_else(|| static_name(format).to_ascii_lowercase())
     }
 
     /// Whether a format is nothing without another one.
@@ -180,26 +180,26 @@ fn of_format<'a>(line: &Line<'a>) -> Option<&'a [u8]> {
 }
 
 /// RFC 3551 section 6: payload types that need no `a=rtpmap`.
-fn static_name(format: &[u8]) -> &'static [u8] {
+pub(super) fn static_name(format: &[u8]) -> &'static [u8] {
     match number::<u8>(format) {
-        Some(0) => b"pcmu/8000",
-        Some(3) => b"gsm/8000",
-        Some(4) => b"g723/8000",
-        Some(5) => b"dvi4/8000",
-        Some(6) => b"dvi4/16000",
-        Some(7) => b"lpc/8000",
-        Some(8) => b"pcma/8000",
-        Some(9) => b"g722/8000",
-        Some(10) => b"l16/44100/2",
-        Some(11) => b"l16/44100/1",
-        Some(12) => b"qcelp/8000",
-        Some(13) => b"cn/8000",
-        Some(14) => b"mpa/90000",
-        Some(15) => b"g728/8000",
-        Some(18) => b"g729/8000",
-        Some(26) => b"jpeg/90000",
-        Some(31) => b"h261/90000",
-        Some(34) => b"h263/90000",
+        Some(0) => b"PCMU/8000",
+        Some(3) => b"GSM/8000",
+        Some(4) => b"G723/8000",
+        Some(5) => b"DVI4/8000",
+        Some(6) => b"DVI4/16000",
+        Some(7) => b"LPC/8000",
+        Some(8) => b"PCMA/8000",
+        Some(9) => b"G722/8000",
+        Some(10) => b"L16/44100/2",
+        Some(11) => b"L16/44100/1",
+        Some(12) => b"QCELP/8000",
+        Some(13) => b"CN/8000",
+        Some(14) => b"MPA/90000",
+        Some(15) => b"G728/8000",
+        Some(18) => b"G729/8000",
+        Some(26) => b"JPEG/90000",
+        Some(31) => b"H261/90000",
+        Some(34) => b"H263/90000",
         Some(_) | None => b"",
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::body::{Connection, Error};
+use super::codecs::static_name;
 use super::line::{Line, address, before_slash, number, tokens};
 
 /// The transport of a media section: the `<proto>` of RFC 8866 section 5.14. Upper and lower case are the same here,
@@ -185,6 +186,17 @@ impl<'a> Media<'a> {
     /// The profile, of RTP without encryption.
     pub fn profile(&self) -> Option<Profile> {
         Profile::parse(self.protocol)
+    }
+
+    /// The name of the first format, `<encoding>/<clock>/<channels>`; empty where nothing says it.
+    pub fn codec(&self) -> &'a [u8] {
+        let Some(format) = self.formats.first() else { return b"" };
+        let mapped = self.lines.iter().find_map(|line| {
+            let mut parts = tokens(line.attribute_named(b"rtpmap")?);
+            parts.next().filter(|found| found == format).and_then(|_| parts.next())
+        });
+        let known = if self.transport.is_rtp() { static_name(format) } else { b"" };
+        mapped.filter(|name| name.len() <= MAX_TOKEN).unwrap_or(known)
     }
 
     /// Whether the section is put on hold the old way, with an address of zero (RFC 2543 section B.5). Hold by

@@ -19,7 +19,7 @@ mod media;
 mod sections;
 mod steady;
 
-pub use attributes::{AttributeEdit, Level, change, generate_mids, mark};
+pub use attributes::{AttributeEdit, Level, change, generate_mids, mark, strip_extmaps};
 pub use body::{Body, Error, MAX_BODY, MAX_LINES, MAX_MEDIA, Origin};
 pub use codecs::Codecs;
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};

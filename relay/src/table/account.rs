@@ -36,7 +36,8 @@ impl FlowTable {
             ssrc: stream.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
             peer: standing.remote,
             confirmed: standing.confirmed.is_some(),
-            last_packet: stream.tally.last_packet(),
+            last_fast: stream.tally.last_fast(),
+            last_slow: stream.tally.last_slow(),
             quality: stream.reports.as_ref().map(|reports| reports.qualities.clone()).unwrap_or_default(),
             path: self.path(index, stream, &standing, addresses),
         })

@@ -1,4 +1,31 @@
 use super::*;
+use crate::command::Echo;
+
+#[test]
+fn a_party_may_hear_itself() {
+    for (echo, caller, callee) in [
+        (Echo::Receiver, None, Some(true)),
+        (Echo::Sender, Some(true), None),
+        (Echo::Both, Some(true), Some(true)),
+        (Echo::Nobody, None, None),
+    ] {
+        let mut rig = Rig::new();
+        rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), Options { echo: Some(echo), ..across() }));
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+        for (side, hears) in [("192.0.2.1", caller), ("198.51.100.1", callee)] {
+            for port in [30000, 30001] {
+                let local = format!("{side}:{port}");
+                let spec = rig.at(&local);
+                assert_eq!(
+                    (spec.other == rig.slot_of(&local), spec.blocked),
+                    (hears.is_some(), hears.is_none()),
+                    "{echo:?}"
+                );
+            }
+        }
+        rig.end();
+    }
+}
 
 #[test]
 fn the_media_of_all_parties_is_blocked_and_comes_back() {

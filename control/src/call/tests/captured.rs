@@ -123,7 +123,7 @@ fn a_whole_call_in_captured_messages_of_kamailio() {
     assert!(answered.starts_with("0_8915_0 d3:sdp113:v=0\r\no=sipp 1 1 IN IP4 192.0.2.1\r\n"), "{answered}");
     assert_eq!(ops, 2);
     let (deleted, ops) = send(DELETE);
-    assert!(deleted.starts_with("0_8904_0 d7:createdi1700000000e11:last signali1700000000e4:SSRCde4:tagsd7:c9232-1d"));
+    assert!(deleted.starts_with("0_8904_0 d7:createdi1700000000e10:created_usi1700000000000000e11:last signali1700000000e4:SSRCde4:tagsd7:c9232-1d"));
     assert!(deleted.ends_with("6:result2:oke"), "{deleted}");
     assert_eq!(ops, 4);
     assert_eq!(send(DELETE), (deleted, 0), "carried out again it would be a warning");

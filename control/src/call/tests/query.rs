@@ -16,7 +16,8 @@ pub(super) fn totals() -> StreamTotals {
         ssrc: Some(0xdee0_ee8f),
         peer: Some("192.0.2.66:4066".parse().unwrap()),
         confirmed: true,
-        last_packet: None,
+        last_fast: None,
+        last_slow: None,
         quality: Vec::new(),
         path: Path::Fast,
     }
@@ -42,13 +43,26 @@ fn words(value: &Value<'_>) -> Vec<String> {
 }
 
 #[test]
+fn branches_that_have_not_answered_have_names_of_their_own() {
+    let mut rig = Rig::new();
+    for branch in ["x", "y", "z"] {
+        rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+    }
+    let dict = query(&mut rig);
+    let tags = find(&dict, &["tags"]).as_dict().unwrap();
+    let keys: Vec<_> = tags.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+    assert_eq!(keys, ["a", "<untagged 1>", "<untagged 2>", "<untagged 3>"]);
+    assert_eq!(text(find(&dict, &["tags", "<untagged 2>", "via-branch"])), "y");
+}
+
+#[test]
 fn a_query_has_the_structure_of_the_contract() {
     let mut rig = Rig::new();
     rig.call();
     let slot = *rig.installed.keys().next().unwrap();
-    let last_packet = Some(rig.now);
+    let (last_slow, last_fast) = (Some(rig.now), Some(rig.now + Duration::from_secs(2)));
     rig.wait(5);
-    rig.meter.0.insert(slot, StreamTotals { last_packet, ..totals() });
+    rig.meter.0.insert(slot, StreamTotals { last_slow, last_fast, ..totals() });
     let dict = query(&mut rig);
     assert_eq!((int(&dict, &["created"]), int(&dict, &["last signal"])), (1_700_000_000, 1_700_000_000));
     let tag = find(&dict, &["tags", "a"]).as_dict().unwrap();
@@ -67,7 +81,21 @@ fn a_query_has_the_structure_of_the_contract() {
     );
     assert_eq!(text(find(rtp, &["endpoint", "family"])), "IPv4");
     assert_eq!(int(rtp, &["advertised endpoint", "port"]), 4000);
-    assert_eq!(int(rtp, &["last packet"]), 1_699_999_995);
+    assert_eq!(int(rtp, &["last packet"]), 1_699_999_997);
+    assert_eq!((int(rtp, &["last user packet"]), int(rtp, &["last kernel packet"])), (1_699_999_995, 1_699_999_997));
+    let source = find(rtp, &["ingress SSRCs"]).items().first().unwrap().as_dict().unwrap();
+    assert_eq!((int(source, &["SSRC"]), int(source, &["bytes"])), (3_739_283_087, 17_200));
+    assert_eq!((find(rtp, &["egress SSRCs"]).items().len(), int(rtp, &["stats_out", "packets"])), (0, 0));
+    let [other, _] = *streams(&dict, "b") else { panic!("not two streams") };
+    let source = find(other, &["egress SSRCs"]).items().first().unwrap().as_dict().unwrap();
+    assert_eq!((int(source, &["SSRC"]), int(other, &["stats_out", "packets"])), (3_739_283_087, 100));
+    assert_eq!(int(&dict, &["created_us"]), 1_700_000_000_000_000);
+    assert_eq!(text(find(media, &["codec"])), "PCMA/8000");
+    assert!(find(tag, &["tag-aliases"]).items().is_empty());
+    for key in ["subscriptions", "subscribers"] {
+        let other = find(tag, &[key]).items().first().unwrap().as_dict().unwrap();
+        assert_eq!((text(find(other, &["tag"])), text(find(other, &["type"]))), ("b".into(), "offer/answer".into()));
+    }
     assert_eq!(words(find(rtp, &["flags"])), ["RTP", "filled", "confirmed", "kernelized"]);
     assert_eq!(words(find(rtcp, &["flags"])), ["RTCP", "filled"]);
     assert_eq!((int(rtp, &["stats", "packets"]), int(rtp, &["stats", "bytes"])), (100, 17_200));
@@ -76,6 +104,7 @@ fn a_query_has_the_structure_of_the_contract() {
     assert_eq!(int(&dict, &["totals", "RTP", "packets"]), 100);
     assert_eq!(int(&dict, &["totals", "RTCP", "errors"]), 0);
     assert_eq!(int(&dict, &["SSRC", "3739283087", "jitter us"]), 1250);
+    assert_eq!(int(&dict, &["SSRC", "3739283087", "bytes"]), 17_200);
 }
 
 #[test]
@@ -104,7 +133,7 @@ fn a_call_that_nobody_answered_can_be_queried() {
     let dict = query(&mut rig);
     assert_eq!(find(&dict, &["tags"]).as_dict().unwrap().len(), 2);
     assert_eq!(find(&dict, &["tags", "a"]).as_dict().unwrap().get("in dialogue with"), None);
-    assert_eq!(streams(&dict, "").first().unwrap().get("endpoint"), None);
+    assert_eq!(streams(&dict, "<untagged 1>").first().unwrap().get("endpoint"), None);
 }
 
 #[test]

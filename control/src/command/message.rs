@@ -21,6 +21,8 @@ pub(super) struct Message {
     pub(super) fatal: bool,
     pub(super) directional: bool,
     pub(super) all: bool,
+    /// Interfaces that are named by flags, in order.
+    pub(super) sides: Vec<Vec<u8>>,
     knows_load_limit: bool,
     unknown: Vec<String>,
 }
@@ -40,6 +42,11 @@ impl Message {
         let mut message = Self::default();
         for (key, value) in dict.iter() {
             message.key(key, value);
+        }
+        let mut sides = std::mem::take(&mut message.sides).into_iter();
+        let options = &mut message.options;
+        if options.from_interface.is_none() && options.to_interface.is_none() {
+            (options.from_interface, options.to_interface) = (sides.next(), sides.next());
         }
         let mut unknown = std::mem::take(&mut message.unknown);
         unknown.extend(message.options.unbuilt.iter().take(MAX_UNKNOWN).cloned());

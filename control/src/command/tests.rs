@@ -251,6 +251,72 @@ fn the_flags_about_where_a_party_sends_from_are_understood_in_every_spelling() {
 }
 
 #[test]
+fn interfaces_may_be_named_by_flags() {
+    let sides = |dict: Dict<'static>| {
+        let (offer, unknown) = offer(dict);
+        assert_eq!(unknown, [""; 0]);
+        [offer.options.from_interface, offer.options.to_interface]
+            .map(|name| name.map(|name| name.escape_ascii().to_string()))
+    };
+    let both = |from: &str, to: &str| [Some(from.to_owned()), Some(to.to_owned())];
+    assert_eq!(sides(Dict::new().with("rtpp-flags", "internal external")), both("internal", "external"));
+    assert_eq!(sides(Dict::new().with("rtpp-flags", "External Internal")), both("external", "internal"));
+    assert_eq!(sides(Dict::new().with("rtpp-flags", "internal internal external")), both("internal", "internal"));
+    assert_eq!(sides(Dict::new().with("flags", list(&["internal", "external"]))), both("internal", "external"));
+    let named = Dict::new().with("direction", list(&["pbx", "gateway"])).with("flags", list(&["internal"]));
+    assert_eq!(sides(named), both("pbx", "gateway"));
+}
+
+#[test]
+fn header_extensions_and_echo_are_read() {
+    let uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+    for (dict, expected) in [
+        (Dict::new().with("flags", list(&["strip extmap"])), vec!["all"]),
+        (Dict::new().with("flags", list(&["extmap-strip-urn:ietf:params:rtp-hdrext:ssrc-audio-level"])), vec![uri]),
+        (Dict::new().with("rtpp-flags", "extmap-mask-http://Example.org/A-b"), vec!["http://Example.org/A-b"]),
+        (Dict::new().with("extmap-strip", uri), vec![uri]),
+        (
+            Dict::new().with("extmap", Value::Dict(Dict::new().with("strip", list(&["x"])).with("mask", "y"))),
+            vec!["x", "y"],
+        ),
+    ] {
+        let (offer, unknown) = offer(dict);
+        let expected: Vec<Vec<u8>> = expected.into_iter().map(Into::into).collect();
+        assert_eq!((offer.options.extmaps, unknown), (expected, vec![]));
+    }
+    for (word, echo) in [
+        ("blackhole", Echo::Nobody),
+        ("sinkhole", Echo::Nobody),
+        ("forward", Echo::Receiver),
+        ("backward", Echo::Sender),
+        ("both", Echo::Both),
+    ] {
+        assert_eq!(offer(Dict::new().with("media-echo", word)).0.options.echo, Some(echo));
+        assert_eq!(offer(Dict::new().with("rtpp-flags", format!("media-echo={word}"))).0.options.echo, Some(echo));
+        assert_eq!(
+            offer(Dict::new().with("flags", Value::List(vec![format!("media-echo-{word}").into()]))).0.options.echo,
+            Some(echo)
+        );
+    }
+    assert_eq!(offer(Dict::new().with("media-echo", "loud")).1, ["key media-echo=loud"]);
+}
+
+#[test]
+fn two_dots_are_a_space_in_an_attribute_flag() {
+    let (offer, unknown) =
+        offer(Dict::new().with(
+            "flags",
+            list(&["sdp-attr-substitute-audio-fmtp:101>fmtp:101..0-11", "sdp-attr-add-audio-x:a--b..c"]),
+        ));
+    let audio = || Level::Media(b"audio".to_vec());
+    let expected = [
+        AttributeEdit::Substitute(audio(), b"fmtp:101".to_vec(), b"fmtp:101 0-11".to_vec()),
+        AttributeEdit::Add(audio(), b"x:a=b c".to_vec()),
+    ];
+    assert_eq!((offer.options.attributes.as_slice(), unknown), (&expected[..], vec![]));
+}
+
+#[test]
 fn a_flag_string_says_the_same_as_keys() {
     let text = "replace-origin SIP-source-address ICE=remove direction=pbx direction=gateway TOS=184 RTP/AVP nonsense";
     let (offer, unknown) = offer(Dict::new().with("rtpp_flags", text));

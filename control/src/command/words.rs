@@ -114,10 +114,8 @@ impl Message {
             b"single-codec" => options.codecs.single = true,
             // The old way to name both interfaces, one after the other.
             b"internal" | b"external" => {
-                if options.from_interface.is_none() {
-                    options.from_interface = Some(flag);
-                } else {
-                    options.to_interface = Some(flag);
+                if self.sides.len() < 2 {
+                    self.sides.push(flag);
                 }
             }
             b"fast" => self.fast = true,

@@ -33,6 +33,50 @@ fn a_call_within_ipv6_stays_there() {
     rig.end();
 }
 
+fn both_families() -> Rig {
+    let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1", "gateway/2001:db8:9::1"];
+    Rig::on(&interfaces, at_once(), 30099)
+}
+
+const MIXED: [&str; 2] = ["audio 4000 RTP/AVP 8", "video 4002 RTP/AVP 31\r\nc=IN IP6 2001:db8::10"];
+
+#[test]
+fn each_media_is_relayed_in_the_family_of_its_party() {
+    let mut rig = both_families();
+    let (sdp, _) = rig.sdp(offer_with("a", None, &session("192.0.2.10", &MIXED), towards("gateway", None)));
+    assert!(!sdp.contains("IP6") && sdp.contains("c=IN IP4 198.51.100.1\r\n"), "{sdp}");
+    let both = session("198.51.100.10", &["audio 5000 RTP/AVP 8", "video 5002 RTP/AVP 31"]);
+    let (sdp, _) = rig.sdp(answer("a", "b", &both));
+    assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n") && sdp.ends_with("RTP/AVP 31\r\nc=IN IP6 2001:db8::1\r\n"), "{sdp}");
+    assert_eq!(rig.peer("192.0.2.1:30000").unwrap(), "192.0.2.10:4000");
+    let video = rig.installed.values().find(|spec| spec.local.is_ipv6() && spec.local.port() % 2 == 0).unwrap();
+    assert_eq!(video.party.at.unwrap().to_string(), "[2001:db8::10]:4002");
+    assert_eq!((rig.installed.len(), rig.calls.ports().used()), (8, 4));
+    // Once more, without change.
+    let (_, ops) = rig.sdp(offer_with("a", Some("b"), &session("192.0.2.10", &MIXED), towards("gateway", None)));
+    assert_eq!((ops, rig.calls.ports().used()), (vec![], 4));
+    rig.end();
+}
+
+#[test]
+fn an_answer_in_the_other_family_is_sent_to_and_heard_in_both() {
+    let mut rig = both_families();
+    let sdp = offered(&mut rig, "192.0.2.10", towards("gateway", None));
+    assert!(sdp.contains("c=IN IP4 198.51.100.1\r\n"), "{sdp}");
+    for _ in 0..2 {
+        let (sdp, _) = rig.sdp(answer("a", "b", &audio("2001:db8:9::10", 5000)));
+        assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n"), "{sdp}");
+        assert_eq!(rig.peer("[2001:db8:9::1]:30000").unwrap(), "[2001:db8:9::10]:5000");
+        assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("[2001:db8:9::1]:30000"));
+        // It was told of the other one, and may send there.
+        assert_eq!(rig.at("198.51.100.1:30000").other, rig.slot_of("192.0.2.1:30000"));
+        assert_eq!((rig.peer("198.51.100.1:30000"), rig.calls.ports().used()), (None, 3));
+    }
+    let (sdp, _) = rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
+    assert!(sdp.contains("c=IN IP6 2001:db8:9::1\r\n"), "from now on it is told what it understands: {sdp}");
+    rig.end();
+}
+
 #[test]
 fn an_interface_of_one_family_turns_the_call_to_it() {
     let mut rig = rig();

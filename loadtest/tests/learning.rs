@@ -70,8 +70,13 @@ impl Rig {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn under_every_mode_a_stranger_neither_hears_nor_is_heard_beside_a_party_at_its_address() {
-    for engine in ["xdp", "uring", "epoll"] {
-        for mode in ["heuristic", "immediate", "delayed", "off"] {
+    // The decision is the same on each engine; each has its own way to it, and one mode is enough to see that.
+    for (engine, modes) in [
+        ("xdp", &["heuristic", "immediate", "delayed", "off"][..]),
+        ("uring", &["heuristic"]),
+        ("epoll", &["heuristic"]),
+    ] {
+        for mode in modes {
             for flags in [&[][..], &["strict-source"], &["asymmetric"]] {
                 let (mut rig, mut caller) = Rig::new(engine, mode, flags);
                 let mut stranger = rig.other(7000);

@@ -94,9 +94,18 @@ pub(crate) struct Peer {
     insistent: Vec<Insistent>,
     taught: Taught,
     /// Where the party was heard before it was signalled elsewhere, and when that was.
-    moved_from: Option<(SocketAddr, Instant)>,
+    moved_from: Option<Moved>,
     /// Since when the other party's address is known, so that packets have somewhere to go.
     opened: Option<Instant>,
+}
+
+/// Where a party was heard before it was signalled elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Moved {
+    source: SocketAddr,
+    since: Instant,
+    /// It was not where its description said then.
+    is_elsewhere: bool,
 }
 
 /// What packets have taught.
@@ -206,7 +215,8 @@ impl Peer {
     /// The signalled address has changed: has the party moved?
     fn relearn(&mut self, now: Instant) {
         let is_heard = self.heard().is_some();
-        let heard = self.heard().or(self.moved_from.map(|(source, _)| source));
+        let heard = self.heard().or(self.moved_from.map(|moved| moved.source));
+        let is_elsewhere = heard != self.signalled_last;
         let has_moved = match self.signalled.at {
             // On hold, packets for the party must not go to where it was heard.
             None => true,
@@ -218,7 +228,7 @@ impl Peer {
         match heard {
             Some(source) if Some(source) == self.signalled.at => self.taught = Taught::Learned(source),
             Some(source) if has_moved => {
-                self.moved_from = Some((source, now));
+                self.moved_from = Some(Moved { source, since: now, is_elsewhere });
                 // What was heard before a hold says nothing of now.
                 if is_heard {
                     self.stay(source, now);
@@ -230,11 +240,12 @@ impl Peer {
         }
     }
 
-    /// A party that was signalled elsewhere is where it was for now. It may not know yet, or it is behind a NAT, and nothing has changed there: but
-    /// not where its signalling comes from another host than its media did, for then it may be another party.
+    /// A party that was signalled elsewhere is where it was for now, if it was not where it said before either: it is behind a NAT, and nothing has
+    /// changed there. But not where its signalling comes from another host than its media did, for then it may be another party.
     fn stay(&mut self, source: SocketAddr, now: Instant) {
         let nearness = self.nearness(source);
-        let may_be_it = nearness > Nearness::Far || self.signalled.signaller.is_none();
+        let is_elsewhere = self.moved_from.is_some_and(|moved| moved.is_elsewhere);
+        let may_be_it = is_elsewhere && (nearness > Nearness::Far || self.signalled.signaller.is_none());
         if self.signalled.at.is_some() && may_be_it && nearness >= self.least() {
             self.taught = Taught::Provisional(Candidate::waited_for(source, now));
         }
@@ -464,7 +475,8 @@ impl Peer {
 
     /// Whether the party was signalled away from there a moment ago, and perhaps does not know yet.
     fn has_left(&self, source: SocketAddr, now: Instant) -> bool {
-        self.moved_from.is_some_and(|(old, since)| old == source && now.saturating_duration_since(since) < MOVING)
+        let is_recent = |moved: Moved| now.saturating_duration_since(moved.since) < MOVING;
+        self.moved_from.is_some_and(|moved| moved.source == source && is_recent(moved))
     }
 
     /// How near a source is to the party, as far as that has said where it is.
@@ -527,7 +539,7 @@ impl Peer {
 
     /// The host that the party was heard from last, for whoever has the port next.
     pub(crate) fn last_host(&self) -> Option<IpAddr> {
-        self.heard().or(self.moved_from.map(|(source, _)| source)).map(|source| source.ip())
+        self.heard().or(self.moved_from.map(|moved| moved.source)).map(|source| source.ip())
     }
 }
 

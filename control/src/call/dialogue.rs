@@ -271,8 +271,8 @@ impl Call {
     fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
         let (caller, callee) = if self.has_branch_but(two, one) { (two, one) } else { (one, two) };
         let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
-        let has_spoken = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_spoken);
-        if others.iter().any(has_spoken) {
+        let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
+        if others.iter().any(has_answered) {
             return vec![callee];
         }
         [caller, callee].into_iter().chain(others).collect()

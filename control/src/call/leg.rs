@@ -40,6 +40,8 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
+    /// Whether it has answered for good, as far as is known.
+    pub has_answered: bool,
     /// Whether there was an answer to the party, or by it.
     has_agreed: bool,
     /// The party has said again what holds for it, perhaps the same, and has no answer yet.
@@ -137,6 +139,7 @@ impl Leg {
             interface,
             other: None,
             has_spoken: false,
+            has_answered: false,
             has_agreed: false,
             renews: false,
             ends: None,
@@ -208,6 +211,7 @@ impl Leg {
     /// Takes what the party says, and tells which medias it says something new about. Lines that are gone are closed.
     pub(super) fn hear(&mut self, said: &[Signalled], options: &Options) -> Vec<bool> {
         self.has_spoken = true;
+        self.has_answered |= !options.provisional;
         self.signaller = options.received_from.map(|host| host.to_canonical()).or(self.signaller);
         self.asymmetric |= options.asymmetric;
         self.strict_source |= options.strict_source;

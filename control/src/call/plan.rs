@@ -84,7 +84,7 @@ fn add(
         let now = mine.now().filter(is_open).zip(theirs.now().filter(is_open));
         if let Some((mine_now, theirs_now)) = now {
             place(mine_now, theirs_now, true);
-            if let Some(told) = mine.told {
+            if let Some(told) = mine.told.filter(|told| *told != mine_now.pair) {
                 place(View { pair: told, ..mine_now }, theirs_now, false);
             }
         }

@@ -102,7 +102,11 @@ impl Message {
     fn key(&mut self, key: &[u8], value: &Value<'_>) {
         match canonical(key).as_slice() {
             // Who sent it in what is no matter: requests and replies are told apart by the command.
-            b"command" | b"sip-message-type" | b"sip-code" | b"template" | b"xmlrpc-callback" => {}
+            b"command" | b"sip-message-type" | b"template" | b"xmlrpc-callback" => {}
+            b"sip-code" => {
+                let code = value.as_int().or_else(|| std::str::from_utf8(&value.as_text()?).ok()?.parse().ok());
+                self.options.provisional |= code.is_some_and(|code| (100..200).contains(&code));
+            }
             b"call-id" => self.call_id = words::filled(value),
             b"from-tag" => self.from_tag = words::filled(value),
             b"to-tag" => self.to_tag = words::filled(value),

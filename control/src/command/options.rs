@@ -111,6 +111,8 @@ pub struct Options {
     pub extmaps: Vec<Vec<u8>>,
     /// Who hears itself, from now on.
     pub echo: Option<Echo>,
+    /// The answer is not the last one: the party rings, or is told that it cannot be reached.
+    pub provisional: bool,
     /// What is asked for that needs a part which does not exist yet, as it was written.
     pub unbuilt: Vec<String>,
 }

@@ -302,6 +302,20 @@ fn header_extensions_and_echo_are_read() {
 }
 
 #[test]
+fn an_answer_may_be_provisional() {
+    for (dict, expected) in [
+        (Dict::new().with("sip-code", 183), true),
+        (Dict::new().with("sip-code", "180"), true),
+        (Dict::new().with("sip-code", 200), false),
+        (Dict::new().with("sip-code", "x"), false),
+        (Dict::new().with("flags", list(&["provisional"])), true),
+        (Dict::new(), false),
+    ] {
+        assert_eq!(offer(dict).0.options.provisional, expected);
+    }
+}
+
+#[test]
 fn two_dots_are_a_space_in_an_attribute_flag() {
     let (offer, unknown) =
         offer(Dict::new().with(

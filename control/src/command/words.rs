@@ -153,8 +153,8 @@ impl Message {
             | b"pad-crypto"
             | b"new-branch"
             | b"bidirectional"
-            | b"reject-ice"
-            | b"provisional" => {}
+            | b"reject-ice" => {}
+            b"provisional" => options.provisional = true,
             other if self.profile(other) => {}
             other if self.prefixed(other, raw) => {}
             other if unbuilt::flag(other) => self.unbuilt("flag", other),

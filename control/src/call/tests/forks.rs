@@ -209,6 +209,18 @@ fn a_branch_that_lost_is_found_by_its_tags_in_either_order() {
 }
 
 #[test]
+fn a_branch_that_was_only_announced_ends_with_the_dialogue() {
+    let early = || Options { provisional: true, ..Options::default() };
+    let mut rig = three();
+    rig.sdp(on_branch("x", answer_with("a", "b1", &audio("198.51.100.10", 5000), early())));
+    rig.sdp(on_branch("y", answer_with("a", "b2", &audio("198.51.100.20", 6000), early())));
+    rig.sdp(on_branch("y", answer("a", "b2", &audio("198.51.100.20", 6000))));
+    rig.run(delete(Some("b2"), Some("a")));
+    assert!(rig.calls.is_empty());
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
 fn a_branch_of_several_that_ring_is_not_guessed() {
     let mut rig = three();
     rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));

@@ -56,8 +56,46 @@ fn any_options() -> impl Strategy<Value = Options> {
     })
 }
 
+/// How a proxy may name what ends: the tags in either order, one of them, with the branch or without.
+fn any_end() -> impl Strategy<Value = (u8, bool)> {
+    (0..4_u8, any::<bool>())
+}
+
+/// The delete of the dialogue of the caller, a, with another one.
+fn ended(other: &str, branch: Option<&str>, (form, names_branch): (u8, bool)) -> Command {
+    let command = match form {
+        0 => delete(Some("a"), Some(other)),
+        1 => delete(Some(other), Some("a")),
+        2 => delete(Some(other), None),
+        _ => delete(Some("a"), None),
+    };
+    match branch.filter(|_| names_branch) {
+        Some(branch) => on_branch(branch, command),
+        None => command,
+    }
+}
+
+/// What becomes of a branch before the one that wins has answered.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    /// Nothing more is heard of it.
+    Silent,
+    /// It said something, and nothing more is heard of it.
+    Announced,
+    /// It failed, and the proxy says so.
+    Failed((u8, bool)),
+}
+
+fn any_lost() -> impl Strategy<Value = Lost> {
+    prop_oneof![
+        2 => Just(Lost::Silent),
+        2 => Just(Lost::Announced),
+        1 => any_end().prop_map(|(form, _)| Lost::Failed((form % 2, true))),
+    ]
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
-    let tag = || prop::sample::select(vec!["a", "b", "c", "d"]);
+    let tag = || prop::sample::select(vec!["a", "b", "c", "d", "lost"]);
     let command = prop_oneof![
         6 => (tag(), prop::option::of(tag()), any_sdp(), any_options())
             .prop_map(|(from, to, sdp, options)| offer_with(from, to, &sdp, options)),
@@ -82,6 +120,62 @@ fn any_command() -> impl Strategy<Value = Command> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Forks with branches or without, and hunting: whatever became of the others, when the dialogue has ended everything is free, and until then the
+    /// parties of it hear each other, also after offers without change.
+    #[test]
+    fn a_fork_leaves_nothing_when_its_dialogue_has_ended(
+        lost in vec(any_lost(), 0..4),
+        has_branches in any::<bool>(),
+        is_early in any::<bool>(),
+        renewals in vec(any::<bool>(), 0..3),
+        end in any_end(),
+        delay in 0..3_u64,
+    ) {
+        let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(delay), ..Settings::default() }, 30099);
+        let names: Vec<String> = (0..=lost.len()).map(|number| format!("b{number}")).collect();
+        let branch = |at: usize| has_branches.then(|| names[at].as_str());
+        let on = |at: usize, command| branch(at).map_or_else(|| Command::clone(&command), |name| on_branch(name, command.clone()));
+        let caller = audio("192.0.2.10", 4000);
+        let callee = |at: usize| audio("198.51.100.10", 5000 + 2 * at as u16);
+        let early = || Options { provisional: true, ..Options::default() };
+        for at in 0..names.len() {
+            rig.sdp(on(at, offer("a", None, &caller)));
+        }
+        for (at, lost) in lost.iter().enumerate() {
+            match lost {
+                Lost::Silent => {}
+                Lost::Announced => drop(rig.sdp(on(at, answer_with("a", &names[at], &callee(at), early())))),
+                // Without its branch nobody can tell which it was.
+                Lost::Failed(form) if has_branches => drop(rig.run(ended("busy", branch(at), *form))),
+                Lost::Failed(_) => {}
+            }
+        }
+        let winner = lost.len();
+        if is_early {
+            rig.sdp(on(winner, answer_with("a", &names[winner], &callee(winner), early())));
+        }
+        rig.sdp(on(winner, answer("a", &names[winner], &callee(winner))));
+        let port = format!("198.51.100.10:{}", 5000 + 2 * winner as u16);
+        let mut renewals = renewals.into_iter();
+        loop {
+            let to_callee = rig.at("192.0.2.1:30000").other.unwrap();
+            prop_assert_eq!(rig.installed[&to_callee].party.at.unwrap().to_string(), &*port);
+            prop_assert_eq!(rig.installed[&to_callee].other, rig.slot_of("192.0.2.1:30000"));
+            let (from, to, offered, answered) = match renewals.next() {
+                None => break,
+                Some(true) => ("a", names[winner].as_str(), caller.clone(), callee(winner)),
+                Some(false) => (names[winner].as_str(), "a", callee(winner), caller.clone()),
+            };
+            prop_assert_eq!(rig.sdp(offer(from, Some(to), &offered)).1, []);
+            prop_assert_eq!(rig.sdp(answer(from, to, &answered)).1, []);
+        }
+        rig.run(ended(&names[winner], branch(winner).filter(|_| end.0 < 2), end));
+        rig.wait(delay);
+        rig.tick();
+        prop_assert!(rig.calls.is_empty() && rig.installed.is_empty(), "{:?}", rig.calls.calls);
+        prop_assert_eq!(rig.calls.ports().used(), 0);
+    }
 
     #[test]
     fn calls_and_relay_agree_after_any_commands(

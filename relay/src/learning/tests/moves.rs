@@ -3,16 +3,30 @@
 use super::*;
 
 #[test]
-fn a_party_that_is_moved_hears_at_its_old_address_until_it_is_heard_from_the_new_one() {
+fn a_party_that_was_where_it_said_and_is_moved_hears_at_its_new_address_at_once() {
     for learning in LEARNING {
         let mut rig = Rig::new(learning);
         rig.hear(SIGNALLED).unwrap();
         rig.signal(Some(SAME_PORT));
-        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SIGNALLED, ""));
-        rig.hear_for(1000, SIGNALLED);
-        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SIGNALLED, ""), "watched");
-        assert_eq!((rig.hear(SAME_PORT), rig.remote().as_str()), (PEER, SAME_PORT));
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (SAME_PORT, ""));
+        rig.wait(4999);
+        assert_eq!((rig.hear(SIGNALLED), rig.remote().as_str()), (GUEST, SAME_PORT));
+        assert_eq!(rig.hear(SAME_PORT), PEER);
         assert_eq!(rig.hear(SIGNALLED), STRANGER);
+    }
+}
+
+#[test]
+fn a_party_behind_a_nat_that_is_moved_hears_where_it_was_until_it_is_heard_from_its_new_address() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.hear(ELSEWHERE).unwrap();
+        rig.signal(Some("10.0.0.7:9"));
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (ELSEWHERE, ""));
+        rig.hear_for(1000, ELSEWHERE);
+        assert_eq!((rig.remote().as_str(), rig.confirmed().as_str()), (ELSEWHERE, ""), "watched");
+        assert_eq!((rig.hear("10.0.0.7:9"), rig.remote().as_str()), (PEER, "10.0.0.7:9"));
+        assert_eq!(rig.hear(ELSEWHERE), STRANGER);
     }
 }
 
@@ -38,11 +52,11 @@ fn a_party_that_is_moved_and_silent_hears_at_its_new_address() {
 #[test]
 fn whoever_is_as_near_as_the_old_address_of_a_party_that_is_moved_takes_its_place() {
     let mut rig = Rig::new(Learning::Heuristic);
-    rig.hear(SIGNALLED).unwrap();
-    rig.signal(Some(SAME_PORT));
-    rig.hear_for(100, SIGNALLED);
+    rig.hear(ELSEWHERE).unwrap();
+    rig.signal(Some("10.0.0.7:9"));
+    rig.hear_for(100, ELSEWHERE);
     assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (PEER, ELSEWHERE_TOO));
-    assert_eq!(rig.hear(SIGNALLED), GUEST);
+    assert_eq!(rig.hear(ELSEWHERE), GUEST);
     assert_eq!(rig.confirmed(), ELSEWHERE_TOO);
 }
 

@@ -168,7 +168,7 @@ proptest! {
             let admission = admit(&mut rig, source, Matter::Media);
             let after = rig.peer.heard().map(|heard| rig.peer.nearness(heard));
             prop_assert!(after >= before, "{before:?} {after:?}");
-            let has_left = rig.peer.moved_from.is_some_and(|(from, _)| from == source);
+            let has_left = rig.peer.moved_from.is_some_and(|moved| moved.source == source);
             if before.is_some_and(|before| rig.peer.nearness(source) < before) && !has_left {
                 prop_assert!(admission.is_err(), "and is not heard");
             }

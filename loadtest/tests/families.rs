@@ -1,8 +1,11 @@
 //! Calls between IPv4 and IPv6 parties, with packets on the wire. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::time::Duration;
+
+use loadtest::rig::party::{Party, media};
 use loadtest::rig::scene::Scene;
-use loadtest::rig::trunks::Trunks;
+use loadtest::rig::trunks::{Trunk, Trunks};
 use serde_json::json;
 
 fn scene(engine: &str) -> Scene {
@@ -74,4 +77,33 @@ fn rtcp_of_ipv6_takes_the_fast_path_on_its_own_ports() {
     caller.rtcp.send_to(&report, local).unwrap();
     assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report);
     assert_eq!(scene.packets(&call, local).unwrap(), (1, 0));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn an_answer_in_another_family_than_the_offer_has_media_both_ways() {
+    for engine in ["xdp", "uring", "epoll"] {
+        let mut scene = scene(engine);
+        let mut caller = Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap();
+        let callee6 = Party::new6(&scene.trunks, Trunk::Gateway, 6000).unwrap();
+        // It was told of an IPv4 address, and sends there by its own.
+        let mut callee4 = Party::new(&scene.trunks, Trunk::Gateway, 6000).unwrap();
+        for party in [&caller, &callee4, &callee6] {
+            party.rtp.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        }
+        let offer = scene.ng.request(&json!({"command": "offer", "call-id": "1", "from-tag": "a", "sdp": caller.sdp(),
+            "direction": ["pbx1", "gateway"]}));
+        let answer = scene.ng.request(
+            &json!({"command": "answer", "call-id": "1", "from-tag": "a", "to-tag": "b", "sdp": callee6.sdp()}),
+        );
+        let (for_callee, for_caller) = (media(&offer.unwrap()).unwrap(), media(&answer.unwrap()).unwrap());
+        assert!(for_callee.is_ipv4() && for_caller.is_ipv4());
+        for _ in 0..10 {
+            let sent = caller.speak(for_caller).unwrap();
+            let (heard, from) = callee6.hear().unwrap().unwrap();
+            assert!(heard == sent && from.is_ipv6(), "{engine}");
+            let sent = callee4.speak(for_callee).unwrap();
+            assert_eq!(caller.hear().unwrap(), Some((sent, for_caller)), "{engine}");
+        }
+    }
 }

@@ -19,10 +19,11 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use flow::{Epoch, Knockers, Reason};
+use flow::Reason;
 
 use crate::matter::Matter;
 use crate::op::{Component, Learning, Signalled, Successor};
+use crate::suspects::Suspects;
 
 /// How long a provisional peer may be replaced by an equal source.
 const WINDOW: Duration = Duration::from_secs(3);
@@ -52,36 +53,6 @@ enum Nearness {
     Exact,
 }
 
-/// Hosts that were heard on the port before the call had it: the party of the call before that goes on speaking, or somebody who sprays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Suspects {
-    /// The party of the call that had the port before.
-    pub(crate) former: Option<IpAddr>,
-    /// Who sent while no call had it.
-    pub(crate) knockers: Knockers,
-    /// When the call got the port.
-    pub(crate) epoch: Epoch,
-}
-
-impl Default for Suspects {
-    fn default() -> Self {
-        Self { former: None, knockers: Knockers::default(), epoch: Epoch::FIRST }
-    }
-}
-
-/// A host that knocked before the call, and goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Insistent {
-    host: IpAddr,
-    since: Instant,
-    packets: u16,
-}
-
-/// So many packets for so long are no spray over all ports, but somebody who has a call here.
-const INSISTENCE: (u16, Duration) = (50, Duration::from_secs(5));
-/// So many hosts are told apart: two knockers, and those that look like them.
-const INSISTENT: usize = 4;
-
 /// A stream's peer: signalled first, then learned. Addresses must be canonical: no IPv4 address in IPv6 form, no scope, no flow label.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Peer {
@@ -90,8 +61,6 @@ pub(crate) struct Peer {
     /// Where the party said it would be last, not forgotten on hold.
     signalled_last: Option<SocketAddr>,
     suspects: Suspects,
-    /// Those of the suspects that go on.
-    insistent: Vec<Insistent>,
     taught: Taught,
     /// Where the party was heard before it was signalled elsewhere, and when that was.
     moved_from: Option<Moved>,
@@ -176,7 +145,6 @@ impl Peer {
             signalled_last: signalled.at,
             signalled,
             suspects,
-            insistent: Vec::new(),
             taught: Taught::Nothing,
             moved_from: None,
             opened: None,
@@ -360,8 +328,12 @@ impl Peer {
         if nearness < self.least() {
             return Err(Reason::Stranger);
         }
-        if nearness == Nearness::Far && !is_with_rtp && self.is_suspect(source.ip(), now) {
-            return Err(Reason::Stranger);
+        if nearness == Nearness::Far && !is_with_rtp {
+            // The party is there, and nobody else has come.
+            let is_vacant = self.taught == Taught::Nothing && self.signalled.at.is_some();
+            if self.suspects.are(source.ip(), is_vacant, now) {
+                return Err(Reason::Stranger);
+            }
         }
         // A party that rings or is on hold may be heard, but there is nowhere that packets for it are to go, and so nothing to learn.
         if self.signalled.at.is_none() && !is_with_rtp {
@@ -378,34 +350,6 @@ impl Peer {
             (Successor::Nobody, false) if self.signalled.signaller.is_some() => Nearness::Signaller,
             (Successor::Signalled | Successor::Nobody | Successor::Anyone, _) => Nearness::Far,
         }
-    }
-
-    /// Whether a host that the signalling does not name was on the port before the call.
-    fn is_suspect(&mut self, host: IpAddr, now: Instant) -> bool {
-        let Suspects { former, knockers, epoch } = self.suspects;
-        former == Some(host) || (knockers.may_be(host, epoch) && !self.insists(host, now))
-    }
-
-    /// Whether a host that knocked before the call goes on and on, while nobody else comes, although the party is there: then it is the party, in
-    /// whose name a stranger knocked.
-    fn insists(&mut self, host: IpAddr, now: Instant) -> bool {
-        if self.taught != Taught::Nothing || self.signalled.at.is_none() {
-            self.insistent.clear();
-            return false;
-        }
-        let place = self.insistent.iter().position(|one| one.host == host).unwrap_or_else(|| {
-            // Whoever has sent least makes room.
-            if self.insistent.len() >= INSISTENT
-                && let Some((least, _)) = self.insistent.iter().enumerate().min_by_key(|(_, one)| one.packets)
-            {
-                self.insistent.swap_remove(least);
-            }
-            self.insistent.push(Insistent { host, since: now, packets: 0 });
-            self.insistent.len() - 1
-        });
-        let Some(one) = self.insistent.get_mut(place) else { return false };
-        one.packets = one.packets.saturating_add(1);
-        one.packets >= INSISTENCE.0 && now.saturating_duration_since(one.since) >= INSISTENCE.1
     }
 
     /// What others than the peer teach by sending media.

@@ -48,6 +48,7 @@ mod ring;
 mod socket;
 mod stream;
 mod streams;
+mod suspects;
 mod table;
 mod tally;
 mod traffic;

@@ -7,9 +7,10 @@ use std::time::Instant;
 use flow::slot::Path as Addresses;
 use flow::{Epoch, Knockers, Reason, SlotIndex};
 
-use crate::learning::{Standing, Suspects};
+use crate::learning::Standing;
 use crate::ports::LONG_REST;
 use crate::stream::Stream;
+use crate::suspects::Suspects;
 
 /// Nobody's address.
 const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
@@ -100,7 +101,7 @@ impl Streams {
                     let is_knocking = former.host.is_some_and(|host| knockers.may_be(host, epoch));
                     is_knocking || now.saturating_duration_since(former.ended) < LONG_REST
                 };
-                Suspects { former: former.filter(is_fresh).and_then(|former| former.host), knockers, epoch }
+                Suspects::new(former.filter(is_fresh).and_then(|former| former.host), knockers, epoch)
             }
         }
     }

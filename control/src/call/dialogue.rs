@@ -10,10 +10,14 @@ use super::direction::Direction;
 use super::leg::{Leg, LegId};
 use super::refusal::Refusal;
 use super::settings::Settings;
-use crate::command::Options;
+use super::signalled::Signalled;
+use crate::command::{AliasKey, Options};
 
 /// How many legs a call may have. Forks and retries make few; anything more is a mistake that would eat memory.
 const MAX_LEGS: usize = 64;
+
+/// How many other tags a party may have used.
+const MAX_ALIASES: usize = 16;
 
 /// A call: everything that the proxy names by one Call-ID.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +41,7 @@ pub(super) struct Call {
     /// What any party sends goes nowhere, also of those that come later.
     pub blocked: bool,
     /// Numbers are never used again, so the order is that in which the legs came to be.
-    legs: BTreeMap<LegId, Leg>,
+    pub(super) legs: BTreeMap<LegId, Leg>,
     next: u32,
 }
 
@@ -101,6 +105,26 @@ impl Call {
     /// The leg of the party with this name.
     pub(super) fn labelled(&self, label: &[u8]) -> Option<LegId> {
         self.legs.iter().find_map(|(id, leg)| (leg.label.as_deref() == Some(label)).then_some(*id))
+    }
+
+    /// Takes a tag that nobody knows for another one of a party that has said the same before.
+    pub(super) fn alias(&mut self, tag: &[u8], key: AliasKey, said: &[Signalled], digest: u64) {
+        if self.find(tag).is_some() {
+            return;
+        }
+        let has_said = |leg: &Leg| {
+            let endpoints = leg.medias.iter().map(|media| media.said.rtp);
+            leg.has_spoken
+                && match key {
+                    AliasKey::Sdp => leg.digest == digest,
+                    AliasKey::Endpoint => {
+                        said.iter().any(|said| said.rtp.is_some()) && endpoints.eq(said.iter().map(|said| said.rtp))
+                    }
+                }
+        };
+        if let Some(leg) = self.legs.values_mut().find(|leg| has_said(leg) && leg.aliases.len() < MAX_ALIASES) {
+            leg.aliases.push(tag.to_vec());
+        }
     }
 
     /// The leg of the party that says it is at this address.
@@ -219,101 +243,6 @@ impl Call {
         Ok(Roles { offerer, answerer })
     }
 
-    /// The legs that a delete ends: all without tags, those of one branch, or those of one dialogue. None if the tags are not ours.
-    ///
-    /// A party that several were offered to goes on with the others when one of them ends.
-    pub(super) fn ended_by(&self, from: Option<&[u8]>, to: Option<&[u8]>, branch: Option<&[u8]>) -> Option<Vec<LegId>> {
-        if to.is_none()
-            && let Some(branch) = branch
-        {
-            let of_branch = |(_, leg): &(&LegId, &Leg)| leg.via_branch.as_deref() == Some(branch);
-            let ended: Vec<LegId> = self.legs.iter().filter(of_branch).map(|(id, _)| *id).collect();
-            if !ended.is_empty() {
-                return Some(ended);
-            }
-        }
-        let (tag, other) = match (from, to) {
-            (None, None) => return Some(self.legs.keys().copied().collect()),
-            // They may come in the order of the request that is ended or in that of the one that ends it, and one of them may have never answered.
-            (Some(from), Some(to)) if self.find(from).is_none() => (to, Some(from)),
-            (Some(from), to) => (from, to),
-            (None, Some(to)) => (to, None),
-        };
-        // A party that has not answered may have any tag, also where it is the only one that is named.
-        let nameless = || self.legs.keys().copied().find(|id| from.is_none() && self.is_nameless(*id));
-        let id = self.find(tag).or_else(nameless)?;
-        let partner = self.partner(id);
-        let Some(other) = other else {
-            // The dialogue, unless the party that it was with has found another one.
-            let mutual = partner.filter(|partner| self.partner(*partner) == Some(id));
-            return Some([Some(id), mutual].into_iter().flatten().collect());
-        };
-        let Some(other) = self.find(other) else {
-            // A party that has not answered may have any tag; others that ring go on.
-            let of_branch = branch.and_then(|branch| self.branch(id, branch));
-            let mut silent = self.branches(id).filter(|id| self.is_nameless(*id));
-            let only = silent.next().filter(|_| silent.next().is_none());
-            let nameless = of_branch.or(partner).filter(|id| self.is_nameless(*id)).or(only)?;
-            return Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] });
-        };
-        match (partner == Some(other), self.partner(other) == Some(id)) {
-            (true, true) => Some(self.ended_with(id, other)),
-            // One that another one has taken the place of.
-            (true, false) if self.has_branch_but(other, id) => Some(vec![id]),
-            (false, true) if self.has_branch_but(id, other) => Some(vec![other]),
-            (false, false) => None,
-            (true, false) | (false, true) => Some(vec![id, other]),
-        }
-    }
-
-    /// The legs that end with a dialogue. A party that called several goes on with another one that has answered; those that have not will not do so
-    /// any more.
-    fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
-        let (caller, callee) = if self.has_branch_but(two, one) { (two, one) } else { (one, two) };
-        let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
-        let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
-        if others.iter().any(has_answered) {
-            return vec![callee];
-        }
-        [caller, callee].into_iter().chain(others).collect()
-    }
-
-    /// Ends legs, and with them those that talk with nobody any more.
-    pub(super) fn end(&mut self, ended: &[LegId]) {
-        self.legs.retain(|id, _| !ended.contains(id));
-        loop {
-            let lost = |(_, leg): &(&LegId, &Leg)| leg.other.is_none_or(|other| !self.legs.contains_key(&other));
-            let Some(id) = self.legs.iter().find(lost).map(|(id, _)| *id) else { return };
-            // Of the parties that are left, the one that has answered last is the one to talk with.
-            let has_spoken = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_spoken);
-            let next = self.branches(id).filter(has_spoken).last().or_else(|| self.branches(id).last());
-            match (next, self.leg_mut(id)) {
-                (Some(_), Some(leg)) => leg.other = next,
-                _ => drop(self.legs.remove(&id)),
-            }
-        }
-    }
-
-    /// Ends legs later; sooner if that was said before.
-    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) {
-        for id in ended {
-            if let Some(leg) = self.leg_mut(*id) {
-                leg.ends = Some(leg.ends.map_or(at, |before| before.min(at)));
-            }
-        }
-    }
-
-    /// The legs whose end has come.
-    pub(super) fn ending(&self, now: Instant) -> Vec<LegId> {
-        let is_due = |(_, leg): &(&LegId, &Leg)| leg.ends.is_some_and(|at| at <= now);
-        self.legs.iter().filter(is_due).map(|(id, _)| *id).collect()
-    }
-
-    /// Whether all legs have ended.
-    pub(super) fn is_over(&self) -> bool {
-        self.legs.is_empty()
-    }
-
     /// The leg of a number.
     pub(super) fn leg(&self, id: LegId) -> Option<&Leg> {
         self.legs.get(&id)
@@ -396,28 +325,29 @@ impl Call {
 
     /// The legs that a party is named by.
     pub(super) fn find(&self, tag: &[u8]) -> Option<LegId> {
-        self.legs.iter().find_map(|(id, leg)| (leg.tag.as_deref() == Some(tag)).then_some(*id))
+        let is_named = |leg: &Leg| leg.tag.as_deref() == Some(tag) || leg.aliases.iter().any(|alias| alias == tag);
+        self.legs.iter().find_map(|(id, leg)| is_named(leg).then_some(*id))
     }
 
-    fn partner(&self, id: LegId) -> Option<LegId> {
+    pub(super) fn partner(&self, id: LegId) -> Option<LegId> {
         self.leg(id)?.other
     }
 
-    fn is_nameless(&self, id: LegId) -> bool {
+    pub(super) fn is_nameless(&self, id: LegId) -> bool {
         self.leg(id).is_some_and(|leg| leg.tag.is_none())
     }
 
     /// The legs of those that a party was or is to talk with.
-    fn branches(&self, id: LegId) -> impl Iterator<Item = LegId> {
+    pub(super) fn branches(&self, id: LegId) -> impl Iterator<Item = LegId> {
         self.legs.iter().filter(move |(_, leg)| leg.other == Some(id)).map(|(id, _)| *id)
     }
 
-    fn has_branch_but(&self, id: LegId, other: LegId) -> bool {
+    pub(super) fn has_branch_but(&self, id: LegId, other: LegId) -> bool {
         self.branches(id).any(|branch| branch != other)
     }
 
     /// The leg of a branch; of several that answered on it, one.
-    fn branch(&self, caller: LegId, branch: &[u8]) -> Option<LegId> {
+    pub(super) fn branch(&self, caller: LegId, branch: &[u8]) -> Option<LegId> {
         self.branches(caller).find(|id| self.leg(*id).is_some_and(|leg| leg.via_branch.as_deref() == Some(branch)))
     }
 
@@ -444,6 +374,7 @@ impl Call {
     fn name(&mut self, id: LegId, tag: Option<&[u8]>) {
         if let (Some(leg), Some(tag)) = (self.leg_mut(id), tag)
             && leg.tag.as_deref() != Some(tag)
+            && !leg.aliases.iter().any(|alias| alias == tag)
         {
             leg.tag = Some(tag.to_vec());
         }

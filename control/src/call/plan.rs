@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use relay::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec};
 
 use super::dialogue::Call;
-use super::leg::{Leg, Mirror, View};
+use super::leg::{Leg, Mirror};
+use super::media::View;
 use super::signalled::Signalled as Said;
 
 /// Streams by slot.

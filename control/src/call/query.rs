@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime};
 use relay::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, StreamSpec, StreamTotals};
 
 use super::dialogue::Call;
-use super::leg::{Leg, Media};
+use super::leg::Leg;
+use super::media::Media;
 use super::plan::Streams;
 use crate::ng::{Dict, Value};
 use crate::sdp::Direction;
@@ -103,8 +104,8 @@ impl Query<'_> {
         if let Some(tag) = partner {
             dict.push(&b"in dialogue with"[..], tag.clone());
         }
-        // Each tag is one party's, so none has another name.
-        dict.push(&b"tag-aliases"[..], Value::List(Vec::new()));
+        let aliases = leg.aliases.iter().map(|alias| Value::from(alias.clone()));
+        dict.push(&b"tag-aliases"[..], Value::List(aliases.collect()));
         // Whoever talks with another hears that one, and is heard.
         for key in ["subscriptions", "subscribers"] {
             let talk = partner.map(|tag| Dict::new().with("tag", tag.clone()).with("type", "offer/answer").into());

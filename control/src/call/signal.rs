@@ -1,5 +1,6 @@
 //! Offers and answers: a description on its way from one party to the other.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
@@ -41,6 +42,9 @@ impl Calls {
         let turn = usize::try_from(self.statistics.created).unwrap_or(0);
         let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn, now };
         let direction = Direction::new(local, options, signalled::family(&body, options));
+        if let Some(key) = options.alias_key {
+            draft.alias(&offer.from_tag, key, &Signalled::read(&body, options)?, digest(&offer.sdp));
+        }
         let parties =
             Parties { from: &offer.from_tag, to: offer.to_tag.as_deref(), branch: offer.via_branch.as_deref() };
         let roles = draft.offer_roles(&parties, direction, wall)?;
@@ -64,6 +68,7 @@ impl Calls {
         let mut is_new = Vec::new();
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, options);
+            leg.digest = digest(&offer.sdp);
             leg.expect_clocks(&said);
             leg.hear_mux(&said);
         }
@@ -107,6 +112,7 @@ impl Calls {
             accepts_mux = leg.accepts_mux;
             leg.answer();
             leg.hear(&said, options);
+            leg.digest = digest(&answer.sdp);
             leg.set_clocks(&said);
             leg.agree_mux(&said, accepts_mux);
             leg.agree();
@@ -189,6 +195,13 @@ fn unchanged(sdp: &[u8]) -> (Reply, Vec<FlowOp>) {
 fn restored(call: &Call, id: LegId, sdp: &[u8]) -> Option<Vec<u8>> {
     let hidden = &call.leg(id)?.hidden;
     (!hidden.is_empty()).then(|| sdp::restore(sdp, hidden))
+}
+
+/// A number that a description has, and hardly another one.
+fn digest(sdp: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    sdp.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether a description asks or agrees.

@@ -39,6 +39,15 @@ pub enum Ice {
     Pass,
 }
 
+/// What tells that an offer under a tag that nobody knows is a known party's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AliasKey {
+    /// Its description is, to the byte.
+    Sdp,
+    /// The addresses and ports of its description are.
+    Endpoint,
+}
+
 /// Who hears itself instead of the other party.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
@@ -109,6 +118,8 @@ pub struct Options {
     pub delete_delay: Option<u32>,
     /// The header extensions (RFC 8285) that the other party does not get to see, by their URI; `all` are all.
     pub extmaps: Vec<Vec<u8>>,
+    /// What tells that an offer under a tag that nobody knows is a known party's; `None`: nothing does.
+    pub alias_key: Option<AliasKey>,
     /// Who hears itself, from now on.
     pub echo: Option<Echo>,
     /// The answer is not the last one: the party rings, or is told that it cannot be reached.

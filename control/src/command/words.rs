@@ -7,7 +7,7 @@ use relay::{Family, Learning};
 use super::editing;
 use super::flag_string::unescape;
 use super::message::Message;
-use super::options::{Echo, Ice, Profile, RtcpForm};
+use super::options::{AliasKey, Echo, Ice, Profile, RtcpForm};
 use super::unbuilt;
 use crate::ng::Value;
 use crate::ng::value::canonical;
@@ -91,7 +91,13 @@ impl Message {
             },
             b"sdp-attr" => editing::attributes(value, &mut self.options.attributes),
             b"sdp-media-remove" => self.options.media_remove.extend(words(value)),
-            b"alias-key" | b"instance" => {}
+            b"alias-key" => match first.as_deref() {
+                Some(b"sdp") => self.options.alias_key = Some(AliasKey::Sdp),
+                Some(b"address" | b"endpoint") => self.options.alias_key = Some(AliasKey::Endpoint),
+                Some(word) if OFF.contains(&word) => self.options.alias_key = None,
+                Some(_) | None => self.unknown_value(key, value),
+            },
+            b"instance" => {}
             key if unbuilt::key(key) => self.unbuilt_value(key, value),
             _ => self.unknown("key", key),
         }

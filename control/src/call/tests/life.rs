@@ -262,6 +262,34 @@ fn calls_are_listed_up_to_the_limit() {
 }
 
 #[test]
+fn a_party_may_be_known_by_what_it_says_instead_of_its_tag() {
+    use crate::command::AliasKey;
+    let other = audio("192.0.2.10", 4000) + "a=x\r\n";
+    for (key, sdp, is_known) in [
+        (Some(AliasKey::Endpoint), other.clone(), true),
+        (Some(AliasKey::Endpoint), audio("192.0.2.10", 4002), false),
+        (Some(AliasKey::Sdp), audio("192.0.2.10", 4000), true),
+        (Some(AliasKey::Sdp), other, false),
+        (None, audio("192.0.2.10", 4000), false),
+    ] {
+        let mut rig = Rig::new();
+        rig.call();
+        for _ in 0..2 {
+            rig.sdp(offer_with("a2", Some("b"), &sdp, Options { alias_key: key, ..across() }));
+            assert_eq!(rig.calls.ports().used() == 2, is_known, "{key:?}");
+        }
+        rig.sdp(answer("a2", "b", &audio("198.51.100.10", 5000)));
+        assert_eq!(rig.installed.len(), 4);
+        if is_known {
+            rig.run(delete(Some("a"), Some("b")));
+            assert!(rig.calls.is_empty(), "its first tag is its own, too");
+        } else {
+            rig.end();
+        }
+    }
+}
+
+#[test]
 fn two_calls_do_not_touch_each_other() {
     let mut rig = Rig::new();
     rig.call();

@@ -1,5 +1,7 @@
 //! The host that signalled: nearer than anybody else, farther than the host of the description.
 
+use flow::{Epoch, Knockers};
+
 use super::*;
 
 /// The host of a NAT, where the signalling comes from.
@@ -83,11 +85,8 @@ fn a_strict_party_of_which_only_the_description_is_known_is_found_behind_its_nat
 fn suspects_are_heard_only_where_the_signalling_names_them() {
     for learning in LEARNING {
         let suspects = [
-            Suspects { former: Some(addr(PARTY).ip()), ..Suspects::default() },
-            Suspects {
-                knockers: Knockers::default().with(addr(PARTY).ip().into(), Epoch::FIRST),
-                ..Suspects::default()
-            },
+            Suspects::new(Some(addr(PARTY).ip()), Knockers::default(), Epoch::FIRST),
+            Suspects::new(None, Knockers::default().with(addr(PARTY).ip().into(), Epoch::FIRST), Epoch::FIRST),
         ];
         for suspects in suspects {
             let mut rig = Rig::new(learning);

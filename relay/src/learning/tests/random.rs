@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use flow::{Epoch, Knockers};
+
 use super::*;
 
 const SOURCES: [&str; 6] = [SIGNALLED, SAME_HOST, SAME_PORT, ELSEWHERE, ELSEWHERE_TOO, "[2001:db8::10]:4000"];
@@ -67,11 +69,9 @@ fn signalled() -> impl Strategy<Value = Signalled> {
 }
 
 fn suspects() -> impl Strategy<Value = Suspects> {
-    (prop::option::of(source()), prop::option::of(source())).prop_map(|(former, knocker)| Suspects {
-        former: former.map(|former| former.ip()),
-        knockers: knocker
-            .map_or(Knockers::default(), |knocker| Knockers::default().with(knocker.ip().into(), Epoch::FIRST)),
-        epoch: Epoch::FIRST,
+    (prop::option::of(source()), prop::option::of(source())).prop_map(|(former, knocker)| {
+        let knock = |knocker: SocketAddr| Knockers::default().with(knocker.ip().into(), Epoch::FIRST);
+        Suspects::new(former.map(|former| former.ip()), knocker.map_or(Knockers::default(), knock), Epoch::FIRST)
     })
 }
 

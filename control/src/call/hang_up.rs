@@ -1,0 +1,103 @@
+//! Which legs of a call end, by the tags and branches that a proxy names, and what becomes of those that are left.
+
+use std::time::Instant;
+
+use super::dialogue::Call;
+use super::leg::{Leg, LegId};
+
+impl Call {
+    /// The legs that a delete ends: all without tags, those of one branch, or those of one dialogue. None if the tags are not ours.
+    ///
+    /// A party that several were offered to goes on with the others when one of them ends.
+    pub(super) fn ended_by(&self, from: Option<&[u8]>, to: Option<&[u8]>, branch: Option<&[u8]>) -> Option<Vec<LegId>> {
+        if to.is_none()
+            && let Some(branch) = branch
+        {
+            let of_branch = |(_, leg): &(&LegId, &Leg)| leg.via_branch.as_deref() == Some(branch);
+            let ended: Vec<LegId> = self.legs.iter().filter(of_branch).map(|(id, _)| *id).collect();
+            if !ended.is_empty() {
+                return Some(ended);
+            }
+        }
+        let (tag, other) = match (from, to) {
+            (None, None) => return Some(self.legs.keys().copied().collect()),
+            // They may come in the order of the request that is ended or in that of the one that ends it, and one of them may have never answered.
+            (Some(from), Some(to)) if self.find(from).is_none() => (to, Some(from)),
+            (Some(from), to) => (from, to),
+            (None, Some(to)) => (to, None),
+        };
+        // A party that has not answered may have any tag, also where it is the only one that is named.
+        let nameless = || self.legs.keys().copied().find(|id| from.is_none() && self.is_nameless(*id));
+        let id = self.find(tag).or_else(nameless)?;
+        let partner = self.partner(id);
+        let Some(other) = other else {
+            // The dialogue, unless the party that it was with has found another one.
+            let mutual = partner.filter(|partner| self.partner(*partner) == Some(id));
+            return Some([Some(id), mutual].into_iter().flatten().collect());
+        };
+        let Some(other) = self.find(other) else {
+            // A party that has not answered may have any tag; others that ring go on.
+            let of_branch = branch.and_then(|branch| self.branch(id, branch));
+            let mut silent = self.branches(id).filter(|id| self.is_nameless(*id));
+            let only = silent.next().filter(|_| silent.next().is_none());
+            let nameless = of_branch.or(partner).filter(|id| self.is_nameless(*id)).or(only)?;
+            return Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] });
+        };
+        match (partner == Some(other), self.partner(other) == Some(id)) {
+            (true, true) => Some(self.ended_with(id, other)),
+            // One that another one has taken the place of.
+            (true, false) if self.has_branch_but(other, id) => Some(vec![id]),
+            (false, true) if self.has_branch_but(id, other) => Some(vec![other]),
+            (false, false) => None,
+            (true, false) | (false, true) => Some(vec![id, other]),
+        }
+    }
+
+    /// The legs that end with a dialogue. A party that called several goes on with another one that has answered; those that have not will not do so
+    /// any more.
+    fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
+        let (caller, callee) = if self.has_branch_but(two, one) { (two, one) } else { (one, two) };
+        let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
+        let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
+        if others.iter().any(has_answered) {
+            return vec![callee];
+        }
+        [caller, callee].into_iter().chain(others).collect()
+    }
+
+    /// Ends legs, and with them those that talk with nobody any more.
+    pub(super) fn end(&mut self, ended: &[LegId]) {
+        self.legs.retain(|id, _| !ended.contains(id));
+        loop {
+            let lost = |(_, leg): &(&LegId, &Leg)| leg.other.is_none_or(|other| !self.legs.contains_key(&other));
+            let Some(id) = self.legs.iter().find(lost).map(|(id, _)| *id) else { return };
+            // Of the parties that are left, the one that has answered last is the one to talk with.
+            let has_spoken = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_spoken);
+            let next = self.branches(id).filter(has_spoken).last().or_else(|| self.branches(id).last());
+            match (next, self.leg_mut(id)) {
+                (Some(_), Some(leg)) => leg.other = next,
+                _ => drop(self.legs.remove(&id)),
+            }
+        }
+    }
+
+    /// Ends legs later; sooner if that was said before.
+    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) {
+        for id in ended {
+            if let Some(leg) = self.leg_mut(*id) {
+                leg.ends = Some(leg.ends.map_or(at, |before| before.min(at)));
+            }
+        }
+    }
+
+    /// The legs whose end has come.
+    pub(super) fn ending(&self, now: Instant) -> Vec<LegId> {
+        let is_due = |(_, leg): &(&LegId, &Leg)| leg.ends.is_some_and(|at| at <= now);
+        self.legs.iter().filter(is_due).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether all legs have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.legs.is_empty()
+    }
+}

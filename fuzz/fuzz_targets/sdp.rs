@@ -22,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
         replace_zero_address: choice & 8 != 0,
         rtcp: [RtcpAttribute::Rewrite, RtcpAttribute::Full, RtcpAttribute::Remove][usize::from(choice >> 4) % 3],
         remove_ice: choice & 128 != 0,
+        address: (choice & 64 != 0).then_some(new.address),
     };
     let edited = edit(&body, &plan);
     let again = Body::parse(&edited).expect("what was edited can be read");

@@ -73,8 +73,10 @@ pub(crate) struct Peer {
 struct Moved {
     source: SocketAddr,
     since: Instant,
-    /// It was not where its description said then.
-    is_elsewhere: bool,
+    /// Where its description said that it was then.
+    described: Option<SocketAddr>,
+    /// It was heard until then, and not only before a hold.
+    is_live: bool,
 }
 
 /// What packets have taught.
@@ -172,35 +174,41 @@ impl Peer {
     /// The party has said the same again, and may send from elsewhere from now on: whom packets taught has to be heard again in the window, or one
     /// as near takes its place.
     fn reopen(&mut self, now: Instant) {
-        if let Some(source) = self.heard()
-            && Some(source) != self.signalled.at
-            && !self.has_left(source, now)
-        {
-            self.taught = Taught::Provisional(Candidate { is_renewed: true, ..Candidate::waited_for(source, now) });
+        let renewed = |candidate: Candidate| Candidate { since: now, watched: Some(now), ..candidate };
+        let candidate = match self.taught {
+            Taught::Learned(source) => Candidate { is_renewed: true, ..Candidate::waited_for(source, now) },
+            // One that has only shown that it lives may be anybody still, and one that has not been heard since a hold may be gone.
+            Taught::Provisional(candidate) if !candidate.is_sender => return,
+            Taught::Provisional(candidate) if candidate.is_unproven() => renewed(candidate),
+            Taught::Provisional(candidate) => renewed(Candidate { is_renewed: true, ..candidate }),
+            Taught::Nothing => return,
+        };
+        let is_certain = Some(candidate.source) == self.signalled.at && !self.signalled.is_asymmetric;
+        if !is_certain && !self.has_left(candidate.source, now) {
+            self.taught = Taught::Provisional(candidate);
         }
     }
 
     /// The signalled address has changed: has the party moved?
     fn relearn(&mut self, now: Instant) {
-        let is_heard = self.heard().is_some();
-        let heard = self.heard().or(self.moved_from.map(|moved| moved.source));
-        let is_elsewhere = heard != self.signalled_last;
+        let is_live = self.heard().is_some();
+        let (heard, described, since) = match (self.heard(), self.moved_from) {
+            (None, Some(moved)) => (Some(moved.source), moved.described, moved.since),
+            (heard, _) => (heard, self.signalled_last, now),
+        };
         let has_moved = match self.signalled.at {
             // On hold, packets for the party must not go to where it was heard.
             None => true,
             // A party that comes back from hold is where it was.
-            Some(signalled) => self.signalled_last.is_some_and(|last| last != signalled),
+            Some(signalled) => described.is_some_and(|described| described != signalled),
         };
         self.signalled_last = self.signalled.at.or(self.signalled_last);
         (self.taught, self.moved_from) = (Taught::Nothing, None);
         match heard {
             Some(source) if Some(source) == self.signalled.at => self.taught = Taught::Learned(source),
             Some(source) if has_moved => {
-                self.moved_from = Some(Moved { source, since: now, is_elsewhere });
-                // What was heard before a hold says nothing of now.
-                if is_heard {
-                    self.stay(source, now);
-                }
+                self.moved_from = Some(Moved { source, since, described, is_live });
+                self.stay(source, now);
             }
             // It was heard long ago, perhaps: it has to be heard again, or another takes its place.
             Some(source) => self.taught = Taught::Provisional(Candidate::waited_for(source, now)),
@@ -212,17 +220,19 @@ impl Peer {
     /// changed there. But not where its signalling comes from another host than its media did, for then it may be another party.
     fn stay(&mut self, source: SocketAddr, now: Instant) {
         let nearness = self.nearness(source);
-        let is_elsewhere = self.moved_from.is_some_and(|moved| moved.is_elsewhere);
-        let may_be_it = is_elsewhere && (nearness > Nearness::Far || self.signalled.signaller.is_none());
+        // What was heard before a hold says nothing of now.
+        let was_elsewhere = |moved: Moved| moved.is_live && moved.described != Some(source);
+        let may_be_it = self.moved_from.is_some_and(was_elsewhere)
+            && (nearness > Nearness::Far || self.signalled.signaller.is_none());
         if self.signalled.at.is_some() && may_be_it && nearness >= self.least() {
             self.taught = Taught::Provisional(Candidate::waited_for(source, now));
         }
     }
 
     /// When packets for the party may go elsewhere although none comes, at the earliest.
-    pub(crate) fn next_turn(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
         match self.taught {
-            Taught::Provisional(Candidate { source, watched: Some(heard), .. }) if self.has_left(source, now) => {
+            Taught::Provisional(Candidate { source, watched: Some(heard), .. }) if self.has_left(source, heard) => {
                 Some(heard + ABSENCE)
             }
             Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => None,
@@ -236,7 +246,7 @@ impl Peer {
 
     /// Lets time pass.
     pub(crate) fn advance(&mut self, now: Instant) {
-        if self.next_turn(now).is_some_and(|turn| turn <= now) {
+        if self.next_turn().is_some_and(|turn| turn <= now) {
             self.taught = Taught::Nothing;
         }
         // One that is watched is decided on by a packet: its own, or one of another after its silence.
@@ -360,6 +370,14 @@ impl Peer {
                 self.taught = Taught::Learned(new.source);
             }
             Taught::Learned(peer) if nearness > self.nearness(peer) => self.try_out(new, now),
+            // One that was signalled elsewhere keeps its place only from who is nobody's.
+            Taught::Learned(peer)
+                if nearness > Nearness::Far
+                    && nearness == self.nearness(peer)
+                    && self.moved_from.is_some_and(|moved| moved.source == peer && moved.is_live) =>
+            {
+                self.try_out(new, now);
+            }
             Taught::Learned(_) => return Err(Reason::Stranger),
             Taught::Provisional(candidate) => {
                 let is_silent = candidate.watched.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENCE);
@@ -375,7 +393,7 @@ impl Peer {
                     // Later a silent one is one that listens - unless it was never heard since it came back from hold.
                     Ordering::Equal if is_silent && (!self.is_over(candidate, now) || candidate.may_be_gone()) => {}
                     Ordering::Equal if self.is_over(candidate, now) && !candidate.may_be_gone() => {
-                        if self.signalled.learning != Learning::Delayed || !is_silent {
+                        if self.signalled.learning != Learning::Delayed || !is_silent || candidate.is_renewed {
                             self.taught = Taught::Learned(candidate.source);
                             return Err(Reason::Stranger);
                         }
@@ -426,7 +444,8 @@ impl Peer {
     /// How near a source is to the party, as far as that has said where it is.
     fn nearness(&self, source: SocketAddr) -> Nearness {
         match self.signalled.at.or(self.signalled_last) {
-            Some(at) if at == source && self.signalled.at.is_some() => Nearness::Exact,
+            // Where an asymmetric party receives is not where it is expected to send from.
+            Some(at) if at == source && self.signalled.at.is_some() && !self.signalled.is_asymmetric => Nearness::Exact,
             Some(at) if at.ip() == source.ip() => Nearness::Host,
             Some(_) | None if self.signalled.signaller == Some(source.ip()) => Nearness::Signaller,
             Some(_) | None => Nearness::Far,
@@ -467,10 +486,13 @@ impl Peer {
         let (confirmed, is_settled) = match self.taught {
             Taught::Nothing if is_off => (self.signalled.at, true),
             Taught::Nothing | Taught::Provisional(Candidate { watched: Some(_), .. }) => (None, false),
+            // Its first media packet is to be seen.
+            Taught::Provisional(Candidate { is_sender: false, .. }) => (None, false),
             Taught::Provisional(candidate) => (Some(candidate.source), false),
             // A nearer source may always come.
             Taught::Learned(peer) => {
-                (Some(peer), self.signalled.successor != Successor::Anyone && self.signalled.at == Some(peer))
+                let is_certain = self.signalled.at == Some(peer) && !self.signalled.is_asymmetric;
+                (Some(peer), self.signalled.successor != Successor::Anyone && is_certain)
             }
         };
         Standing { remote: self.remote(), confirmed, is_settled }

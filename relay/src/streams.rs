@@ -1,6 +1,6 @@
 //! The streams of the flow table, and how they refer to one another.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -35,8 +35,9 @@ pub(crate) struct Streams {
     counts: Vec<u16>,
     /// Of each slot that has none, the stream that it had last.
     formers: HashMap<SlotIndex, Former>,
-    /// Those whose party was signalled elsewhere a moment ago.
-    moving: BTreeSet<SlotIndex>,
+    /// Those whose party was signalled elsewhere a moment ago, and when each is to be looked at next.
+    moving: HashSet<SlotIndex>,
+    turns: BTreeSet<(Instant, SlotIndex)>,
 }
 
 impl Streams {
@@ -45,18 +46,30 @@ impl Streams {
             places: (0..slots).map(|_| None).collect(),
             counts: vec![0; slots.div_ceil(CHUNK)],
             formers: HashMap::new(),
-            moving: BTreeSet::new(),
+            moving: HashSet::new(),
+            turns: BTreeSet::new(),
         }
     }
 
-    /// A stream's party was signalled elsewhere, and it is soon to be looked at whether it is still heard from where it was.
-    pub(crate) fn wait_for(&mut self, index: SlotIndex) {
-        self.moving.insert(index);
+    /// A stream's party was signalled elsewhere, and it is to be looked at then whether it is still heard from where it was.
+    pub(crate) fn wait_for(&mut self, index: SlotIndex, turn: Instant) {
+        if self.moving.insert(index) {
+            self.turns.insert((turn, index));
+        }
     }
 
-    /// The streams that are to be looked at for that, each once.
-    pub(crate) fn waited_for(&mut self) -> BTreeSet<SlotIndex> {
-        std::mem::take(&mut self.moving)
+    /// The streams that are to be looked at for that now, each once, and no more than a chunk.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<SlotIndex> {
+        let mut due = Vec::new();
+        while due.len() < CHUNK
+            && let Some((turn, index)) = self.turns.first().copied()
+            && turn <= now
+        {
+            self.turns.pop_first();
+            self.moving.remove(&index);
+            due.push(index);
+        }
+        due
     }
 
     /// Puts a stream into a slot that has none.

@@ -187,9 +187,8 @@ impl FlowTable {
                 // Another one's word about its media is not this one's.
                 stream.is_doubted &= stream.spec.other == spec.other;
                 stream.spec = spec.clone();
-                let is_waited_for = stream.peer.next_turn(now).is_some();
-                if is_waited_for {
-                    streams.wait_for(index);
+                if let Some(turn) = stream.peer.next_turn() {
+                    streams.wait_for(index, turn);
                 }
             }
             None => {
@@ -378,11 +377,11 @@ impl FlowTable {
     /// Ends the waiting for parties that were signalled elsewhere and are not heard any more from where they were.
     fn turn(&self, now: Instant) {
         let mut streams = self.lock();
-        for index in streams.waited_for() {
+        for index in streams.due(now) {
             let Some(stream) = stream_mut(&mut streams, index) else { continue };
             stream.peer.advance(now);
-            if stream.peer.next_turn(now).is_some() {
-                streams.wait_for(index);
+            if let Some(turn) = stream.peer.next_turn() {
+                streams.wait_for(index, turn);
                 continue;
             }
             for index in [index, index.sibling()] {

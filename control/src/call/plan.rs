@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use relay::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec};
+use relay::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec, Successor};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Mirror};
@@ -58,7 +58,10 @@ fn add(
             component,
             local: SocketAddr::new(interface.addr, port),
             call: call.number,
-            party: party(peer, mine),
+            party: Signalled {
+                successor: if is_all { leg.successor() } else { Successor::Nobody },
+                ..party(peer, mine)
+            },
             mux,
             other: Some(other),
             tos: call.tos,

@@ -60,9 +60,8 @@ impl FlowTable {
         let before = peer.standing();
         let admission = peer.admit(source, matter, rtp_host, now);
         let after = peer.standing();
-        let is_waited_for = peer.next_turn(now).is_some();
-        if is_waited_for {
-            streams.wait_for(pupil);
+        if let Some(turn) = peer.next_turn() {
+            streams.wait_for(pupil, turn);
         }
         let is_peer = admission == Ok(Admission::Peer);
         if is_peer

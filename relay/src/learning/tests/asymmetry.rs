@@ -13,6 +13,15 @@ fn an_asymmetric_party_is_heard_from_where_it_sends_and_hears_where_it_said() {
 }
 
 #[test]
+fn what_an_asymmetric_party_sends_from_where_it_receives_does_not_mute_it() {
+    let mut rig = Rig::asymmetric(Successor::default());
+    rig.hear(SAME_HOST).unwrap();
+    rig.hear_for(4000, SAME_HOST);
+    let _ = (rig.keep_alive(SIGNALLED), rig.noise(SIGNALLED));
+    assert_eq!((rig.hear(SAME_HOST), rig.confirmed().as_str(), rig.is_settled()), (PEER, SAME_HOST, false));
+}
+
+#[test]
 fn an_asymmetric_party_with_strict_source_is_heard_from_the_host_of_its_description_only() {
     let mut rig = Rig::asymmetric(Successor::Nobody).signaller("203.0.113.7");
     for source in [ELSEWHERE, SAME_PORT, ELSEWHERE_TOO] {

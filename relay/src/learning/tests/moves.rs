@@ -38,7 +38,7 @@ fn a_party_that_is_moved_and_silent_hears_at_its_new_address() {
         rig.signal(Some(SAME_PORT));
         rig.pass(199);
         assert_eq!(rig.remote(), ELSEWHERE);
-        assert_eq!(rig.peer.next_turn(rig.now), Some(rig.now + Duration::from_millis(1)));
+        assert_eq!(rig.peer.next_turn(), Some(rig.now + Duration::from_millis(1)));
         rig.pass(1);
         assert_eq!(rig.remote(), SAME_PORT);
         assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE), "it was only quiet");
@@ -236,4 +236,64 @@ fn a_change_between_modes_that_learn_forgets_nothing_and_one_to_or_from_off_ever
     assert_eq!((rig.confirmed().as_str(), rig.hear(ELSEWHERE)), (SIGNALLED, STRANGER));
     rig.set(Learning::Heuristic, Successor::default());
     assert_eq!((rig.confirmed().as_str(), rig.hear(ELSEWHERE), rig.remote().as_str()), ("", PEER, ELSEWHERE));
+}
+
+#[test]
+fn a_party_that_is_moved_and_falls_silent_at_the_last_moment_hears_at_its_new_address() {
+    for silent in [0, 100] {
+        let mut rig = Rig::new(Learning::Heuristic);
+        rig.hear(ELSEWHERE).unwrap();
+        rig.signal(Some("10.0.0.7:9"));
+        rig.hear_for(4900, ELSEWHERE);
+        rig.pass(silent);
+        assert_eq!(rig.remote(), ELSEWHERE);
+        rig.pass(200);
+        assert_eq!(rig.remote(), "10.0.0.7:9");
+    }
+}
+
+#[test]
+fn who_is_named_takes_the_place_of_one_that_was_signalled_elsewhere_however_late() {
+    let mut rig = Rig::new(Learning::Heuristic).signaller("203.0.113.7");
+    rig.hear(ELSEWHERE).unwrap();
+    rig.signal(Some("10.0.0.7:9"));
+    rig.hear_for(20_000, ELSEWHERE);
+    assert_eq!((rig.hear(SAME_PORT), rig.remote().as_str()), (PEER, SAME_PORT));
+    assert_eq!(rig.hear("198.51.100.66:9"), STRANGER);
+}
+
+#[test]
+fn a_hold_does_not_bring_back_who_was_there_before_a_transfer() {
+    let mut rig = Rig::new(Learning::Heuristic);
+    rig.hear(SIGNALLED).unwrap();
+    rig.signal(Some("10.0.0.7:9"));
+    rig.signal(None);
+    rig.signal(Some("10.0.0.7:9"));
+    assert_eq!(rig.remote(), "10.0.0.7:9");
+    rig.signal(Some("10.0.0.8:9"));
+    assert_eq!((rig.hear(SIGNALLED), rig.remote().as_str()), (GUEST, "10.0.0.8:9"), "it was where it said");
+}
+
+#[test]
+fn a_party_that_moved_during_a_hold_is_found_also_when_it_is_described_again() {
+    let mut rig = Rig::new(Learning::Heuristic);
+    rig.hear(ELSEWHERE).unwrap();
+    rig.signal(None);
+    rig.wait(60_000);
+    rig.signal(Some(SIGNALLED));
+    rig.signal(Some(SIGNALLED));
+    rig.pass(60_000);
+    assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (PEER, ELSEWHERE_TOO));
+}
+
+#[test]
+fn the_window_of_what_is_said_again_ends_in_every_mode() {
+    for learning in LEARNING {
+        let mut rig = Rig::new(learning);
+        rig.hear(ELSEWHERE).unwrap();
+        rig.hear_for(4000, ELSEWHERE);
+        rig.signal(Some(SIGNALLED));
+        rig.pass(10_000);
+        assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (STRANGER, ELSEWHERE), "{learning:?}");
+    }
 }

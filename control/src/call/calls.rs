@@ -168,13 +168,14 @@ impl Calls {
     fn block(&mut self, block: &Block, now: Instant) -> Result<(Reply, Vec<FlowOp>), Refusal> {
         let entry = self.calls.get(&block.call_id).ok_or(Refusal::UnknownCallId)?;
         let mut draft = entry.call.clone();
-        let id = match &block.party {
+        let some = |ids: Vec<_>, refusal| if ids.is_empty() { Err(refusal) } else { Ok(Some(ids)) };
+        let ids = match &block.party {
             Party::All => None,
-            Party::Tag(tag) => Some(draft.find(tag).ok_or(Refusal::NoSuchTag)?),
-            Party::Label(label) => Some(draft.labelled(label).ok_or(Refusal::NoSuchLabel)?),
-            Party::Address(address) => Some(draft.at(*address).ok_or(Refusal::NoSuchAddress)?),
+            Party::Tag(tag) => some(draft.find(tag).into_iter().collect(), Refusal::NoSuchTag)?,
+            Party::Label(label) => some(draft.labelled(label), Refusal::NoSuchLabel)?,
+            Party::Address(address) => some(draft.at(*address), Refusal::NoSuchAddress)?,
         };
-        draft.block(id, block.is_on);
+        draft.block(ids.as_deref(), block.is_on);
         let ops = self.replace(&block.call_id, draft, now);
         Ok((Reply::Ok(Dict::new()), ops))
     }

@@ -40,6 +40,10 @@ pub(super) struct Call {
     pub learning: Learning,
     /// What any party sends goes nowhere, also of those that come later.
     pub blocked: bool,
+    /// How many answers there were.
+    answers: u32,
+    /// A party was left with another one that had answered before, and perhaps is not there any more.
+    pub is_handed_over: bool,
     /// Numbers are never used again, so the order is that in which the legs came to be.
     pub(super) legs: BTreeMap<LegId, Leg>,
     next: u32,
@@ -77,6 +81,8 @@ impl Call {
             tos: settings.tos,
             learning: settings.learning,
             blocked: false,
+            answers: 0,
+            is_handed_over: false,
             legs: BTreeMap::new(),
             next: 0,
         }
@@ -92,26 +98,32 @@ impl Call {
     }
 
     /// Has what a party sends, or all parties, go nowhere, or no longer.
-    pub(super) fn block(&mut self, id: Option<LegId>, is_on: bool) {
-        let Some(id) = id else {
+    pub(super) fn block(&mut self, ids: Option<&[LegId]>, is_on: bool) {
+        let Some(ids) = ids else {
             self.blocked = is_on;
             return self.legs.values_mut().for_each(|leg| leg.blocked = false);
         };
-        if let Some(leg) = self.leg_mut(id) {
-            leg.blocked = is_on;
+        for id in ids {
+            if let Some(leg) = self.leg_mut(*id) {
+                leg.blocked = is_on;
+            }
         }
     }
 
-    /// The leg of the party with this name.
-    pub(super) fn labelled(&self, label: &[u8]) -> Option<LegId> {
-        self.legs.iter().find_map(|(id, leg)| (leg.label.as_deref() == Some(label)).then_some(*id))
+    /// The legs of the party with this name: it may be called on several branches.
+    pub(super) fn labelled(&self, label: &[u8]) -> Vec<LegId> {
+        let is_named = |(_, leg): &(&LegId, &Leg)| leg.label.as_deref() == Some(label);
+        self.legs.iter().filter(is_named).map(|(id, _)| *id).collect()
     }
 
     /// Takes a tag that nobody knows for another one of a party that has said the same before.
-    pub(super) fn alias(&mut self, tag: &[u8], key: AliasKey, said: &[Signalled], digest: u64) {
+    pub(super) fn alias(&mut self, parties: &Parties<'_>, key: AliasKey, said: &[Signalled], digest: u64) {
+        let tag = parties.from;
         if self.find(tag).is_some() {
             return;
         }
+        // Nobody talks to itself.
+        let other = parties.to.and_then(|to| self.find(to));
         let has_said = |leg: &Leg| {
             let endpoints = leg.medias.iter().map(|media| media.said.rtp);
             leg.has_spoken
@@ -122,15 +134,16 @@ impl Call {
                     }
                 }
         };
-        if let Some(leg) = self.legs.values_mut().find(|leg| has_said(leg) && leg.aliases.len() < MAX_ALIASES) {
+        let mut others = self.legs.iter_mut().filter(|(id, _)| Some(**id) != other);
+        if let Some((_, leg)) = others.find(|(_, leg)| has_said(leg) && leg.aliases.len() < MAX_ALIASES) {
             leg.aliases.push(tag.to_vec());
         }
     }
 
-    /// The leg of the party that says it is at this address.
-    pub(super) fn at(&self, address: IpAddr) -> Option<LegId> {
+    /// The legs of the party that says it is at this address.
+    pub(super) fn at(&self, address: IpAddr) -> Vec<LegId> {
         let is_there = |leg: &Leg| leg.medias.iter().any(|media| media.said.rtp.is_some_and(|rtp| rtp.ip() == address));
-        self.legs.iter().find_map(|(id, leg)| is_there(leg).then_some(*id))
+        self.legs.iter().filter(|(_, leg)| is_there(leg)).map(|(id, _)| *id).collect()
     }
 
     /// The legs of an offer. Tags that are not known yet get legs; the party that the offer is for may have none.
@@ -151,7 +164,8 @@ impl Call {
             Some(id) => id,
             None => self.add(direction.from()?, wall)?,
         };
-        if let Some(leg) = self.leg_mut(offerer)
+        // What has been agreed on stays where it is; another family has ports of its own, media by media.
+        if let Some(leg) = self.leg_mut(offerer).filter(|leg| !leg.has_spoken)
             && let Some(interface) = direction.followed(leg.interface)
         {
             leg.move_to(interface);
@@ -218,7 +232,14 @@ impl Call {
 
     /// The legs of an answer. A tag that is not known is that of a party the offer was made to: by its branch, or the only one, or the first
     /// of a fork that answers. Another one that answers the same offer gets a leg of its own on the same ports, for it was told of these.
-    pub(super) fn answer_roles(&mut self, parties: &Parties<'_>, wall: SystemTime) -> Result<Roles, Refusal> {
+    ///
+    /// A provisional answer takes nobody's place who has answered for good.
+    pub(super) fn answer_roles(
+        &mut self,
+        parties: &Parties<'_>,
+        is_provisional: bool,
+        wall: SystemTime,
+    ) -> Result<Roles, Refusal> {
         let Parties { from, to, branch } = *parties;
         let to = to.ok_or(Refusal::UnknownFromTag)?;
         if to == from {
@@ -234,11 +255,22 @@ impl Call {
                 if is_open { asked } else { self.fork(asked, wall)? }
             }
         };
+        let has_answered = |id: LegId| self.leg(id).is_some_and(|leg| leg.has_answered);
+        let is_beside =
+            is_provisional && self.partner(offerer).is_some_and(|partner| partner != answerer && has_answered(partner));
+        self.answers = self.answers.wrapping_add(1);
+        let number = self.answers;
         if let Some(leg) = self.leg_mut(answerer) {
             leg.is_sought = false;
+            leg.answer = number;
         }
         self.name(answerer, Some(to));
-        self.join(offerer, answerer);
+        if is_beside {
+            self.ring(answerer, offerer);
+        } else {
+            self.join(offerer, answerer);
+            self.is_handed_over = false;
+        }
         self.revive([offerer, answerer]);
         Ok(Roles { offerer, answerer })
     }

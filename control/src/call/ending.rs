@@ -46,21 +46,19 @@ impl Calls {
         }
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
-        let ops = if delay.is_zero() {
-            let mut draft = entry.call.clone();
+        let mut draft = entry.call.clone();
+        draft.hand_over(&ended, now);
+        if delay.is_zero() {
             draft.end(&ended);
-            if draft.is_over() {
-                self.remove(call_id, End::Regular, now, &reading)
-            } else {
-                self.replace(call_id, draft, now)
-            }
         } else {
-            if let Some(entry) = self.calls.get_mut(call_id) {
-                entry.call.end_at(&ended, now + delay);
-            }
-            self.look_again(call_id);
-            Vec::new()
+            draft.end_at(&ended, now + delay);
+        }
+        let ops = if draft.is_over() {
+            self.remove(call_id, End::Regular, now, &reading)
+        } else {
+            self.replace(call_id, draft, now)
         };
+        self.look_again(call_id);
         Ok((Reply::Ok(dict), ops))
     }
 

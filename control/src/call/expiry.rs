@@ -53,7 +53,7 @@ fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, mete
     }
     let (timeout, patience) = if !entry.call.is_answered() {
         (End::OfferTimeout, settings.offer_timeout)
-    } else if entry.call.is_quiet() {
+    } else if entry.call.is_quiet() && !entry.call.is_handed_over {
         (End::SilentTimeout, settings.silent_timeout)
     } else {
         (End::Timeout, settings.timeout)

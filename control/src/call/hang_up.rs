@@ -1,9 +1,12 @@
 //! Which legs of a call end, by the tags and branches that a proxy names, and what becomes of those that are left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
+
+/// How long a phone rings at most: proxies end what lasts longer (RFC 3261 16.6, timer C).
+const RINGING: Duration = Duration::from_secs(180);
 
 impl Call {
     /// The legs that a delete ends: all without tags, those of one branch, or those of one dialogue. None if the tags are not ours.
@@ -31,9 +34,12 @@ impl Call {
         let id = self.find(tag).or_else(nameless)?;
         let partner = self.partner(id);
         let Some(other) = other else {
-            // The dialogue, unless the party that it was with has found another one.
+            // The dialogue, unless the party that it was with has found another one. Who called several ends with all of them.
             let mutual = partner.filter(|partner| self.partner(*partner) == Some(id));
-            return Some([Some(id), mutual].into_iter().flatten().collect());
+            return Some(match mutual {
+                Some(partner) if self.has_called_but(partner, id) => self.ended_with(id, partner),
+                mutual => [Some(id), mutual].into_iter().flatten().collect(),
+            });
         };
         let Some(other) = self.find(other) else {
             // A party that has not answered may have any tag; others that ring go on.
@@ -54,12 +60,13 @@ impl Call {
     }
 
     /// The legs that end with a dialogue. A party that called several goes on with another one that has answered; those that have not will not do so
-    /// any more.
+    /// any more, unless the one that ends had not answered either.
     fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
-        let (caller, callee) = if self.has_branch_but(two, one) { (two, one) } else { (one, two) };
+        let (caller, callee) = if self.has_called_but(two, one) { (two, one) } else { (one, two) };
         let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
         let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
-        if others.iter().any(has_answered) {
+        let is_ringing = !others.is_empty() && !has_answered(&callee);
+        if is_ringing || others.iter().any(has_answered) {
             return vec![callee];
         }
         [caller, callee].into_iter().chain(others).collect()
@@ -71,12 +78,46 @@ impl Call {
         loop {
             let lost = |(_, leg): &(&LegId, &Leg)| leg.other.is_none_or(|other| !self.legs.contains_key(&other));
             let Some(id) = self.legs.iter().find(lost).map(|(id, _)| *id) else { return };
-            // Of the parties that are left, the one that has answered last is the one to talk with.
-            let has_spoken = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_spoken);
-            let next = self.branches(id).filter(has_spoken).last().or_else(|| self.branches(id).last());
+            let next = self.next_of(id, &[]);
             match (next, self.leg_mut(id)) {
                 (Some(_), Some(leg)) => leg.other = next,
                 _ => drop(self.legs.remove(&id)),
+            }
+        }
+    }
+
+    /// Whether a party has called another one than that: whom it called came after it.
+    fn has_called_but(&self, id: LegId, other: LegId) -> bool {
+        self.branches(id).any(|branch| branch != other && branch > id)
+    }
+
+    /// Of the parties that another one called, but for some, the one to talk with: that has answered last.
+    fn next_of(&self, id: LegId, but: &[LegId]) -> Option<LegId> {
+        let left = self.branches(id).filter(|branch| !but.contains(branch));
+        left.filter_map(|branch| Some((branch, self.leg(branch)?)))
+            .max_by_key(|(id, leg)| (leg.has_answered, leg.has_spoken, leg.answer, *id))
+            .map(|(id, _)| id)
+    }
+
+    /// Joins parties whose partner is to end with another one that has answered them before: they have waited for that. Where nobody has, whoever may
+    /// still ring is given so much time.
+    pub(super) fn hand_over(&mut self, ended: &[LegId], now: Instant) {
+        for id in ended {
+            let Some(left) = self.partner(*id).filter(|left| !ended.contains(left) && self.partner(*left) == Some(*id))
+            else {
+                continue;
+            };
+            let next = self.next_of(left, ended);
+            let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
+            if next.as_ref().is_some_and(has_answered) {
+                self.is_handed_over = true;
+                if let Some(leg) = self.leg_mut(left) {
+                    leg.other = next;
+                }
+            } else if has_answered(id) {
+                let silent: Vec<LegId> =
+                    self.branches(left).filter(|branch| !ended.contains(branch)).chain([left]).collect();
+                self.end_at(&silent, now + RINGING);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use relay::{Exhausted, Family, InterfaceId, Interfaces, Successor};
+use relay::{Exhausted, Family, InterfaceId, Interfaces, PortPair, Successor};
 
 use super::lease::Lease;
 use super::media::{Agreed, Media, Offered};
@@ -45,8 +45,10 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
-    /// Whether it has answered for good, as far as is known.
+    /// Whether it has answered for good, or its offer was so answered, as far as is known.
     pub has_answered: bool,
+    /// The number of its last answer.
+    pub answer: u32,
     /// Whether there was an answer to the party, or by it.
     has_agreed: bool,
     /// The party has said again what holds for it, perhaps the same, and has no answer yet.
@@ -75,8 +77,8 @@ pub(super) struct Leg {
     pub strict_source: bool,
     /// The party may move without being signalled. Holds once said.
     pub media_handover: bool,
-    /// How many `m=` lines the last offer to the party had.
-    pub offered: usize,
+    /// How many `m=` lines the last offer to the party had; `None` where it has made one itself since.
+    pub offered: Option<usize>,
     /// One per `m=` line.
     pub medias: Vec<Media>,
 }
@@ -94,6 +96,7 @@ impl Leg {
             other: None,
             has_spoken: false,
             has_answered: false,
+            answer: 0,
             has_agreed: false,
             renews: false,
             ends: None,
@@ -108,7 +111,7 @@ impl Leg {
             asymmetric: false,
             strict_source: false,
             media_handover: false,
-            offered: 0,
+            offered: None,
             medias: Vec::new(),
         }
     }
@@ -117,6 +120,7 @@ impl Leg {
     pub(super) fn fork(&self, created: SystemTime) -> Self {
         let medias = self.medias.iter().map(|media| Media {
             pair: media.pair,
+            told: media.told,
             offered: media.offered,
             clock_khz: media.clock_khz,
             said: media.said.awaited(),
@@ -132,6 +136,8 @@ impl Leg {
             told: self.told.clone(),
             offered: self.offered,
             label: self.label.clone(),
+            blocked: self.blocked,
+            echo: self.echo,
             ..Self::new(self.interface, created)
         }
     }
@@ -147,7 +153,8 @@ impl Leg {
     }
 
     /// What was said last is agreed on.
-    pub(super) fn agree(&mut self) {
+    pub(super) fn agree(&mut self, is_final: bool) {
+        self.has_answered |= is_final && self.has_spoken;
         self.has_agreed |= self.has_spoken;
         let renews = std::mem::take(&mut self.renews);
         for media in &mut self.medias {
@@ -165,7 +172,6 @@ impl Leg {
     /// Takes what the party says, and tells which medias it says something new about. Lines that are gone are closed.
     pub(super) fn hear(&mut self, said: &[Signalled], options: &Options) -> Vec<bool> {
         self.has_spoken = true;
-        self.has_answered |= !options.provisional;
         self.signaller = options.received_from.map(|host| host.to_canonical()).or(self.signaller);
         self.asymmetric |= options.asymmetric;
         self.strict_source |= options.strict_source;
@@ -200,7 +206,7 @@ impl Leg {
 
     /// Expects an answer to what the other party said. What it said that is not new has been answered.
     pub(super) fn expect(&mut self, said: &[Signalled], is_new: &[bool]) {
-        self.offered = said.len();
+        self.offered = Some(said.len());
         self.reserve(said.len());
         for ((media, said), is_new) in self.medias.iter_mut().zip(said).zip(is_new) {
             // What it said of another media that the line was before says nothing of this one.
@@ -227,13 +233,21 @@ impl Leg {
 
     /// Gives up the ports of medias whose lines are to be others', or come back after they were rejected: what was sent to the old ones must not
     /// come out at the new ones. What an offer has that is not agreed on yet has ports of its own, and what is agreed on keeps its own.
-    pub(super) fn turn_lines(&mut self, said: &[Signalled], was_open: &[bool]) {
+    pub(super) fn turn_lines(
+        &mut self,
+        said: &[Signalled],
+        was_open: &[bool],
+        is_offerer: bool,
+        interfaces: &Interfaces,
+    ) {
         self.reserve(said.len());
         let has_agreed = self.has_agreed;
         let was_open = was_open.iter().copied().chain(std::iter::repeat(false));
         for ((media, said), was_open) in self.medias.iter_mut().zip(said).zip(was_open) {
             // Before there was an answer nothing was rejected.
-            media.turn_line(said, was_open || !has_agreed);
+            media.turn_line(said, was_open || !has_agreed, is_offerer, |pair, at| {
+                interfaces.family(pair.interface) == Some(Family::of(at.ip()))
+            });
         }
     }
 
@@ -251,7 +265,11 @@ impl Leg {
             match (media.pair, wanted) {
                 (None, wanted) => media.pair = Some(lease.allocate(wanted.unwrap_or(self.interface))?),
                 (Some(pair), Some(wanted)) if interfaces.family(pair.interface) != interfaces.family(wanted) => {
-                    media.pair = Some(lease.allocate(wanted)?);
+                    let is_wanted = |told: &PortPair| interfaces.family(told.interface) == interfaces.family(wanted);
+                    media.pair = match media.told.filter(is_wanted) {
+                        Some(told) => Some(told),
+                        None => Some(lease.allocate(wanted)?),
+                    };
                     media.told = Some(pair);
                 }
                 (Some(_), _) => {}
@@ -291,11 +309,9 @@ impl Leg {
 
     /// The party's answer with as many sections as it was offered, where it has more or fewer.
     pub(super) fn fitted(&self, answer: &[u8]) -> Option<Vec<u8>> {
-        if crate::sdp::sections(answer) == self.offered {
-            return None;
-        }
+        let offered = self.offered.filter(|offered| crate::sdp::sections(answer) != *offered)?;
         let rejections = self.medias.iter().map(|media| crate::sdp::rejected(&media.said.kind, &media.said.transport));
-        Some(crate::sdp::fit(answer, self.offered, rejections))
+        Some(crate::sdp::fit(answer, offered, rejections))
     }
 
     /// Takes the party's offers to share a port, or their absence.

@@ -1,5 +1,7 @@
 //! One media of a leg: what its party says of it, the ports that it has, and what holds while there is a newer offer.
 
+use std::net::SocketAddr;
+
 use relay::PortPair;
 
 use super::signalled::Signalled;
@@ -93,13 +95,23 @@ impl Media {
         self.pair.into_iter().chain(self.told).chain(agreed)
     }
 
-    /// Gives up the ports, if the line is to be another media's, or comes back after it was rejected.
-    pub(super) fn turn_line(&mut self, said: &Signalled, was_open: bool) {
+    /// Gives up the ports, if the line is to be another media's, or comes back after it was rejected. `suits`: whether ports are
+    /// of the family of an address.
+    pub(super) fn turn_line(
+        &mut self,
+        said: &Signalled,
+        was_open: bool,
+        is_offerer: bool,
+        suits: impl Fn(PortPair, SocketAddr) -> bool,
+    ) {
         let is_same = |old: &Signalled| old.kind.eq_ignore_ascii_case(&said.kind) && old.has_rtcp == said.has_rtcp;
         match &self.agreed {
             Some(agreed) if was_open && is_same(&agreed.said) => {
-                if !is_same(&self.said) {
-                    self.pair = agreed.pair;
+                // On hold a party is in no family.
+                let at = if is_offerer { said.rtp } else { self.said.rtp };
+                let is_right = agreed.pair.is_some_and(|pair| at.is_none_or(|at| suits(pair, at)));
+                if is_right || !is_same(&self.said) {
+                    self.pair = agreed.pair.or(self.pair);
                 }
             }
             Some(agreed) if self.pair == agreed.pair && said.open => self.pair = None,

@@ -42,11 +42,11 @@ impl Calls {
         let turn = usize::try_from(self.statistics.created).unwrap_or(0);
         let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn, now };
         let direction = Direction::new(local, options, signalled::family(&body, options));
-        if let Some(key) = options.alias_key {
-            draft.alias(&offer.from_tag, key, &Signalled::read(&body, options)?, digest(&offer.sdp));
-        }
         let parties =
             Parties { from: &offer.from_tag, to: offer.to_tag.as_deref(), branch: offer.via_branch.as_deref() };
+        if let Some(key) = options.alias_key {
+            draft.alias(&parties, key, &Signalled::read(&body, options)?, digest(&offer.sdp));
+        }
         let roles = draft.offer_roles(&parties, direction, wall)?;
         let whole = restored(&draft, roles.offerer, &offer.sdp);
         let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
@@ -62,12 +62,13 @@ impl Calls {
         for id in [roles.offerer, roles.answerer] {
             let was_open = draft.open_medias(id);
             if let Some(leg) = draft.leg_mut(id) {
-                leg.turn_lines(&said, &was_open);
+                leg.turn_lines(&said, &was_open, id == roles.offerer, &self.interfaces);
             }
         }
         let mut is_new = Vec::new();
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, options);
+            leg.offered = None;
             leg.digest = digest(&offer.sdp);
             leg.expect_clocks(&said);
             leg.hear_mux(&said);
@@ -100,7 +101,7 @@ impl Calls {
         let body = body.map_err(Refusal::Sdp)?;
         let parties =
             Parties { from: &answer.from_tag, to: Some(&answer.to_tag), branch: answer.via_branch.as_deref() };
-        let roles = draft.answer_roles(&parties, wall)?;
+        let roles = draft.answer_roles(&parties, options.provisional, wall)?;
         let whole = restored(&draft, roles.answerer, &answer.sdp);
         let whole =
             draft.leg(roles.answerer).and_then(|leg| leg.fitted(whole.as_deref().unwrap_or(&answer.sdp))).or(whole);
@@ -115,13 +116,16 @@ impl Calls {
             leg.digest = digest(&answer.sdp);
             leg.set_clocks(&said);
             leg.agree_mux(&said, accepts_mux);
-            leg.agree();
+            leg.agree(!options.provisional);
         }
         let mut relayed = vec![false; said.len()];
+        let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
         if let Some(leg) = draft.leg_mut(roles.offerer) {
-            leg.agree();
-            leg.set_clocks(&said);
-            leg.agree_mux(&said, accepts_mux);
+            if is_talking {
+                leg.agree(!options.provisional);
+                leg.set_clocks(&said);
+                leg.agree_mux(&said, accepts_mux);
+            }
             for ((relayed, said), media) in relayed.iter_mut().zip(&said).zip(&leg.medias) {
                 *relayed = said.open && media.said.open;
             }

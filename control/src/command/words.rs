@@ -84,8 +84,8 @@ impl Message {
             }
             b"media-echo" => match first.as_deref() {
                 Some(b"blackhole" | b"sinkhole") => self.options.echo = Some(Echo::Nobody),
-                Some(b"forward") => self.options.echo = Some(Echo::Receiver),
-                Some(b"backward") => self.options.echo = Some(Echo::Sender),
+                Some(b"forward" | b"fwd" | b"fw") => self.options.echo = Some(Echo::Receiver),
+                Some(b"backward" | b"backwards" | b"back" | b"reverse") => self.options.echo = Some(Echo::Sender),
                 Some(b"both") => self.options.echo = Some(Echo::Both),
                 Some(_) | None => self.unknown_value(key, value),
             },

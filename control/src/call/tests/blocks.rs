@@ -2,6 +2,19 @@ use super::*;
 use crate::command::Echo;
 
 #[test]
+fn a_name_that_several_branches_have_blocks_all_of_them() {
+    let mut rig = Rig::new();
+    for branch in ["x", "y"] {
+        let named = Options { to_label: Some(b"callee".to_vec()), ..across() };
+        rig.sdp(on_branch(branch, offer_with("a", None, &audio("192.0.2.10", 4000), named)));
+    }
+    rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
+    rig.run(block(Party::Label(b"callee".to_vec()), true));
+    assert!(rig.at("198.51.100.1:30002").blocked);
+    rig.end();
+}
+
+#[test]
 fn a_party_may_hear_itself() {
     for (echo, caller, callee) in [
         (Echo::Receiver, None, Some(true)),

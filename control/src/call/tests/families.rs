@@ -78,6 +78,22 @@ fn an_answer_in_the_other_family_is_sent_to_and_heard_in_both() {
 }
 
 #[test]
+fn a_hold_by_address_and_an_offer_in_another_family_move_nothing_before_the_answer() {
+    let mut rig = both_families();
+    rig.sdp(offer_with("a", None, &audio("2001:db8::10", 4000), towards("gateway", None)));
+    rig.sdp(answer("a", "b", &audio("2001:db8:9::10", 5000)));
+    let before = rig.installed.clone();
+    for address in ["0.0.0.0", "192.0.2.10"] {
+        rig.sdp(offer("a", Some("b"), &audio(address, 4000)));
+        assert!(before.iter().all(|(slot, spec)| rig.installed.get(slot) == Some(spec)), "{address}");
+    }
+    rig.sdp(offer("a", Some("b"), &audio("0.0.0.0", 4000)));
+    let (sdp, _) = rig.sdp(answer("a", "b", &audio("2001:db8:9::10", 5000)));
+    assert!(sdp.contains("c=IN IP6 2001:db8::1\r\n"), "{sdp}");
+    rig.end();
+}
+
+#[test]
 fn an_interface_of_one_family_turns_the_call_to_it() {
     let mut rig = rig();
     let sdp = offered(&mut rig, "192.0.2.10", towards("cloud", None));

@@ -210,7 +210,6 @@ fn a_branch_that_lost_is_found_by_its_tags_in_either_order() {
 
 #[test]
 fn a_branch_that_was_only_announced_ends_with_the_dialogue() {
-    let early = || Options { provisional: true, ..Options::default() };
     let mut rig = three();
     rig.sdp(on_branch("x", answer_with("a", "b1", &audio("198.51.100.10", 5000), early())));
     rig.sdp(on_branch("y", answer_with("a", "b2", &audio("198.51.100.20", 6000), early())));
@@ -218,6 +217,116 @@ fn a_branch_that_was_only_announced_ends_with_the_dialogue() {
     rig.run(delete(Some("b2"), Some("a")));
     assert!(rig.calls.is_empty());
     assert_eq!(rig.calls.ports().used(), 0);
+}
+
+fn early() -> Options {
+    Options { provisional: true, ..Options::default() }
+}
+
+#[test]
+fn a_branch_that_was_announced_and_fails_leaves_those_that_ring() {
+    for command in [
+        delete(Some("a"), Some("b1")),
+        delete(Some("b1"), Some("a")),
+        delete(Some("b1"), None),
+        on_branch("x", delete(Some("a"), Some("b1"))),
+        on_branch("x", delete(Some("a"), None)),
+    ] {
+        let mut rig = three();
+        rig.sdp(on_branch("x", answer_with("a", "b1", &audio("198.51.100.10", 5000), early())));
+        rig.run(command);
+        assert_eq!(rig.calls.ports().used(), 3);
+        rig.sdp(on_branch("z", answer("a", "b3", &audio("198.51.100.30", 7000))));
+        rig.run(delete(Some("a"), Some("b3")));
+        assert!(rig.calls.is_empty());
+    }
+}
+
+#[test]
+fn a_late_announcement_takes_nobodys_place_who_has_answered() {
+    let mut rig = three();
+    rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    rig.sdp(on_branch("y", answer_with("a", "c", &audio("198.51.100.20", 6000), early())));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    rig.run(delete(Some("a"), Some("b")));
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn of_two_that_have_answered_the_one_that_is_left_talks_at_once() {
+    for form in 0..3 {
+        let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(30), ..Settings::default() }, 30099);
+        for branch in ["x", "y", "z"] {
+            rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+        }
+        rig.sdp(on_branch("z", answer_with("a", "d", &audio("198.51.100.30", 7000), early())));
+        rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+        rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+        rig.run(match form {
+            0 => delete(Some("a"), Some("c")),
+            1 => delete(Some("c"), None),
+            _ => on_branch("y", delete(Some("a"), None)),
+        });
+        let talks =
+            |rig: &Rig| assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"), "{form}");
+        talks(&rig);
+        rig.wait(31);
+        rig.tick();
+        talks(&rig);
+        rig.run(delete(Some("b"), Some("a")));
+        rig.wait(31);
+        rig.tick();
+        assert!(rig.calls.is_empty(), "{form}");
+    }
+}
+
+#[test]
+fn who_is_left_with_a_branch_that_may_be_gone_waits_for_it_no_longer_than_for_media() {
+    let mut rig = three();
+    let announced = audio("198.51.100.10", 5000) + "a=sendonly\r\n";
+    rig.sdp(on_branch("x", answer("a", "b1", &announced)));
+    rig.sdp(on_branch("y", answer("a", "b2", &audio("198.51.100.20", 6000))));
+    rig.run(delete(Some("a"), Some("b2")));
+    assert_eq!(rig.calls.len(), 1, "nobody has said that b1 was only announced");
+    rig.wait(61);
+    assert_eq!(rig.tick().len(), 1);
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn the_end_of_a_branch_that_has_answered_leaves_the_others_no_longer_than_phones_ring() {
+    let mut rig = three();
+    rig.sdp(on_branch("z", answer("a", "b", &audio("198.51.100.10", 5000))));
+    rig.run(on_branch("z", delete(Some("a"), None)));
+    rig.wait(179);
+    rig.tick();
+    assert_eq!(rig.calls.len(), 1, "z may only have announced something");
+    rig.wait(2);
+    rig.tick();
+    assert!(rig.calls.is_empty());
+    assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn a_transfer_that_was_refused_does_not_outlive_the_call() {
+    let mut rig = Rig::new();
+    rig.call();
+    let inside = Options { from_interface: Some(b"gateway".to_vec()), ..Options::default() };
+    rig.sdp(offer_with("c", Some("a"), &audio("198.51.100.30", 7000), inside));
+    rig.run(delete(Some("a"), Some("b")));
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn a_second_answer_in_the_family_that_was_told_has_the_ports_that_were_told() {
+    let interfaces = ["pbx/192.0.2.1", "pbx/2001:db8::1", "gateway/198.51.100.1", "gateway/2001:db8:9::1"];
+    let mut rig = Rig::on(&interfaces, at_once(), 30099);
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    rig.sdp(answer("a", "b1", &audio("2001:db8:9::10", 5000)));
+    rig.sdp(answer("a", "b2", &audio("198.51.100.20", 6000)));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:6000");
+    rig.end();
 }
 
 #[test]

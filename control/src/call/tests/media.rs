@@ -115,6 +115,17 @@ fn an_answer_has_as_many_media_as_the_offer() {
 }
 
 #[test]
+fn an_answer_of_a_party_that_was_offered_nothing_is_taken_as_it_is() {
+    // The callee asks for an offer by a re-INVITE without one, and the script calls what the caller says an answer.
+    let mut rig = Rig::new();
+    rig.call();
+    let (sdp, _) = rig.sdp(answer("b", "a", &audio("192.0.2.10", 4002)));
+    assert!(sdp.contains("m=audio 30000 "), "{sdp}");
+    assert_eq!(rig.peer("192.0.2.1:30000").unwrap(), "192.0.2.10:4002");
+    rig.end();
+}
+
+#[test]
 fn datagrams_of_any_kind_are_relayed() {
     for transport in ["UDP/BFCP", "UDP/DTLS/SCTP", "udp", "DTLS/SCTP", "UDP/TLS/BFCP"] {
         let line = |address: &str, port: u16| session(address, &[&format!("application {port} {transport} *")]);

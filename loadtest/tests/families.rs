@@ -89,7 +89,7 @@ fn an_answer_in_another_family_than_the_offer_has_media_both_ways() {
         // It was told of an IPv4 address, and sends there by its own.
         let mut callee4 = Party::new(&scene.trunks, Trunk::Gateway, 6000).unwrap();
         for party in [&caller, &callee4, &callee6] {
-            party.rtp.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            party.rtp.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
         }
         let offer = scene.ng.request(&json!({"command": "offer", "call-id": "1", "from-tag": "a", "sdp": caller.sdp(),
             "direction": ["pbx1", "gateway"]}));

@@ -181,6 +181,15 @@ impl Call {
                 None => self.add(direction.to()?, wall)?,
             },
         };
+        // Nobody tries the next destination after one has answered for good: what has come until now was announcements.
+        if to.is_none() && parties.branch.is_some() {
+            let others: Vec<LegId> = self.branches(offerer).filter(|id| *id != answerer && *id > offerer).collect();
+            for id in others {
+                if let Some(leg) = self.leg_mut(id) {
+                    leg.has_answered = false;
+                }
+            }
+        }
         // The same offer may go to somebody else now: whoever has answered it before (a voice that says that nobody is there) is not the one then.
         if let (None, None, Some(leg)) = (to, parties.branch, self.leg_mut(answerer)) {
             leg.is_sought = true;

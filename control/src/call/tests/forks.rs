@@ -367,6 +367,26 @@ fn hunting_under_one_call_id_leaves_nothing_of_those_that_did_not_answer() {
 }
 
 #[test]
+fn hunting_on_branches_leaves_nothing_of_those_that_only_announced_something() {
+    for bye in [
+        delete(Some("b2"), None),
+        delete(Some("a"), None),
+        delete(Some("b2"), Some("a")),
+        delete(Some("a"), Some("b2")),
+        on_branch("bye", delete(Some("b2"), None)),
+    ] {
+        let mut rig = Rig::new();
+        for (branch, tag, port) in [("x", "b1", 5000), ("y", "b2", 5002)] {
+            rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+            rig.sdp(on_branch(branch, answer("a", tag, &audio("198.51.100.10", port))));
+        }
+        rig.run(bye);
+        assert!(rig.calls.is_empty());
+        assert_eq!(rig.calls.ports().used(), 0);
+    }
+}
+
+#[test]
 fn a_hang_up_that_crosses_an_offer_is_the_end() {
     let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(5), ..Settings::default() }, 30099);
     for is_answered in [false, true] {

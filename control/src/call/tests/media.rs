@@ -168,6 +168,37 @@ fn a_party_on_hold_keeps_its_streams_but_gets_nothing() {
 }
 
 #[test]
+fn a_party_that_will_say_later_where_it_is_is_neither_on_hold_nor_anywhere() {
+    let mut rig = Rig::new();
+    let trickle = session("0.0.0.0", &["audio 9 RTP/AVP 8\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=ice-options:trickle"]);
+    let (sdp, _) = rig.sdp(offer("a", None, &trickle));
+    assert!(
+        sdp.contains("c=IN IP4 203.0.113.1\r\n") && sdp.contains("m=audio 30000 ") && !sdp.contains("ice"),
+        "{sdp}"
+    );
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!((rig.peer("192.0.2.1:30000"), rig.installed.len()), (None, 4));
+    let quiet = rig.calls.calls.values().all(|entry| entry.call.is_quiet());
+    assert!(!quiet, "silence is not what it asked for");
+    rig.end();
+}
+
+#[test]
+fn hold_and_rejection_in_the_other_family_are_told_in_that_of_the_receiver() {
+    let interfaces = ["pbx/2001:db8::1", "gateway/198.51.100.1"];
+    let mut rig = Rig::on(&interfaces, at_once(), 30099);
+    let both =
+        |address: &str| session(address, &["audio 4000 RTP/AVP 8", "video 0 RTP/AVP 31\r\nc=IN IP6 2001:db8::10"]);
+    let (sdp, _) = rig.sdp(offer("a", None, &both("2001:db8::10")));
+    assert!(sdp.lines().filter(|line| line.starts_with("c=")).all(|line| line == "c=IN IP4 198.51.100.1"), "{sdp}");
+    rig.sdp(answer("a", "b", &session("198.51.100.10", &["audio 5000 RTP/AVP 8", "video 0 RTP/AVP 31"])));
+    let (sdp, _) = rig.sdp(offer("a", Some("b"), &both("::")));
+    let lines: Vec<_> = sdp.lines().filter(|line| line.starts_with("c=")).collect();
+    assert_eq!(lines, ["c=IN IP4 0.0.0.0", "c=IN IP4 198.51.100.1"], "{sdp}");
+    rig.end();
+}
+
+#[test]
 fn the_clock_is_that_of_the_answer_and_a_new_offer_does_not_disturb_it() {
     let mut rig = Rig::new();
     let opus = session("192.0.2.10", &["audio 4000 RTP/AVP 96 8\r\na=rtpmap:96 opus/48000/2"]);

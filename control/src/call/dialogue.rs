@@ -11,7 +11,7 @@ use super::leg::{Leg, LegId};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::signalled::Signalled;
-use crate::command::{AliasKey, Options};
+use crate::command::{AliasKey, Finality, Options};
 
 /// How many legs a call may have. Forks and retries make few; anything more is a mistake that would eat memory.
 const MAX_LEGS: usize = 64;
@@ -186,7 +186,7 @@ impl Call {
             let others: Vec<LegId> = self.branches(offerer).filter(|id| *id != answerer && *id > offerer).collect();
             for id in others {
                 if let Some(leg) = self.leg_mut(id) {
-                    leg.has_answered = false;
+                    leg.finality = Finality::Provisional;
                 }
             }
         }
@@ -264,7 +264,7 @@ impl Call {
                 if is_open { asked } else { self.fork(asked, wall)? }
             }
         };
-        let has_answered = |id: LegId| self.leg(id).is_some_and(|leg| leg.has_answered);
+        let has_answered = |id: LegId| self.leg(id).is_some_and(Leg::has_answered);
         let is_beside =
             is_provisional && self.partner(offerer).is_some_and(|partner| partner != answerer && has_answered(partner));
         self.answers = self.answers.wrapping_add(1);

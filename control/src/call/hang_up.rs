@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
+use crate::command::Finality;
 
 /// How long a phone rings at most: proxies end what lasts longer (RFC 3261 16.6, timer C).
 const RINGING: Duration = Duration::from_secs(180);
@@ -37,7 +38,7 @@ impl Call {
             // The dialogue, unless the party that it was with has found another one. Who called several ends with all of them.
             let mutual = partner.filter(|partner| self.partner(*partner) == Some(id));
             return Some(match mutual {
-                Some(partner) if self.has_called_but(partner, id) => self.ended_with(id, partner),
+                Some(partner) if self.has_called_but(partner, id) => self.ended_with(id, partner, Finality::Final),
                 mutual => [Some(id), mutual].into_iter().flatten().collect(),
             });
         };
@@ -50,7 +51,13 @@ impl Call {
             return Some(if self.has_branch_but(id, nameless) { vec![nameless] } else { vec![id, nameless] });
         };
         match (partner == Some(other), self.partner(other) == Some(id)) {
-            (true, true) => Some(self.ended_with(id, other)),
+            // Who hangs up has talked until then: others that have answered before are there only if that was said. A caller that has several ends
+            // those that it does not want.
+            (true, true) => {
+                let is_callee = from == Some(tag) && self.has_called_but(other, id);
+                let others = if is_callee { Finality::Final } else { Finality::Unknown };
+                Some(self.ended_with(id, other, others))
+            }
             // One that another one has taken the place of.
             (true, false) if self.has_branch_but(other, id) => Some(vec![id]),
             (false, true) if self.has_branch_but(id, other) => Some(vec![other]),
@@ -59,17 +66,20 @@ impl Call {
         }
     }
 
-    /// The legs that end with a dialogue. A party that called several goes on with another one that has answered; those that have not will not do so
-    /// any more, unless the one that ends had not answered either.
-    fn ended_with(&self, one: LegId, two: LegId) -> Vec<LegId> {
+    /// The legs that end with a dialogue. A party that called several goes on with another one that has answered, as certainly as that; those that have
+    /// not will not do so any more, unless the one that ends had not answered either.
+    fn ended_with(&self, one: LegId, two: LegId, least: Finality) -> Vec<LegId> {
         let (caller, callee) = if self.has_called_but(two, one) { (two, one) } else { (one, two) };
         let others: Vec<LegId> = self.branches(caller).filter(|branch| *branch != callee).collect();
-        let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
-        let is_ringing = !others.is_empty() && !has_answered(&callee);
-        if is_ringing || others.iter().any(has_answered) {
+        let is_ringing = !others.is_empty() && !self.has_answered(callee);
+        if is_ringing || others.iter().filter_map(|id| self.leg(*id)).any(|leg| leg.finality >= least) {
             return vec![callee];
         }
         [caller, callee].into_iter().chain(others).collect()
+    }
+
+    fn has_answered(&self, id: LegId) -> bool {
+        self.leg(id).is_some_and(Leg::has_answered)
     }
 
     /// Ends legs, and with them those that talk with nobody any more.
@@ -95,7 +105,7 @@ impl Call {
     fn next_of(&self, id: LegId, but: &[LegId]) -> Option<LegId> {
         let left = self.branches(id).filter(|branch| !but.contains(branch));
         left.filter_map(|branch| Some((branch, self.leg(branch)?)))
-            .max_by_key(|(id, leg)| (leg.has_answered, leg.has_spoken, leg.answer, *id))
+            .max_by_key(|(id, leg)| (leg.finality, leg.has_spoken, leg.answer, *id))
             .map(|(id, _)| id)
     }
 
@@ -108,13 +118,12 @@ impl Call {
                 continue;
             };
             let next = self.next_of(left, ended);
-            let has_answered = |id: &LegId| self.leg(*id).is_some_and(|leg| leg.has_answered);
-            if next.as_ref().is_some_and(has_answered) {
+            if next.is_some_and(|next| self.has_answered(next)) {
                 self.is_handed_over = true;
                 if let Some(leg) = self.leg_mut(left) {
                     leg.other = next;
                 }
-            } else if has_answered(id) {
+            } else if self.has_answered(*id) {
                 let silent: Vec<LegId> =
                     self.branches(left).filter(|branch| !ended.contains(branch)).chain([left]).collect();
                 self.end_at(&silent, now + RINGING);

@@ -8,7 +8,7 @@ use relay::{Exhausted, Family, InterfaceId, Interfaces, PortPair, Successor};
 use super::lease::Lease;
 use super::media::{Agreed, Media, Offered};
 use super::signalled::Signalled;
-use crate::command::{Mux, Options};
+use crate::command::{Finality, Mux, Options};
 use crate::sdp::{Profile, Told};
 
 /// The number of a leg within its call.
@@ -45,8 +45,8 @@ pub(super) struct Leg {
     pub other: Option<LegId>,
     /// Whether a description of the party has come.
     pub has_spoken: bool,
-    /// Whether it has answered for good, or its offer was so answered, as far as is known.
-    pub has_answered: bool,
+    /// Whether it has answered, or its offer was answered, for good: as far as is known.
+    pub finality: Finality,
     /// The number of its last answer.
     pub answer: u32,
     /// Whether there was an answer to the party, or by it.
@@ -95,7 +95,7 @@ impl Leg {
             interface,
             other: None,
             has_spoken: false,
-            has_answered: false,
+            finality: Finality::Provisional,
             answer: 0,
             has_agreed: false,
             renews: false,
@@ -153,8 +153,10 @@ impl Leg {
     }
 
     /// What was said last is agreed on.
-    pub(super) fn agree(&mut self, is_final: bool) {
-        self.has_answered |= is_final && self.has_spoken;
+    pub(super) fn agree(&mut self, finality: Finality) {
+        if self.has_spoken {
+            self.finality = self.finality.max(finality);
+        }
         self.has_agreed |= self.has_spoken;
         let renews = std::mem::take(&mut self.renews);
         for media in &mut self.medias {
@@ -312,6 +314,11 @@ impl Leg {
         let offered = self.offered.filter(|offered| crate::sdp::sections(answer) != *offered)?;
         let rejections = self.medias.iter().map(|media| crate::sdp::rejected(&media.said.kind, &media.said.transport));
         Some(crate::sdp::fit(answer, offered, rejections))
+    }
+
+    /// Whether it has answered for good, as far as is known.
+    pub(super) fn has_answered(&self) -> bool {
+        self.finality > Finality::Provisional
     }
 
     /// Takes the party's offers to share a port, or their absence.

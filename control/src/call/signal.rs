@@ -13,7 +13,7 @@ use super::lease::Lease;
 use super::leg::{LegId, Mirror};
 use super::refusal::Refusal;
 use super::signalled::{self, Signalled};
-use crate::command::{Answer, Echo, Ice, Offer, Options, RtcpForm};
+use crate::command::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
 use crate::ng::Dict;
 use crate::reply::Reply;
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
@@ -101,7 +101,7 @@ impl Calls {
         let body = body.map_err(Refusal::Sdp)?;
         let parties =
             Parties { from: &answer.from_tag, to: Some(&answer.to_tag), branch: answer.via_branch.as_deref() };
-        let roles = draft.answer_roles(&parties, options.provisional, wall)?;
+        let roles = draft.answer_roles(&parties, options.finality == Finality::Provisional, wall)?;
         let whole = restored(&draft, roles.answerer, &answer.sdp);
         let whole =
             draft.leg(roles.answerer).and_then(|leg| leg.fitted(whole.as_deref().unwrap_or(&answer.sdp))).or(whole);
@@ -116,13 +116,13 @@ impl Calls {
             leg.digest = digest(&answer.sdp);
             leg.set_clocks(&said);
             leg.agree_mux(&said, accepts_mux);
-            leg.agree(!options.provisional);
+            leg.agree(options.finality);
         }
         let mut relayed = vec![false; said.len()];
         let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             if is_talking {
-                leg.agree(!options.provisional);
+                leg.agree(options.finality);
                 leg.set_clocks(&said);
                 leg.agree_mux(&said, accepts_mux);
             }

@@ -1,6 +1,7 @@
 //! Reading the keys of a dictionary that say which command it is and whom it is about.
 
 use super::flag_string::{self, Word};
+use super::options::Finality;
 use super::words;
 use super::{Answer, Block, CommandError, Delete, Offer, Options, Party};
 use crate::ng::value::canonical;
@@ -105,7 +106,11 @@ impl Message {
             b"command" | b"sip-message-type" | b"template" | b"xmlrpc-callback" => {}
             b"sip-code" => {
                 let code = value.as_int().or_else(|| std::str::from_utf8(&value.as_text()?).ok()?.parse().ok());
-                self.options.provisional |= code.is_some_and(|code| (100..200).contains(&code));
+                match code {
+                    Some(100..200) => self.options.finality = Finality::Provisional,
+                    Some(200..300) => self.options.finality = Finality::Final,
+                    Some(_) | None => {}
+                }
             }
             b"call-id" => self.call_id = words::filled(value),
             b"from-tag" => self.from_tag = words::filled(value),

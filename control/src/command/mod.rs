@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use crate::ng::value::canonical;
 use crate::ng::{Dict, Value};
 use message::Message;
-pub use options::{AliasKey, AttributeEdit, Codecs, Echo, Ice, Level, Mux, Options, Profile, RtcpForm, Steady};
+pub use options::{
+    AliasKey, AttributeEdit, Codecs, Echo, Finality, Ice, Level, Mux, Options, Profile, RtcpForm, Steady,
+};
 
 /// What a proxy wants.
 #[derive(Clone, PartialEq, Eq, Debug)]

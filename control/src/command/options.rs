@@ -39,6 +39,18 @@ pub enum Ice {
     Pass,
 }
 
+/// Whether an answer is the last one of its party, as far as the proxy says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Finality {
+    /// It is not: the party rings, or somebody says that it cannot be reached.
+    Provisional,
+    /// Nobody has said.
+    #[default]
+    Unknown,
+    /// It is.
+    Final,
+}
+
 /// What tells that an offer under a tag that nobody knows is a known party's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AliasKey {
@@ -122,8 +134,8 @@ pub struct Options {
     pub alias_key: Option<AliasKey>,
     /// Who hears itself, from now on.
     pub echo: Option<Echo>,
-    /// The answer is not the last one: the party rings, or is told that it cannot be reached.
-    pub provisional: bool,
+    /// Whether the answer is the last one.
+    pub finality: Finality,
     /// What is asked for that needs a part which does not exist yet, as it was written.
     pub unbuilt: Vec<String>,
 }

@@ -302,16 +302,16 @@ fn header_extensions_and_echo_are_read() {
 }
 
 #[test]
-fn an_answer_may_be_provisional() {
+fn an_answer_may_say_whether_it_is_the_last() {
     for (dict, expected) in [
-        (Dict::new().with("sip-code", 183), true),
-        (Dict::new().with("sip-code", "180"), true),
-        (Dict::new().with("sip-code", 200), false),
-        (Dict::new().with("sip-code", "x"), false),
-        (Dict::new().with("flags", list(&["provisional"])), true),
-        (Dict::new(), false),
+        (Dict::new().with("sip-code", 183), Finality::Provisional),
+        (Dict::new().with("sip-code", "180"), Finality::Provisional),
+        (Dict::new().with("sip-code", 200), Finality::Final),
+        (Dict::new().with("sip-code", "x"), Finality::Unknown),
+        (Dict::new().with("flags", list(&["provisional"])), Finality::Provisional),
+        (Dict::new(), Finality::Unknown),
     ] {
-        assert_eq!(offer(dict).0.options.provisional, expected);
+        assert_eq!(offer(dict).0.options.finality, expected);
     }
 }
 

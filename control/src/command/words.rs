@@ -7,7 +7,7 @@ use relay::{Family, Learning};
 use super::editing;
 use super::flag_string::unescape;
 use super::message::Message;
-use super::options::{AliasKey, Echo, Ice, Profile, RtcpForm};
+use super::options::{AliasKey, Echo, Finality, Ice, Profile, RtcpForm};
 use super::unbuilt;
 use crate::ng::Value;
 use crate::ng::value::canonical;
@@ -160,7 +160,7 @@ impl Message {
             | b"new-branch"
             | b"bidirectional"
             | b"reject-ice" => {}
-            b"provisional" => options.provisional = true,
+            b"provisional" => options.finality = Finality::Provisional,
             other if self.profile(other) => {}
             other if self.prefixed(other, raw) => {}
             other if unbuilt::flag(other) => self.unbuilt("flag", other),

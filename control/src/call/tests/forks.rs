@@ -1,4 +1,5 @@
 use super::*;
+use crate::command::Finality;
 
 #[test]
 fn the_branch_that_answers_last_has_the_call() {
@@ -220,7 +221,11 @@ fn a_branch_that_was_only_announced_ends_with_the_dialogue() {
 }
 
 fn early() -> Options {
-    Options { provisional: true, ..Options::default() }
+    Options { finality: Finality::Provisional, ..Options::default() }
+}
+
+fn last() -> Options {
+    Options { finality: Finality::Final, ..Options::default() }
 }
 
 #[test]
@@ -260,8 +265,8 @@ fn of_two_that_have_answered_the_one_that_is_left_talks_at_once() {
             rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
         }
         rig.sdp(on_branch("z", answer_with("a", "d", &audio("198.51.100.30", 7000), early())));
-        rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
-        rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+        rig.sdp(on_branch("x", answer_with("a", "b", &audio("198.51.100.10", 5000), last())));
+        rig.sdp(on_branch("y", answer_with("a", "c", &audio("198.51.100.20", 6000), last())));
         rig.run(match form {
             0 => delete(Some("a"), Some("c")),
             1 => delete(Some("c"), None),
@@ -342,8 +347,8 @@ fn a_branch_of_several_that_ring_is_not_guessed() {
 fn two_that_have_answered_are_told_apart_by_their_ends() {
     for (ended, port) in [("b", "30004"), ("c", "30002")] {
         let mut rig = three();
-        rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
-        rig.sdp(on_branch("z", answer("a", "c", &audio("198.51.100.20", 6000))));
+        rig.sdp(on_branch("y", answer_with("a", "b", &audio("198.51.100.10", 5000), last())));
+        rig.sdp(on_branch("z", answer_with("a", "c", &audio("198.51.100.20", 6000), last())));
         rig.run(delete(Some(ended), Some("a")));
         assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of(&format!("198.51.100.1:{port}")), "{ended}");
         rig.run(delete(Some("a"), Some(if ended == "b" { "c" } else { "b" })));
@@ -364,6 +369,19 @@ fn hunting_under_one_call_id_leaves_nothing_of_those_that_did_not_answer() {
     rig.run(delete(Some("a"), Some("b3")));
     assert!(rig.calls.is_empty());
     assert_eq!(rig.calls.ports().used(), 0);
+}
+
+#[test]
+fn a_failover_that_keeps_the_offer_leaves_nothing_of_the_destination_that_announced_something() {
+    // The script does not offer again: the description that the relay made is still right.
+    for bye in [delete(Some("b2"), None), delete(Some("b2"), Some("a")), delete(Some("a"), None)] {
+        let mut rig = Rig::new();
+        rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+        rig.sdp(answer("a", "b1", &audio("198.51.100.10", 5000)));
+        rig.sdp(answer("a", "b2", &audio("198.51.100.10", 5002)));
+        rig.run(bye);
+        assert!(rig.calls.is_empty());
+    }
 }
 
 #[test]

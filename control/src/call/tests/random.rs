@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use relay::Family;
 
 use super::*;
-use crate::command::{Mux, Profile, Steady};
+use crate::command::{Finality, Mux, Profile, Steady};
 
 fn any_media() -> impl Strategy<Value = String> {
     let port = prop_oneof![1 => Just(0_u16), 4 => prop::sample::select(vec![4000_u16, 4002, 65535])];
@@ -138,7 +138,7 @@ proptest! {
         let on = |at: usize, command| branch(at).map_or_else(|| Command::clone(&command), |name| on_branch(name, command.clone()));
         let caller = audio("192.0.2.10", 4000);
         let callee = |at: usize| audio("198.51.100.10", 5000 + 2 * at as u16);
-        let early = || Options { provisional: true, ..Options::default() };
+        let early = || Options { finality: Finality::Provisional, ..Options::default() };
         for at in 0..names.len() {
             rig.sdp(on(at, offer("a", None, &caller)));
         }

@@ -5,11 +5,11 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant, SystemTime};
 
-use control::Calls;
-use control::call::Settings;
-use control::ng::{Dict, Encoding, Exchange, Proxy, Value};
+use border::{Interfaces, NoTraffic, Ports};
+use calls::Calls;
+use calls::call::Settings;
+use calls::ng::{Dict, Encoding, Exchange, Proxy, Value};
 use criterion::{Criterion, criterion_group, criterion_main};
-use relay::{Interfaces, NoTraffic, Ports};
 
 /// The protocol and the calls, without sockets and without a relay.
 struct Daemon {

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use relay::{
-    Engine, Intake, Interface, InterfaceError, Interfaces, Learning, Output, Prefix, RelayConfig, TrustConfig, XdpMode,
-};
+use border::{Interface, InterfaceError, Interfaces, Learning};
+use relay::{Engine, Intake, Output, Prefix, RelayConfig, TrustConfig, XdpMode};
 use serde::Deserialize;
 
-use crate::call;
 use crate::listen::{Guests, SocketFile};
+use calls::call;
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";

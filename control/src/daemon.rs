@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use relay::{Counts, DeadThread, Meter as _, Relay};
+use border::{Counts, Meter as _};
+use relay::{DeadThread, Relay};
 
-use crate::call::{Calls, Load};
 use crate::host_load::HostLoad;
-use crate::ng::{Exchange, Frame, Proxy};
-use crate::reply::Reply;
+use calls::call::{Calls, Load};
+use calls::ng::{Exchange, Frame, Proxy};
+use calls::reply::Reply;
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -107,7 +108,7 @@ impl Daemon {
     /// The counts of packets by reason, for the log: left to the stack by XDP, and lost by the workers.
     pub fn reasons(&self) -> (String, String) {
         let Counts { program, workers, fast_path: _, traffic: _ } = self.lock().relay.counts();
-        let list = |counts: Vec<(relay::Reason, u64)>| {
+        let list = |counts: Vec<(border::Reason, u64)>| {
             let occurred = counts.into_iter().filter(|(_, count)| *count > 0);
             occurred.map(|(reason, count)| format!("{}={count}", reason.name())).collect::<Vec<_>>().join(" ")
         };

@@ -1,26 +1,8 @@
-//! What the proxy says and what becomes of it: the control protocols, the calls, and the session descriptions.
-//!
-//! ```text
-//! datagram -> ng (frame, cookie, bencode or JSON) -> Command -> Calls -> Reply, and FlowOps for the relay
-//!                                                                |
-//!                                                               sdp (a line-preserving editor)
-//! ```
-//!
-//! Everything here is sans-IO: bytes, commands and the time are arguments; replies and changes of the flow table are
-//! results. Nothing that a peer sends makes this code panic.
+//! The daemon around the calls: its sockets, its configuration, and what it says of its host.
 
-pub mod call;
-pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod host_load;
 pub mod listen;
-pub mod ng;
-pub mod reply;
-pub mod sdp;
 pub mod serve;
-
-pub use call::Calls;
-pub use command::Command;
-pub use reply::Reply;

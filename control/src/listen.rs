@@ -23,7 +23,7 @@ use self::places::{Place, Places, clients};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// A client that says nothing for so long has gone, or never meant anything.
 const IDLE: Duration = Duration::from_secs(30);

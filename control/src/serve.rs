@@ -5,12 +5,13 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relay::{Ports, Relay};
+use border::Ports;
+use relay::Relay;
 
-use crate::call::Calls;
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::listen;
+use calls::call::Calls;
 
 /// Runs the daemon until `stop` completes.
 ///

@@ -1,8 +1,8 @@
 //! Strings of flags through the reader of commands: nothing panics.
 #![no_main]
 
-use control::Command;
-use control::ng::Dict;
+use calls::Command;
+use calls::ng::Dict;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! Session descriptions through the editor: nothing panics, an edit of nothing changes nothing, and what was edited can be read again.
 #![no_main]
 
-use control::sdp::{AttributeEdit, Body, Codecs, Edit, Level, NewMedia, Profile, RtcpAttribute, Steady, Told, edit};
+use calls::sdp::{AttributeEdit, Body, Codecs, Edit, Level, NewMedia, Profile, RtcpAttribute, Steady, Told, edit};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -47,17 +47,17 @@ fn rework(text: &[u8], sections: usize) {
         AttributeEdit::Substitute(Level::Media(b"audio".to_vec()), b"sendrecv".to_vec(), b"sendonly".to_vec()),
     ];
     // One more line for each section may be more than a body may have.
-    let more = control::sdp::change(text, &edits);
+    let more = calls::sdp::change(text, &edits);
     assert!(more.len() > 65536 || count(&more) == Some(sections));
-    let mids = control::sdp::generate_mids(text);
-    assert_eq!(control::sdp::generate_mids(&mids), mids);
-    let marked = control::sdp::mark(text, b"me");
+    let mids = calls::sdp::generate_mids(text);
+    assert_eq!(calls::sdp::generate_mids(&mids), mids);
+    let marked = calls::sdp::mark(text, b"me");
     assert!(Body::parse(&marked).map_or(true, |body| body.is_marked(b"me")));
     let steady = Steady { username: true, origin: true, session_name: true, version: true, force_version: false };
     let (first, told) = Told::tell(None, text, steady);
     assert_eq!(Told::tell(told.as_ref(), text, steady).0, first);
-    let lines: Vec<_> = control::sdp::rejections(text).enumerate().step_by(2).collect();
+    let lines: Vec<_> = calls::sdp::rejections(text).enumerate().step_by(2).collect();
     let hidden: Vec<bool> = (0..sections).map(|at| at % 2 == 0).collect();
-    let shown = control::sdp::hide(text, &hidden);
-    assert_eq!(count(&control::sdp::restore(&shown, &lines)), Some(sections));
+    let shown = calls::sdp::hide(text, &hidden);
+    assert_eq!(count(&calls::sdp::restore(&shown, &lines)), Some(sections));
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Instant, SystemTime};
 
-use control::Calls;
-use control::call::Settings;
-use control::ng::{Exchange, Frame, Proxy};
-use relay::{Interfaces, NoTraffic, Ports};
+use calls::Calls;
+use calls::call::Settings;
+use calls::ng::{Exchange, Frame, Proxy};
+use border::{Interfaces, NoTraffic, Ports};
 
 /// Commands through everything behind the protocol: nothing panics, and every dictionary has its reply. They are separated by zeros, so that one
 /// finds the call of another, and all begin with the byte that tells the encoding.

@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
     }
     write("sdp", "1", format!("a{SDP}").as_bytes())?;
     for (number, entry) in
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../control/corpus"))?.enumerate()
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../calls/corpus"))?.enumerate()
     {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "sdp") {

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use border::Turns;
+
 use crate::fitness::{self, Unfit};
 use crate::kernel::{Kernel, XdpMode};
 use crate::netlink::{self, Device, Netlink};
@@ -83,15 +85,6 @@ struct Shared {
 pub(crate) struct Guard {
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
-}
-
-/// How often the fast path was lost and came back, of all devices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Turns {
-    /// Lost: a link went down, or the program was detached.
-    pub lost: u64,
-    /// Came back.
-    pub regained: u64,
 }
 
 impl Guard {

@@ -19,10 +19,10 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use border::{Component, Learning, Signalled, Successor};
 use flow::Reason;
 
 use crate::matter::Matter;
-use crate::op::{Component, Learning, Signalled, Successor};
 use crate::suspects::Suspects;
 
 /// How long a provisional peer may be replaced by an equal source.

@@ -1,8 +1,7 @@
 //! What a packet is to its stream.
 
+use border::{Component, Content};
 use flow::rtp;
-
-use crate::op::{Component, Content};
 
 /// What a packet is to its stream. Only media teaches a peer that another one has been heard as; a sign of life is enough where nobody else was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,19 +17,19 @@ pub(crate) enum Matter {
 /// The longest packet that says nothing but that somebody is there and is neither STUN nor RTP.
 const SHORT: usize = rtp::HEADER_LEN;
 
-impl Content {
+impl Matter {
     /// What a payload is to a stream of this content.
-    pub(crate) fn matter(self, component: Component, payload: &[u8]) -> Matter {
+    pub(crate) fn of(content: Content, component: Component, payload: &[u8]) -> Self {
         let is_rtp = match component {
             Component::Rtp => rtp::is_media(payload) && payload.len() >= rtp::HEADER_LEN,
             Component::Rtcp => rtp::is_rtcp(payload),
         };
-        match self {
-            Self::Datagrams => Matter::Media,
-            Self::Rtp | Self::SecuredRtp if is_rtp => Matter::Media,
-            Self::SecuredRtp if is_dtls(payload) => Matter::Media,
-            Self::Rtp | Self::SecuredRtp if is_sign_of_life(payload) => Matter::SignOfLife,
-            Self::Rtp | Self::SecuredRtp => Matter::Noise,
+        match content {
+            Content::Datagrams => Self::Media,
+            Content::Rtp | Content::SecuredRtp if is_rtp => Self::Media,
+            Content::SecuredRtp if is_dtls(payload) => Self::Media,
+            Content::Rtp | Content::SecuredRtp if is_sign_of_life(payload) => Self::SignOfLife,
+            Content::Rtp | Content::SecuredRtp => Self::Noise,
         }
     }
 }
@@ -54,7 +53,7 @@ mod tests {
     const STUN: [u8; 20] = [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     fn of(content: Content, component: Component, payload: &[u8]) -> Matter {
-        content.matter(component, payload)
+        Matter::of(content, component, payload)
     }
 
     fn rtp() -> Vec<u8> {

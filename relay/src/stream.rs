@@ -1,11 +1,11 @@
 //! A stream of the flow table.
 
+use border::{Component, StreamSpec};
 use flow::slot::Flags;
 use flow::{Bearing, HopId};
 
 use crate::learning::{Peer, Standing};
 use crate::matter::Matter;
-use crate::op::{Component, StreamSpec};
 use crate::quality::Reports;
 use crate::tally::Tally;
 
@@ -56,6 +56,6 @@ impl Stream {
 
     /// What a payload is to the stream, and so what it may teach.
     pub(crate) fn matter(&self, payload: &[u8]) -> Matter {
-        self.spec.content.matter(self.spec.component, payload)
+        Matter::of(self.spec.content, self.spec.component, payload)
     }
 }

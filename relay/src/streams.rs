@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use border::LONG_REST;
 use flow::slot::Path as Addresses;
 use flow::{Epoch, Knockers, Reason, SlotIndex};
 
 use crate::learning::Standing;
-use crate::ports::LONG_REST;
 use crate::stream::Stream;
 use crate::suspects::Suspects;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use border::{Component, Content, FlowOp, Signalled, StreamSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::slot::{Flags, Path as Addresses};
@@ -22,7 +23,6 @@ use crate::engine::Output;
 use crate::learning::Peer;
 use crate::memory::Mapped;
 use crate::next_hops::NextHops;
-use crate::op::{Component, Content, FlowOp, Signalled, StreamSpec};
 use crate::ours::Ours;
 use crate::stream::Stream;
 use crate::streams::{self, CHUNK, Former, Streams, is_described, standing, stream, stream_mut};

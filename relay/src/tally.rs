@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
+use border::Volume;
 use flow::counters::{Counters, MISORDER};
 use flow::rtp::Sequence;
-
-use crate::meter::Volume;
 
 /// More lost packets in a row than this are a sender that started anew (`MAX_DROPOUT` of RFC 3550 A.1).
 const DROPOUT: i64 = 3000;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::meter::{Traffic, Volume};
+use border::{Traffic, Volume};
 
 /// Sums over all streams, those that have ended too.
 #[derive(Debug, Default)]

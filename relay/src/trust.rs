@@ -5,9 +5,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{PoisonError, RwLock};
+
+use border::Untrusted;
 
 /// A network: all addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -69,29 +71,6 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Why a party may not be at an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Untrusted {
-    /// Nobody's address.
-    #[error("it is nobody's address")]
-    Unspecified,
-    /// The address of a group.
-    #[error("it is a multicast address")]
-    Multicast,
-    /// Everybody's address.
-    #[error("it is a broadcast address")]
-    Broadcast,
-    /// What only this host can reach.
-    #[error("it is a loopback address, and the interface is not on loopback")]
-    Loopback,
-    /// What means something only together with a device.
-    #[error("it is a link-local address; media-allow can permit it")]
-    LinkLocal,
-    /// The operator denies it.
-    #[error("media-deny forbids it")]
-    Denied,
-}
-
 /// What may be sent to a party.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scope {
@@ -147,18 +126,10 @@ impl Trust {
     /// Why not.
     pub fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
         let party = party.to_canonical();
-        if party.is_unspecified() || matches!(party, IpAddr::V4(addr) if addr.octets()[0] == 0) {
-            return Err(Untrusted::Unspecified);
-        }
-        if party.is_multicast() {
-            return Err(Untrusted::Multicast);
-        }
+        Untrusted::by_kind(local, party)?;
         let host = self.host.read().unwrap_or_else(PoisonError::into_inner);
-        if party == IpAddr::V4(Ipv4Addr::BROADCAST) || host.broadcast.contains(&party) {
+        if host.broadcast.contains(&party) {
             return Err(Untrusted::Broadcast);
-        }
-        if party.is_loopback() && !local.is_loopback() {
-            return Err(Untrusted::Loopback);
         }
         let longest = |list: &[Prefix]| list.iter().filter(|one| one.holds(party)).map(|one| one.bits).max();
         let (allowed, denied) = (longest(&self.config.allow), longest(&self.config.deny));

@@ -1,5 +1,6 @@
+use border::Interfaces;
 use relay::probe::Nic;
-use relay::{Engine, Features, Intake, Interfaces, XdpMode};
+use relay::{Engine, Features, Intake, XdpMode};
 
 use super::*;
 

@@ -28,7 +28,7 @@ use super::guests::Guests;
 use super::places::Place;
 use super::tcp::{Door, bind};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE, Proxy};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy};
 
 /// The sub-protocol with cookies.
 const WITH_COOKIE: &str = "ng.rtpengine.com";

@@ -13,7 +13,7 @@ use super::IDLE;
 use super::guests::Guests;
 use super::places::{Place, Places, clients};
 use crate::daemon::Daemon;
-use crate::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// How long a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);

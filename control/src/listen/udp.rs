@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use super::addressed::Addressed;
 use super::guests::Guests;
 use crate::daemon::Daemon;
-use crate::ng::{MAX_MESSAGE, Proxy};
+use calls::ng::{MAX_MESSAGE, Proxy};
 
 /// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
 /// after a second, and a phone rings a second later.

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+use border::{Path, StreamTotals};
 use flow::slot::Path as Addresses;
 use flow::{Reason, SlotIndex};
 
 use super::FlowTable;
 use crate::bound::BoundPorts;
 use crate::learning::Standing;
-use crate::meter::{Path, StreamTotals};
 use crate::next_hops::NO_PORT;
 use crate::ours::Fitness;
 use crate::stream::Stream;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use border::Component;
 use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::Flags;
 use flow::{Be16, Bearing, Hop, Reason, Rule, SlotIndex};
@@ -11,7 +12,6 @@ use super::FlowTable;
 use crate::engine::Output;
 use crate::learning::Admission;
 use crate::matter::Matter;
-use crate::op::Component;
 use crate::quality::Sent;
 use crate::stream::Stream;
 use crate::streams::{Streams, rtp_slot, stream, stream_mut, taught};

@@ -8,13 +8,12 @@ mod trust;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use border::{Learning, Path, Successor};
 use flow::Hop;
 
 use super::*;
 use crate::engine::Output;
-use crate::meter::Path;
 use crate::next_hops::NO_PORT;
-use crate::op::{Learning, Successor};
 use crate::ours::{Fitness, Seat};
 use crate::streams::remote;
 use crate::trust::TrustConfig;

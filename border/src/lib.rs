@@ -1,0 +1,23 @@
+//! What the control plane asks of the data plane, and what that tells: types, no machinery.
+//!
+//! ```text
+//! calls --FlowOp--> relay            which streams there shall be, at which ports of which interfaces
+//! calls <--Meter--- relay            what they have carried, by which path, how it was received
+//! ```
+//!
+//! Builds where there is no BPF toolchain, no io_uring and no root: what is decided about calls can be tested anywhere.
+
+mod interface;
+mod meter;
+mod op;
+mod ports;
+mod quality;
+mod untrusted;
+
+pub use flow::{Reason, SlotIndex};
+pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
+pub use meter::{Counts, Meter, NoTraffic, Path, StreamTotals, Traffic, Turns, Volume};
+pub use op::{Component, Content, FlowOp, Learning, Signalled, StreamSpec, Successor};
+pub use ports::{Exhausted, LONG_REST, NoPair, PortPair, PortUsage, Ports};
+pub use quality::{Quality, Sample};
+pub use untrusted::Untrusted;

@@ -1,0 +1,65 @@
+//! What a call came to, told once when it ends.
+
+use border::{Component, Meter};
+
+use super::plan::Streams;
+
+/// Sums over all streams of a call, as they are logged.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    fast_packets: u64,
+    slow_packets: u64,
+    bytes: u64,
+    errors: u64,
+    lost: i64,
+    /// RTP streams without a packet.
+    silent: u64,
+    /// RTP streams with some.
+    heard: u64,
+}
+
+impl Account {
+    pub(super) fn of(installed: &Streams, meter: &dyn Meter) -> Self {
+        let mut account = Self::default();
+        for (slot, spec) in installed {
+            let Some(totals) = meter.totals(*slot) else { continue };
+            account.fast_packets += totals.fast_packets;
+            account.slow_packets += totals.slow_packets;
+            account.bytes += totals.bytes;
+            account.errors += totals.errors;
+            if spec.component == Component::Rtp {
+                account.lost += totals.lost;
+                if totals.packets() == 0 {
+                    account.silent += 1;
+                } else {
+                    account.heard += 1;
+                }
+            }
+        }
+        account
+    }
+
+    /// RTP streams without a packet, of a call that had none at all.
+    pub(super) const fn silent_streams(&self) -> u64 {
+        if self.heard == 0 { self.silent } else { 0 }
+    }
+
+    /// RTP streams without a packet, of a call that had some.
+    pub(super) const fn one_way_streams(&self) -> u64 {
+        if self.heard == 0 { 0 } else { self.silent }
+    }
+
+    /// One line for each call, for the operator's own records; the proxy has the details in the reply.
+    pub(super) fn log(&self, call_id: &[u8], why: &str) {
+        tracing::info!(
+            call_id = %call_id.escape_ascii(),
+            why,
+            fast_packets = self.fast_packets,
+            slow_packets = self.slow_packets,
+            bytes = self.bytes,
+            errors = self.errors,
+            lost = self.lost,
+            "call ended"
+        );
+    }
+}

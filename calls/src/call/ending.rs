@@ -1,0 +1,120 @@
+//! The end of calls: at once, or after a while in which packets that are still under way arrive.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use border::{FlowOp, Meter};
+
+use super::account::Account;
+use super::calls::Calls;
+use super::plan::{Streams, plan};
+use super::query::Query;
+use super::reading::Reading;
+use super::refusal::Refusal;
+use super::statistics::End;
+use crate::command::Delete;
+use crate::ng::Dict;
+use crate::reply::Reply;
+
+/// How long a deleted call goes on at most, whatever a command says.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+/// So many calls end at a time at most: others wait meanwhile.
+const ENDS: usize = 32;
+
+impl Calls {
+    pub(super) fn delete(
+        &mut self,
+        delete: &Delete,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> Result<(Reply, Vec<FlowOp>), Refusal> {
+        let Delete { call_id, from_tag, to_tag, via_branch, .. } = delete;
+        let found = self.calls.get(call_id).and_then(|entry| {
+            let ended = entry.call.ended_by(from_tag.as_deref(), to_tag.as_deref(), via_branch.as_deref())?;
+            Some((entry, ended))
+        });
+        let Some((entry, ended)) = found else {
+            const NO_MATCH: &str = "Call-ID not found or tags didn't match";
+            return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Reply::Warning(NO_MATCH), Vec::new())) };
+        };
+        let reading = Reading::of(&entry.installed, meter);
+        let mut dict = Dict::new();
+        if !delete.fast {
+            dict = Query { interfaces: &self.interfaces, meter: &reading, now, wall }
+                .describe(&entry.call, &entry.installed);
+        }
+        let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
+        let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
+        let mut draft = entry.call.clone();
+        draft.hand_over(&ended, now);
+        if delay.is_zero() {
+            draft.end(&ended);
+        } else {
+            draft.end_at(&ended, now + delay);
+        }
+        let ops = if draft.is_over() {
+            self.remove(call_id, End::Regular, now, &reading)
+        } else {
+            self.replace(call_id, draft, now)
+        };
+        self.look_again(call_id);
+        Ok((Reply::Ok(dict), ops))
+    }
+
+    /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.
+    pub(super) fn end_due(&mut self, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
+        let mut ops = Vec::new();
+        for _ in 0..ENDS {
+            if self.ends.first().is_none_or(|(at, _)| *at > now) {
+                break;
+            }
+            let Some((_, call_id)) = self.ends.pop_first() else { break };
+            let Some(entry) = self.calls.get_mut(&call_id) else { continue };
+            entry.ends = None;
+            let ending = entry.call.ending(now);
+            if ending.is_empty() {
+                self.look_again(&call_id);
+                continue;
+            }
+            let mut draft = entry.call.clone();
+            draft.end(&ending);
+            ops.extend(if draft.is_over() {
+                self.remove(&call_id, End::Regular, now, meter)
+            } else {
+                self.replace(&call_id, draft, now)
+            });
+            self.look_again(&call_id);
+        }
+        ops
+    }
+
+    /// Puts a call on the list of those that are looked at, once, at its next time.
+    fn look_again(&mut self, call_id: &[u8]) {
+        let Some(entry) = self.calls.get_mut(call_id) else { return };
+        if let Some(at) = entry.call.legs().filter_map(|leg| leg.ends).min()
+            && entry.ends.is_none_or(|planned| planned > at)
+        {
+            if let Some(planned) = entry.ends.replace(at) {
+                self.ends.remove(&(planned, call_id.to_vec()));
+            }
+            self.ends.insert((at, call_id.to_vec()));
+        }
+    }
+
+    /// Ends a call: its ports rest, and its streams go.
+    pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
+        let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
+        if let Some(planned) = entry.ends {
+            self.ends.remove(&(planned, call_id.to_vec()));
+        }
+        let account = Account::of(&entry.installed, meter);
+        account.log(call_id, why.name());
+        let lasted = now.saturating_duration_since(entry.call.began);
+        self.statistics.end(why, &account, lasted, self.calls.len());
+        for pair in entry.call.pairs() {
+            self.ports.release(pair, now);
+        }
+        plan(&entry.installed, &Streams::new())
+    }
+}

@@ -1,0 +1,35 @@
+//! The totals of a call's streams, read once: the reply to a delete and the log's account tell the same.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use border::{Counts, Meter, SlotIndex, StreamTotals, Untrusted};
+
+use super::plan::Streams;
+
+/// What the meter says of some streams at one moment.
+pub(super) struct Reading<'a> {
+    meter: &'a dyn Meter,
+    totals: BTreeMap<SlotIndex, StreamTotals>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn of(streams: &Streams, meter: &'a dyn Meter) -> Self {
+        let totals = streams.keys().filter_map(|slot| Some((*slot, meter.totals(*slot)?))).collect();
+        Self { meter, totals }
+    }
+}
+
+impl Meter for Reading<'_> {
+    fn counts(&self) -> Counts {
+        self.meter.counts()
+    }
+
+    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
+        self.totals.get(&slot).cloned()
+    }
+
+    fn judge(&self, local: IpAddr, party: IpAddr) -> Result<(), Untrusted> {
+        self.meter.judge(local, party)
+    }
+}

@@ -1,0 +1,104 @@
+//! Why a command is not carried out.
+
+use std::net::IpAddr;
+
+use border::{Exhausted, Family, Untrusted};
+
+use crate::sdp;
+
+/// Why a command is not carried out. The texts are those of the contract where it has one: proxies compare them.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no call of this Call-ID.
+    #[error("Unknown call-id")]
+    UnknownCall,
+    /// The call has no party that made the offer.
+    #[error("Unknown from-tag")]
+    UnknownFromTag,
+    /// The call, or the tags of it, were not found by a delete that insists.
+    #[error("Call-ID not found or tags didn't match")]
+    NoMatch,
+    /// A party cannot talk to itself.
+    #[error("from-tag and to-tag are the same")]
+    SameTags,
+    /// A call of very many parties.
+    #[error("Too many tags in this call")]
+    TooManyLegs,
+    /// A call of very many medias: what it asks for is many calls' ports.
+    #[error("Too many media in this call")]
+    TooManyMedia,
+    /// The description cannot be read.
+    #[error("Failed to parse SDP")]
+    Sdp(#[source] sdp::Error),
+    /// The description does not say where to send media.
+    #[error("Incomplete SDP specification")]
+    IncompleteSdp,
+    /// The party is in one family, and what it is to talk to in the other.
+    #[error(
+        "Media address {addr} is {theirs}, but interface \"{interface}\" speaks to this party from {local}",
+        theirs = Family::of(*.addr).name(),
+    )]
+    Family {
+        /// Where the party says it is.
+        addr: IpAddr,
+        /// The relay's address that the party is to talk to.
+        local: IpAddr,
+        /// The name of its interface.
+        interface: String,
+    },
+    /// The party says it is where none may be.
+    #[error("Media address {addr} of interface \"{interface}\" is refused: {why}")]
+    Untrusted {
+        /// Where the party says it is.
+        addr: IpAddr,
+        /// The name of the interface that it talks to.
+        interface: String,
+        /// Why it may not be there.
+        why: Untrusted,
+    },
+    /// The proxy's script and the relay's configuration do not agree.
+    #[error("Interface \"{name}\" does not exist; configured: {configured}")]
+    UnknownInterface {
+        /// The name that the proxy sent.
+        name: String,
+        /// The names that there are.
+        configured: String,
+    },
+    /// There are as many calls as the operator allows.
+    #[error("Parallel session limit reached")]
+    SessionLimit,
+    /// The host's load average is as high as the operator allows.
+    #[error("Load limit exceeded")]
+    Load,
+    /// The host's processors are as busy as the operator allows.
+    #[error("CPU usage limit exceeded")]
+    Cpu,
+    /// The relay carries as much as the operator allows.
+    #[error("Bandwidth limit exceeded")]
+    Bandwidth,
+    /// The command asks for what does not exist yet, and the operator wants that to be an error.
+    #[error("{0} is not supported by this version of Intertrunk")]
+    Unbuilt(String),
+    /// There is no call of this Call-ID; some commands spell it so.
+    #[error("Unknown call-ID")]
+    UnknownCallId,
+    /// The party that a command names by its tag is not one of the call's.
+    #[error("From-tag given, but no such tag exists")]
+    NoSuchTag,
+    /// The party that a command names by its address is not one of the call's.
+    #[error("Failed to match address to any tag")]
+    NoSuchAddress,
+    /// The party that a command names by its label is not one of the call's.
+    #[error("No monologue matching the given label")]
+    NoSuchLabel,
+    /// The interface has no free ports.
+    #[error(transparent)]
+    Ports(#[from] Exhausted),
+}
+
+impl Refusal {
+    /// Whether another relay may well do it: there is too much to do here.
+    pub(super) const fn is_load(&self) -> bool {
+        matches!(self, Self::SessionLimit | Self::Load | Self::Cpu | Self::Bandwidth)
+    }
+}

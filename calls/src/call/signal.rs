@@ -1,0 +1,302 @@
+//! Offers and answers: a description on its way from one party to the other.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
+
+use border::{Family, FlowOp, Interfaces, Meter};
+
+use super::calls::Calls;
+use super::dialogue::{Call, Parties, Roles};
+use super::direction::{Direction, Local};
+use super::lease::Lease;
+use super::leg::{LegId, Mirror};
+use super::refusal::Refusal;
+use super::signalled::{self, Signalled};
+use crate::command::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
+use crate::ng::Dict;
+use crate::reply::Reply;
+use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
+
+/// How many medias the legs of a call may have together: one call shall not have the ports of hundreds.
+const MAX_MEDIAS: usize = 256;
+
+type Done = Result<(Reply, Vec<FlowOp>), Refusal>;
+
+impl Calls {
+    pub(super) fn offer(&mut self, offer: &Offer, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
+        let Offer { call_id, options, .. } = offer;
+        self.can_do(options)?;
+        let body = Body::parse(&offer.sdp).map_err(Refusal::Sdp)?;
+        if self.has_passed(&body, options) {
+            return Ok(unchanged(&offer.sdp));
+        }
+        let mut draft = match self.calls.get(call_id) {
+            Some(entry) => entry.call.clone(),
+            None => {
+                self.admit()?;
+                // One that is refused after all leaves its number to the next.
+                Call::new(self.statistics.created, &self.settings, now, wall)
+            }
+        };
+        let turn = usize::try_from(self.statistics.created).unwrap_or(0);
+        let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn, now };
+        let direction = Direction::new(local, options, signalled::family(&body, options));
+        let parties =
+            Parties { from: &offer.from_tag, to: offer.to_tag.as_deref(), branch: offer.via_branch.as_deref() };
+        if let Some(key) = options.alias_key {
+            draft.alias(&parties, key, &Signalled::read(&body, options)?, digest(&offer.sdp));
+        }
+        let roles = draft.offer_roles(&parties, direction, wall)?;
+        let whole = restored(&draft, roles.offerer, &offer.sdp);
+        let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
+        let said = Signalled::read(&body, options)?;
+        self.check_place(&draft, roles.offerer, &said, meter)?;
+        for id in [roles.offerer, roles.answerer] {
+            if draft.is_agreed(id)
+                && let Some(leg) = draft.leg_mut(id)
+            {
+                leg.hold_agreement(id == roles.offerer);
+            }
+        }
+        for id in [roles.offerer, roles.answerer] {
+            let was_open = draft.open_medias(id);
+            if let Some(leg) = draft.leg_mut(id) {
+                leg.turn_lines(&said, &was_open, id == roles.offerer, &self.interfaces);
+            }
+        }
+        let mut is_new = Vec::new();
+        if let Some(leg) = draft.leg_mut(roles.offerer) {
+            is_new = leg.hear(&said, options);
+            leg.offered = None;
+            leg.digest = digest(&offer.sdp);
+            leg.expect_clocks(&said);
+            leg.hear_mux(&said);
+        }
+        if let Some(leg) = draft.leg_mut(roles.answerer) {
+            leg.expect(&said, &is_new);
+            leg.expect_clocks(&said);
+            leg.offer_mux(&said, options.mux);
+            leg.hide(&said, whole.as_deref().unwrap_or(&offer.sdp), options);
+            leg.profile = options.profile.or(leg.profile);
+            if options.to_label.is_some() {
+                leg.label.clone_from(&options.to_label);
+            }
+        }
+        let relayed = said.iter().map(|said| said.open).collect();
+        let signal = Signal { kind: Kind::Offer, roles, receiver: roles.answerer, relayed, options };
+        self.apply(call_id, draft, &signal, &body, now, wall)
+    }
+
+    pub(super) fn answer(&mut self, answer: &Answer, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
+        let Answer { call_id, options, .. } = answer;
+        self.can_do(options)?;
+        let body = Body::parse(&answer.sdp);
+        if let Ok(body) = &body
+            && self.has_passed(body, options)
+        {
+            return Ok(unchanged(&answer.sdp));
+        }
+        let mut draft = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?.call.clone();
+        let body = body.map_err(Refusal::Sdp)?;
+        let parties =
+            Parties { from: &answer.from_tag, to: Some(&answer.to_tag), branch: answer.via_branch.as_deref() };
+        let roles = draft.answer_roles(&parties, options.finality == Finality::Provisional, wall)?;
+        let whole = restored(&draft, roles.answerer, &answer.sdp);
+        let whole =
+            draft.leg(roles.answerer).and_then(|leg| leg.fitted(whole.as_deref().unwrap_or(&answer.sdp))).or(whole);
+        let body = whole.as_deref().map_or(Ok(body), Body::parse).map_err(Refusal::Sdp)?;
+        let said = Signalled::read(&body, options)?;
+        self.check_place(&draft, roles.answerer, &said, meter)?;
+        let mut accepts_mux = None;
+        if let Some(leg) = draft.leg_mut(roles.answerer) {
+            accepts_mux = leg.accepts_mux;
+            leg.answer();
+            leg.hear(&said, options);
+            leg.digest = digest(&answer.sdp);
+            leg.set_clocks(&said);
+            leg.agree_mux(&said, accepts_mux);
+            leg.agree(options.finality);
+        }
+        let mut relayed = vec![false; said.len()];
+        let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
+        if let Some(leg) = draft.leg_mut(roles.offerer) {
+            if is_talking {
+                leg.agree(options.finality);
+                leg.set_clocks(&said);
+                leg.agree_mux(&said, accepts_mux);
+            }
+            for ((relayed, said), media) in relayed.iter_mut().zip(&said).zip(&leg.medias) {
+                *relayed = said.open && media.said.open;
+            }
+        }
+        let signal = Signal { kind: Kind::Answer, roles, receiver: roles.offerer, relayed, options };
+        self.apply(call_id, draft, &signal, &body, now, wall)
+    }
+
+    /// Whether the description has been through this relay already, and the script asks for that to be looked at.
+    fn has_passed(&self, body: &Body<'_>, options: &Options) -> bool {
+        options.loop_protect && body.is_marked(&self.mark)
+    }
+
+    /// Refuses a party that is in a family that the interface it talks to has no address in, for neither would reach the other, and one that says
+    /// it is where none may be.
+    fn check_place(&self, call: &Call, id: LegId, said: &[Signalled], meter: &dyn Meter) -> Result<(), Refusal> {
+        let Some(leg) = call.leg(id) else { return Ok(()) };
+        for addr in said.iter().flat_map(|said| said.rtp.iter().chain(&said.rtcp)).map(|at| at.ip()) {
+            let found = self.interfaces.in_family(leg.interface, Family::of(addr));
+            let Some(interface) = self.interfaces.get(found.unwrap_or(leg.interface)) else { continue };
+            let (local, name) = (interface.addr, || interface.name.clone());
+            meter.judge(local, addr).map_err(|why| Refusal::Untrusted { addr, interface: name(), why })?;
+            if found.is_none() {
+                return Err(Refusal::Family { addr, local, interface: name() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The second half of an offer or answer: ports, the new description, and the draft becomes the call.
+    fn apply(
+        &mut self,
+        call_id: &[u8],
+        mut draft: Call,
+        signal: &Signal<'_>,
+        body: &Body<'_>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Done {
+        draft.hear(signal.options, now, wall);
+        if let Some(echo) = signal.options.echo {
+            let sender = if signal.kind == Kind::Offer { signal.roles.offerer } else { signal.roles.answerer };
+            for (id, hears) in [(sender, Echo::Sender), (signal.receiver, Echo::Receiver)] {
+                if let Some(leg) = draft.leg_mut(id) {
+                    leg.echo = Some(if echo == hears || echo == Echo::Both { Mirror::Echo } else { Mirror::Silence });
+                }
+            }
+        }
+        let mut lease = Lease::new(&mut self.ports, now);
+        for id in [signal.roles.offerer, signal.roles.answerer] {
+            if let Some(leg) = draft.leg_mut(id) {
+                leg.take_ports(&signal.relayed, &self.interfaces, &mut lease)?;
+            }
+        }
+        // The lease gives the ports back.
+        if draft.medias() > MAX_MEDIAS {
+            return Err(Refusal::TooManyMedia);
+        }
+        lease.keep();
+        let sdp = signal.describe(&mut draft, body, &self.interfaces, &self.mark);
+        let ops = self.replace(call_id, draft, now);
+        Ok((Reply::Ok(Dict::new().with("sdp", sdp)), ops))
+    }
+}
+
+fn unchanged(sdp: &[u8]) -> (Reply, Vec<FlowOp>) {
+    (Reply::Ok(Dict::new().with("sdp", sdp.to_vec())), Vec::new())
+}
+
+/// The description of a party that did not get to see all medias, with these rejected; `None` where it has seen all.
+fn restored(call: &Call, id: LegId, sdp: &[u8]) -> Option<Vec<u8>> {
+    let hidden = &call.leg(id)?.hidden;
+    (!hidden.is_empty()).then(|| sdp::restore(sdp, hidden))
+}
+
+/// A number that a description has, and hardly another one.
+fn digest(sdp: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    sdp.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a description asks or agrees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Offer,
+    Answer,
+}
+
+/// A description on its way from one party to the other.
+struct Signal<'a> {
+    kind: Kind,
+    roles: Roles,
+    /// The leg of the party that gets it.
+    receiver: LegId,
+    /// Which of its medias are relayed; the others stay as they are.
+    relayed: Vec<bool>,
+    options: &'a Options,
+}
+
+impl Signal<'_> {
+    /// The description as the receiver is to see it.
+    fn describe(&self, call: &mut Call, body: &Body<'_>, interfaces: &Interfaces, mark: &[u8]) -> Vec<u8> {
+        let mut sdp = edit(body, &self.edit(call, interfaces));
+        let options = self.options;
+        if options.codecs.is_wanted() {
+            sdp = options.codecs.select(&sdp);
+        }
+        if !options.extmaps.is_empty() {
+            sdp = sdp::strip_extmaps(&sdp, &options.extmaps);
+        }
+        let Some(leg) = call.leg_mut(self.receiver) else { return sdp };
+        if !leg.hidden.is_empty() {
+            let hidden: Vec<bool> =
+                (0..body.media().len()).map(|at| leg.hidden.iter().any(|(hidden, _)| *hidden == at)).collect();
+            sdp = sdp::hide(&sdp, &hidden);
+        }
+        if options.generate_mid && self.kind == Kind::Offer {
+            sdp = sdp::generate_mids(&sdp);
+        }
+        if options.loop_protect {
+            sdp = sdp::mark(&sdp, mark);
+        }
+        if !options.attributes.is_empty() {
+            sdp = sdp::change(&sdp, &options.attributes);
+        }
+        if options.steady.is_wanted() {
+            let (text, told) = Told::tell(leg.told.as_deref(), &sdp, options.steady);
+            (sdp, leg.told) = (text, told.map(Box::new));
+        }
+        sdp
+    }
+
+    fn edit(&self, call: &Call, interfaces: &Interfaces) -> Edit {
+        let leg = call.leg(self.receiver);
+        let address = |interface| {
+            let own = interfaces.get(interface)?.advertised;
+            // An address of the other family is none that the relay has there.
+            let is_of_family = |wanted: &IpAddr| Family::of(own) == Family::of(*wanted);
+            Some(self.options.media_address.filter(is_of_family).unwrap_or(own))
+        };
+        let medias = leg.map(|leg| leg.medias.as_slice()).unwrap_or_default();
+        let wanted = leg.and_then(|leg| leg.profile);
+        // Where profiles are changed for the one party, the other keeps its own in offers from there too.
+        let is_changed = leg.is_some_and(|leg| leg.has_spoken)
+            && call.leg(self.roles.offerer).is_some_and(|offerer| offerer.profile.is_some());
+        let new = medias.iter().zip(&self.relayed).map(|(media, is_relayed)| {
+            let pair = media.pair.filter(|_| *is_relayed)?;
+            let (mux, is_only) = match self.kind {
+                Kind::Offer => (media.is_offered_mux(), self.options.mux.require),
+                Kind::Answer => (media.mux, true),
+            };
+            let rtcp_port = if mux && is_only { pair.rtp_port } else { pair.rtcp_port() };
+            let profile: Option<Profile> = match self.kind {
+                Kind::Offer => wanted.or(media.said.profile.filter(|_| is_changed)),
+                // An answer has the profile of its offer (RFC 3264 section 6).
+                Kind::Answer => media.said.profile,
+            };
+            Some(NewMedia { address: address(pair.interface)?, rtp_port: pair.rtp_port, rtcp_port, mux, profile })
+        });
+        Edit {
+            media: new.collect(),
+            replace_origin: self.options.replace_origin,
+            replace_zero_address: self.options.replace_zero_address,
+            address: leg.and_then(|leg| address(leg.interface)),
+            rtcp: match self.options.rtcp {
+                RtcpForm::Keep => RtcpAttribute::Rewrite,
+                RtcpForm::Full => RtcpAttribute::Full,
+                RtcpForm::Remove => RtcpAttribute::Remove,
+            },
+            remove_ice: self.options.ice == Ice::Remove,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One message in, one message out.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use border::{FlowOp, Meter};
+
+use super::cookies::Cookies;
+use super::frame::Frame;
+use super::ledger::{Ledger, Proxy};
+use super::noticed::Noticed;
+use super::value::{Dict, Value, canonical};
+use crate::call::Calls;
+use crate::command::Command;
+use crate::reply::Reply;
+
+/// The longest reply that fits a datagram, and the buffer of every client.
+const MAX_REPLY: usize = 60_000;
+
+/// What the protocol remembers from one message to the next.
+///
+/// The caller sends the reply after it has told the relay the flow operations: the party may send media at once.
+#[derive(Debug)]
+pub struct Exchange {
+    cookies: Cookies,
+    noticed: Noticed,
+    ledger: Ledger,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exchange {
+    /// Nothing remembered yet.
+    pub fn new() -> Self {
+        Self { cookies: Cookies::new(), noticed: Noticed::new(), ledger: Ledger::default() }
+    }
+
+    /// The reply to a datagram, and what the relay has to do. None for a datagram that cannot be replied to.
+    ///
+    /// A datagram whose cookie came before is a retransmission: it gets the same reply again, and nothing is done.
+    pub fn datagram(
+        &mut self,
+        bytes: &[u8],
+        proxy: Proxy,
+        calls: &mut Calls,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> Option<(Vec<u8>, Vec<FlowOp>)> {
+        let frame = Frame::datagram(bytes)?;
+        let cookie = frame.cookie.unwrap_or_default();
+        if let Some(reply) = self.cookies.find(cookie, frame.payload, now) {
+            return Some((reply.to_vec(), Vec::new()));
+        }
+        let (reply, ops) = self.message(&frame, proxy, calls, now, wall, meter);
+        self.cookies.keep(cookie, frame.payload, &reply, now);
+        Some((reply, ops))
+    }
+
+    /// The last message has taken so long to be carried out.
+    pub fn took(&mut self, took: Duration) {
+        self.ledger.took(took);
+    }
+
+    /// The reply to a message of a stream, where nothing is sent twice.
+    pub fn message(
+        &mut self,
+        frame: &Frame<'_>,
+        proxy: Proxy,
+        calls: &mut Calls,
+        now: Instant,
+        wall: SystemTime,
+        meter: &dyn Meter,
+    ) -> (Vec<u8>, Vec<FlowOp>) {
+        let read = frame.dictionary();
+        let name = read.as_ref().ok().and_then(|dict| Some(canonical(&dict.get("command")?.as_text()?)));
+        let command = match &read {
+            Ok(dict) => Command::parse(dict).map_err(|error| Reply::error(&error)),
+            Err(error) => Err(Reply::error(error)),
+        };
+        let (reply, ops) = match command {
+            Ok((command, unknown)) => {
+                for word in unknown.iter().filter(|word| self.noticed.first_time(word)) {
+                    tracing::warn!("not supported, ignored from now on: {word}");
+                }
+                calls.handle(command, now, wall, meter)
+            }
+            Err(reply) => (reply, Vec::new()),
+        };
+        self.ledger.enter(proxy, &name.unwrap_or_default(), matches!(reply, Reply::Error(_)));
+        let mut dict = reply.into_dict();
+        if let Some(statistics) = dict.get("statistics").and_then(Value::as_dict) {
+            let statistics = statistics.clone().with("controlstatistics", self.ledger.describe());
+            dict = Dict::new().with("statistics", statistics).with("result", "ok");
+        }
+        let mut bytes = frame.reply(&dict);
+        if bytes.len() > MAX_REPLY {
+            // A reply that cannot be sent would make the proxy give the relay up. What a script needs stays.
+            tracing::warn!(len = bytes.len(), "a reply is too long for a datagram; its details are left out");
+            dict.remove("tags");
+            dict.remove("SSRC");
+            dict.push(&b"warning"[..], "Reply too long, details left out");
+            bytes = frame.reply(&dict);
+        }
+        if bytes.len() > MAX_REPLY {
+            let error = Reply::Error("Reply too long".into());
+            bytes = frame.reply(&error.into_dict());
+        }
+        (bytes, ops)
+    }
+}

@@ -310,6 +310,12 @@ impl Peer {
             return Ok(Admission::Peer);
         }
         if self.has_left(source, now) {
+            // It has left, but whoever has come is farther: nobody that the signalling speaks of.
+            let is_nearer = self.heard().is_some_and(|peer| nearness > self.nearness(peer));
+            if is_nearer && nearness >= self.least() && matter != Matter::Noise {
+                self.taught = Taught::Provisional(Candidate::waited_for(source, now));
+                return Ok(Admission::Peer);
+            }
             // Nobody is heard from elsewhere yet.
             if self.taught == Taught::Nothing && matter != Matter::Noise {
                 self.stay(source, now);

@@ -42,6 +42,8 @@ pub(super) struct Call {
     pub blocked: bool,
     /// How many answers there were.
     answers: u32,
+    /// Branches that have ended: who ends them once more means nobody.
+    pub(super) gone: Vec<Vec<u8>>,
     /// A party was left with another one that had answered before, and perhaps is not there any more.
     pub is_handed_over: bool,
     /// Numbers are never used again, so the order is that in which the legs came to be.
@@ -82,6 +84,7 @@ impl Call {
             learning: settings.learning,
             blocked: false,
             answers: 0,
+            gone: Vec::new(),
             is_handed_over: false,
             legs: BTreeMap::new(),
             next: 0,

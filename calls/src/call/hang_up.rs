@@ -9,6 +9,9 @@ use crate::command::Finality;
 /// How long a phone rings at most: proxies end what lasts longer (RFC 3261 16.6, timer C).
 const RINGING: Duration = Duration::from_secs(180);
 
+/// How many branches that have ended are remembered.
+const MAX_GONE: usize = 64;
+
 impl Call {
     /// The legs that a delete ends: all without tags, those of one branch, or those of one dialogue. None if the tags are not ours.
     ///
@@ -21,6 +24,9 @@ impl Call {
             let ended: Vec<LegId> = self.legs.iter().filter(of_branch).map(|(id, _)| *id).collect();
             if !ended.is_empty() {
                 return Some(ended);
+            }
+            if self.gone.iter().any(|gone| gone == branch) {
+                return None;
             }
         }
         let (tag, other) = match (from, to) {
@@ -84,6 +90,12 @@ impl Call {
 
     /// Ends legs, and with them those that talk with nobody any more.
     pub(super) fn end(&mut self, ended: &[LegId]) {
+        let branches: Vec<_> = ended.iter().filter_map(|id| self.leg(*id)?.via_branch.clone()).collect();
+        for branch in branches {
+            if self.gone.len() < MAX_GONE && !self.gone.contains(&branch) {
+                self.gone.push(branch);
+            }
+        }
         self.legs.retain(|id, _| !ended.contains(id));
         loop {
             let lost = |(_, leg): &(&LegId, &Leg)| leg.other.is_none_or(|other| !self.legs.contains_key(&other));

@@ -77,6 +77,8 @@ pub(super) struct Leg {
     pub strict_source: bool,
     /// The party may move without being signalled. Holds once said.
     pub media_handover: bool,
+    /// It has been offered something since its last answer for good.
+    pub is_asked: bool,
     /// How many `m=` lines the last offer to the party had; `None` where it has made one itself since.
     pub offered: Option<usize>,
     /// One per `m=` line.
@@ -111,6 +113,7 @@ impl Leg {
             asymmetric: false,
             strict_source: false,
             media_handover: false,
+            is_asked: false,
             offered: None,
             medias: Vec::new(),
         }
@@ -209,6 +212,7 @@ impl Leg {
     /// Expects an answer to what the other party said. What it said that is not new has been answered.
     pub(super) fn expect(&mut self, said: &[Signalled], is_new: &[bool]) {
         self.offered = Some(said.len());
+        self.is_asked = true;
         self.reserve(said.len());
         for ((media, said), is_new) in self.medias.iter_mut().zip(said).zip(is_new) {
             // What it said of another media that the line was before says nothing of this one.
@@ -314,6 +318,11 @@ impl Leg {
         let offered = self.offered.filter(|offered| crate::sdp::sections(answer) != *offered)?;
         let rejections = self.medias.iter().map(|media| crate::sdp::rejected(&media.said.kind, &media.said.transport));
         Some(crate::sdp::fit(answer, offered, rejections))
+    }
+
+    /// Whether an answer comes too late: a provisional one that was overtaken by the last one.
+    pub(super) fn has_overtaken(&self, finality: Finality) -> bool {
+        finality == Finality::Provisional && self.finality == Finality::Final && !self.is_asked
     }
 
     /// Whether it has answered for good, as far as is known.

@@ -109,7 +109,10 @@ impl Calls {
         let said = Signalled::read(&body, options)?;
         self.check_place(&draft, roles.answerer, &said, meter)?;
         let mut accepts_mux = None;
-        if let Some(leg) = draft.leg_mut(roles.answerer) {
+        // What is overtaken is edited, and says nothing.
+        let is_late = draft.leg(roles.answerer).is_some_and(|leg| leg.has_overtaken(options.finality));
+        if let Some(leg) = draft.leg_mut(roles.answerer).filter(|_| !is_late) {
+            leg.is_asked &= options.finality == Finality::Provisional;
             accepts_mux = leg.accepts_mux;
             leg.answer();
             leg.hear(&said, options);
@@ -121,7 +124,7 @@ impl Calls {
         let mut relayed = vec![false; said.len()];
         let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
         if let Some(leg) = draft.leg_mut(roles.offerer) {
-            if is_talking {
+            if is_talking && !is_late {
                 leg.agree(options.finality);
                 leg.set_clocks(&said);
                 leg.agree_mux(&said, accepts_mux);

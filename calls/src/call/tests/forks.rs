@@ -385,6 +385,33 @@ fn a_failover_that_keeps_the_offer_leaves_nothing_of_the_destination_that_announ
 }
 
 #[test]
+fn the_end_of_a_branch_that_comes_again_ends_nobody_else() {
+    let mut rig = three();
+    rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    let end = || on_branch("y", delete(Some("a"), None));
+    assert!(matches!(rig.run(end()).0, Reply::Ok(_)));
+    assert_eq!(rig.run(end()).0, Reply::Warning("Call-ID not found or tags didn't match"));
+    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    rig.end();
+}
+
+#[test]
+fn an_announcement_that_its_own_last_answer_has_overtaken_says_nothing() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    rig.sdp(answer_with("a", "b", &audio("198.51.100.99", 7000), early()));
+    rig.sdp(answer_with("a", "b", &audio("198.51.100.10", 5000), last()));
+    let (sdp, ops) = rig.sdp(answer_with("a", "b", &audio("198.51.100.99", 7000), early()));
+    assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n") && ops.is_empty(), "{sdp}");
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.10:5000");
+    // The first answer to another offer is none of these.
+    rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));
+    rig.sdp(answer_with("a", "b", &audio("198.51.100.99", 7000), early()));
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.99:7000");
+    rig.end();
+}
+
+#[test]
 fn hunting_on_branches_leaves_nothing_of_those_that_only_announced_something() {
     for bye in [
         delete(Some("b2"), None),

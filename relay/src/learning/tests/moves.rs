@@ -44,8 +44,7 @@ fn a_party_that_is_moved_and_silent_hears_at_its_new_address() {
         assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE), "it was only quiet");
         rig.pass(200);
         assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (PEER, ELSEWHERE_TOO));
-        let for_now = if learning == Learning::Immediate { STRANGER } else { GUEST };
-        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (for_now, ELSEWHERE_TOO));
+        assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE), "it is nearer");
     }
 }
 
@@ -295,5 +294,26 @@ fn the_window_of_what_is_said_again_ends_in_every_mode() {
         rig.signal(Some(SIGNALLED));
         rig.pass(10_000);
         assert_eq!((rig.hear(ELSEWHERE_TOO), rig.remote().as_str()), (STRANGER, ELSEWHERE), "{learning:?}");
+    }
+}
+
+#[test]
+fn who_comes_while_a_moved_party_is_quiet_gives_way_to_it_if_that_is_nearer() {
+    for learning in LEARNING {
+        for (before, after) in [("10.9.9.9:4", "10.9.9.8:4"), (ELSEWHERE, "10.9.9.8:4")] {
+            let mut rig = Rig::new(learning);
+            rig.signal(Some(before));
+            let mut rig = rig.signaller("203.0.113.7");
+            rig.hear(ELSEWHERE).unwrap();
+            rig.hear_for(4000, ELSEWHERE);
+            rig.peer.signal(Signalled { is_direct: false, ..rig.peer.signalled }, rig.now);
+            rig.signal(Some(after));
+            rig.pass(1000);
+            rig.hear("192.0.2.66:9").unwrap();
+            assert_eq!((rig.hear(ELSEWHERE), rig.remote().as_str()), (PEER, ELSEWHERE), "{learning:?} {before}");
+            assert!(rig.hear("192.0.2.66:9").is_err());
+            rig.hear_for(6000, ELSEWHERE);
+            assert_eq!(rig.confirmed(), ELSEWHERE);
+        }
     }
 }

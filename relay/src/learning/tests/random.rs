@@ -162,6 +162,8 @@ proptest! {
         }
         for (source, milliseconds) in packets {
             rig.wait(milliseconds);
+            // Time is noticed without packets, too.
+            rig.peer.advance(rig.now);
             // Who was signalled elsewhere has no place to keep.
             let stays = |heard: &SocketAddr| !rig.peer.has_left(*heard, rig.now);
             let before = rig.peer.heard().filter(stays).map(|heard| rig.peer.nearness(heard));

@@ -267,9 +267,8 @@ impl Call {
                 if is_open { asked } else { self.fork(asked, wall)? }
             }
         };
-        let has_answered = |id: LegId| self.leg(id).is_some_and(Leg::has_answered);
-        let is_beside =
-            is_provisional && self.partner(offerer).is_some_and(|partner| partner != answerer && has_answered(partner));
+        let is_beside = is_provisional
+            && self.partner(offerer).is_some_and(|partner| partner != answerer && self.has_answered(partner));
         self.answers = self.answers.wrapping_add(1);
         let number = self.answers;
         if let Some(leg) = self.leg_mut(answerer) {

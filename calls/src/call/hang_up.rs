@@ -84,7 +84,8 @@ impl Call {
         [caller, callee].into_iter().chain(others).collect()
     }
 
-    fn has_answered(&self, id: LegId) -> bool {
+    /// Whether a party has answered for good, as far as is known.
+    pub(super) fn has_answered(&self, id: LegId) -> bool {
         self.leg(id).is_some_and(Leg::has_answered)
     }
 

@@ -84,11 +84,6 @@ impl Media {
         Some(View { said: &self.said, pair, mux: false, clock_khz: self.clock_khz, renewals: self.renewals })
     }
 
-    /// The name of the codec in use: that of the answer once there is one.
-    pub(super) fn codec(&self) -> &[u8] {
-        &self.codec
-    }
-
     /// All ports that the media has.
     pub(super) fn pairs(&self) -> impl Iterator<Item = PortPair> {
         let agreed = self.agreed.as_ref().and_then(|agreed| agreed.pair);

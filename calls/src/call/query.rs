@@ -152,7 +152,7 @@ impl Query<'_> {
             .with("index", index)
             .with("type", media.said.kind.clone())
             .with("protocol", media.said.protocol.clone())
-            .with("codec", media.codec().to_vec())
+            .with("codec", media.codec.clone())
             .with("streams", Value::List(streams))
             .with("flags", Value::List(flags))
             .into()

@@ -1,5 +1,6 @@
 mod circuits;
 mod doubt;
+mod moves;
 mod mux;
 mod robbery;
 mod suspects;

@@ -1,7 +1,7 @@
 //! What the control plane asks of the data plane, and what that tells: types, no machinery.
 //!
 //! ```text
-//! calls --FlowOp--> relay            which streams there shall be, at which ports of which interfaces
+//! calls --FlowOp--> relay            which sources there shall be, at which ports, and where their packets go
 //! calls <--Meter--- relay            what they have carried, by which path, how it was received
 //! ```
 //!
@@ -16,8 +16,8 @@ mod untrusted;
 
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
-pub use meter::{Counts, Meter, NoTraffic, Path, StreamTotals, Traffic, Turns, Volume};
-pub use op::{Component, Content, FlowOp, Learning, Signalled, StreamSpec, Successor};
+pub use meter::{Counts, Meter, NoTraffic, Path, SinkState, SourceTotals, Traffic, Turns, Volume};
+pub use op::{Component, Content, Edge, FlowOp, Learning, Signalled, Sink, SourceSpec, Successor};
 pub use ports::{Exhausted, LONG_REST, NoPair, PortPair, PortUsage, Ports};
 pub use quality::{Quality, Sample};
 pub use untrusted::Untrusted;

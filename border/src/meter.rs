@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use flow::{Reason, SlotIndex};
 
+use crate::op::Sink;
 use crate::quality::Quality;
 use crate::untrusted::Untrusted;
 
@@ -19,7 +20,7 @@ pub enum Path {
 
 /// A stream's state and totals since it was installed.
 #[derive(Clone, PartialEq, Debug)]
-pub struct StreamTotals {
+pub struct SourceTotals {
     /// Packets that arrived and were sent on by the XDP program.
     pub fast_packets: u64,
     /// Packets that arrived and were sent on by a worker.
@@ -50,9 +51,24 @@ pub struct StreamTotals {
     pub quality: Vec<Quality>,
     /// The path of the next packet.
     pub path: Path,
+    /// Where its packets go.
+    pub sinks: Vec<SinkState>,
 }
 
-impl StreamTotals {
+/// A sink as it is now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SinkState {
+    /// Whom it feeds, and why.
+    pub sink: Sink,
+    /// The local address that packets leave from.
+    pub from: Option<SocketAddr>,
+    /// Where they go.
+    pub to: Option<SocketAddr>,
+    /// Why they go nowhere.
+    pub reason: Option<Reason>,
+}
+
+impl SourceTotals {
     /// When the last packet of both was seen, to the second.
     pub fn last_packet(&self) -> Option<Instant> {
         self.last_fast.max(self.last_slow)
@@ -119,7 +135,7 @@ pub trait Meter {
     fn counts(&self) -> Counts;
 
     /// The totals of the stream in a slot, if there is one.
-    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals>;
+    fn totals(&self, slot: SlotIndex) -> Option<SourceTotals>;
 
     /// Whether a party that talks to the local address may be at another one.
     ///
@@ -137,7 +153,7 @@ impl Meter for NoTraffic {
         Counts::default()
     }
 
-    fn totals(&self, _: SlotIndex) -> Option<StreamTotals> {
+    fn totals(&self, _: SlotIndex) -> Option<SourceTotals> {
         None
     }
 

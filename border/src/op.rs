@@ -1,10 +1,10 @@
-//! What control tells the relay: which streams there shall be.
+//! What control tells the relay: which sources there shall be, and where their packets go.
 
 use std::net::{IpAddr, SocketAddr};
 
 use flow::SlotIndex;
 
-/// Which of a media's two streams.
+/// Which of a media's two sources of a party.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Component {
     /// The media itself.
@@ -71,9 +71,38 @@ pub struct Signalled {
     pub successor: Successor,
 }
 
-/// One stream of one leg: what arrives at one local port, and where it goes.
+/// Why a source feeds a party.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Edge {
+    /// The two talk with each other.
+    Dialogue,
+    /// The party is given a copy of what is said between others: a recorder.
+    Copy,
+    /// The party hears the source beside the one that it talks with: a branch of a fork, an announcement.
+    Inject,
+}
+
+/// Where packets of a source go: to the party of another source, from that one's local address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Sink {
+    /// The slot that the party sends to.
+    pub party: SlotIndex,
+    /// Why it is fed.
+    pub edge: Edge,
+    /// The party gets silence in the place of what is said.
+    pub is_silenced: bool,
+}
+
+impl Sink {
+    /// The plain sink of two that talk with each other.
+    pub const fn dialogue(party: SlotIndex) -> Self {
+        Self { party, edge: Edge::Dialogue, is_silenced: false }
+    }
+}
+
+/// One source: what arrives at one local port, from one party, and where it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamSpec {
+pub struct SourceSpec {
     /// The number of its call: what one call has heard at a port is another one's suspect.
     pub call: u64,
     /// RTP or RTCP.
@@ -84,23 +113,30 @@ pub struct StreamSpec {
     pub party: Signalled,
     /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `party` are those of the sibling slot, and so is what is learned.
     pub mux: bool,
-    /// The slot of the other leg's stream: its peer gets what arrives here, from its local address.
-    pub other: Option<SlotIndex>,
+    /// Where its packets go, each time to all of them; each party once.
+    pub sinks: Vec<Sink>,
     /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).
     pub tos: Option<u8>,
     /// Clock rate of the payload in kHz, for jitter; 0 when unknown.
     pub clock_khz: u16,
-    /// What arrives is dropped and counted as an error.
+    /// What arrives goes nowhere. It is counted as an error, and is a sign of life.
     pub blocked: bool,
     /// What its packets are.
     pub content: Content,
 }
 
+impl SourceSpec {
+    /// The slot of the party that this one's talks with: the first of its sinks by dialogue.
+    pub fn partner(&self) -> Option<SlotIndex> {
+        self.sinks.iter().find(|sink| sink.edge == Edge::Dialogue).map(|sink| sink.party)
+    }
+}
+
 /// One change of the flow table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FlowOp {
-    /// There shall be this stream, instead of whatever was there.
-    Install(SlotIndex, StreamSpec),
+    /// There shall be this source, instead of whatever was there.
+    Install(SlotIndex, SourceSpec),
     /// There shall be none.
     Remove(SlotIndex),
 }

@@ -7,7 +7,7 @@ use aya_ebpf::macros::sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 use flow::headers::PROTOCOL_UDP;
 use flow::slot::Flags;
-use flow::{Addr4, Addr6, Be16, Knocker, Reason, SlotIndex, Tables as _};
+use flow::{Addr4, Addr6, Be16, Knocker, Reason, Slot, SlotIndex, Tables as _};
 
 use crate::maps::{Maps, WORKERS, count};
 
@@ -29,8 +29,8 @@ fn steer(context: SkLookupContext) -> u32 {
         Family::V6(addr) => locals.find6(addr),
     };
     let Some(index) = ports.and_then(|ports| ports.slot(port)) else { return SK_PASS };
-    if !has_call(index, &context, &local) {
-        count(Reason::NoCall);
+    if let Some(reason) = refusal(index, &context, &local) {
+        count(reason);
         return SK_DROP;
     }
     // Without a worker the datagram finds no socket and the kernel says so to its sender.
@@ -38,29 +38,48 @@ fn steer(context: SkLookupContext) -> u32 {
     SK_PASS
 }
 
-/// Whether a call has the slot; where none has, the slot remembers the sender. RTCP's port is a call's with that of its RTP.
+/// Why a datagram goes nowhere: no call has the slot, which then remembers the sender, or its peer is beyond doubt and somebody else.
 #[inline(always)]
-fn has_call(index: SlotIndex, context: &SkLookupContext, local: &Family) -> bool {
-    let Some(slot) = Maps.slot(index) else { return false };
+fn refusal(index: SlotIndex, context: &SkLookupContext, local: &Family) -> Option<Reason> {
+    let Some(slot) = Maps.slot(index) else { return Some(Reason::NoCall) };
     let state = slot.state();
-    if state.flags().has(Flags::CALL) {
-        return true;
+    if !state.flags().has(Flags::CALL) {
+        slot.knock(state, Knocker::new(sender(context, local).fold()), Maps.epoch());
+        return Some(Reason::NoCall);
     }
-    slot.knock(state, Knocker::new(sender(context, local)), Maps.epoch());
-    false
+    let is_certain = state.flags().has(Flags::ACTIVE.with(Flags::SETTLED));
+    (is_certain && !is_peer(slot, context, local) && slot.still(state)).then_some(Reason::Stranger)
 }
 
-/// The sender's address, folded.
+#[inline(always)]
+fn is_peer(slot: &Slot, context: &SkLookupContext, local: &Family) -> bool {
+    let port = sender_port(context);
+    match sender(context, local) {
+        Family::V4(addr) => slot.is_peer4(addr, port),
+        Family::V6(addr) => slot.is_peer6(addr, port, |id| Maps.hop(id)),
+    }
+}
+
+/// The sender's address.
 #[inline(always)]
 #[expect(unsafe_code, reason = "the context's fields are behind a pointer")]
-fn sender(context: &SkLookupContext, local: &Family) -> u32 {
+fn sender(context: &SkLookupContext, local: &Family) -> Family {
     let lookup = context.as_ptr().cast::<bpf_sk_lookup>();
     match local {
         // SAFETY: the kernel passes a valid context that nobody writes while the program runs; the verifier rewrites these loads.
-        Family::V4(_) => Addr4::from_raw(unsafe { (*lookup).remote_ip4 }).fold(),
+        Family::V4(_) => Family::V4(Addr4::from_raw(unsafe { (*lookup).remote_ip4 })),
         // SAFETY: as above.
-        Family::V6(_) => address6(unsafe { &raw const (*lookup).remote_ip6 }.cast()).fold(),
+        Family::V6(_) => Family::V6(address6(unsafe { &raw const (*lookup).remote_ip6 }.cast())),
     }
+}
+
+/// The sender's port.
+#[inline(always)]
+#[expect(unsafe_code, reason = "the context's fields are behind a pointer")]
+fn sender_port(context: &SkLookupContext) -> Be16 {
+    let lookup = context.as_ptr().cast::<bpf_sk_lookup>();
+    // SAFETY: as in `sender`; two bytes of the field may be read by every kernel, as they lie in a header.
+    Be16::from_raw(unsafe { (*lookup).remote_port })
 }
 
 /// An IPv6 address of the context: four loads, because it is read by words of 32 bits only.
@@ -72,10 +91,20 @@ fn address6(words: *const u32) -> Addr6 {
     Addr6::from_raw([b << 32 | a, d << 32 | c])
 }
 
-/// A local address.
+/// An address.
 enum Family {
     V4(Addr4),
     V6(Addr6),
+}
+
+impl Family {
+    #[inline(always)]
+    fn fold(&self) -> u32 {
+        match self {
+            Self::V4(addr) => addr.fold(),
+            Self::V6(addr) => addr.fold(),
+        }
+    }
 }
 
 /// The local address and port of a UDP datagram.

@@ -78,6 +78,10 @@ impl Timing {
         self.scale.store((((u64::from(clock_khz) << 32) + 500_000) / 1_000_000) as u32);
     }
 
+    fn clock_khz(&self) -> u16 {
+        ((u64::from(self.scale.load()) * 1_000_000 + (1 << 31)) >> 32) as u16
+    }
+
     /// Adds what is counted here to a reading.
     pub(crate) fn read(&self, volume: Volume, highest: Sequence) -> Counters {
         Counters {
@@ -191,6 +195,11 @@ impl Carried {
         self.timing.set_clock(clock_khz);
     }
 
+    /// The payload's clock in kHz; 0 when it is not known.
+    pub fn clock_khz(&self) -> u16 {
+        self.timing.clock_khz()
+    }
+
     /// Counts a packet of a stream that is not RTP.
     pub fn count(&self, bytes: u16) {
         count(&self.volume, bytes);
@@ -246,6 +255,15 @@ mod tests {
             cell.count_rtp(172, &packet(number, u32::from(number) * 320), || u64::from(number) * 20_000_000);
         }
         assert!(cell.read().jitter < 16, "less than one unit");
+    }
+
+    #[test]
+    fn the_clock_is_told_as_it_was_set() {
+        let cell = Carried::default();
+        for clock_khz in [0, 8, 16, 44, 48, 90, 192] {
+            cell.set_clock(clock_khz);
+            assert_eq!(cell.clock_khz(), clock_khz);
+        }
     }
 
     #[test]

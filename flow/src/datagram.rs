@@ -6,10 +6,11 @@ use crate::headers::{
     Addr4, Addr6, Be16, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, FRAGMENT_BITS,
     Headers4, Headers6, IPV4_LEN, PROTOCOL_UDP, Rtp, UDP_LEN, Udp, VERSION_IHL,
 };
-use crate::hop::{HopCell, HopId, Kind};
+use crate::hop::{HopCell, Kind};
+use crate::knock::Knocker;
 use crate::local::{LocalPorts, Locals};
 use crate::reason::Reason;
-use crate::slot::{Knocker, Slot};
+use crate::slot::Slot;
 
 /// The headers of an RTP packet in a frame.
 pub trait Packet {
@@ -127,7 +128,7 @@ impl Datagram for Envelope4 {
 
     #[inline(always)]
     fn is_from<T: Tables>(&self, slot: &Slot, _: &T) -> bool {
-        slot.peer() == Addr4::from_halves(self.ip.from).raw() && slot.peer_port() == self.udp.ports[0]
+        slot.is_peer4(Addr4::from_halves(self.ip.from), self.udp.ports[0])
     }
 
     #[inline(always)]
@@ -221,8 +222,8 @@ impl Datagram for Envelope6 {
 
     #[inline(always)]
     fn is_from<T: Tables>(&self, slot: &Slot, tables: &T) -> bool {
-        let Some(towards) = tables.hop(HopId(slot.peer() as u16)) else { return false };
-        towards.to6() == Addr6::from_raw(zerocopy::transmute!(self.ip.from)) && slot.peer_port() == self.udp.ports[0]
+        let from = Addr6::from_raw(zerocopy::transmute!(self.ip.from));
+        slot.is_peer6(from, self.udp.ports[0], |id| tables.hop(id))
     }
 
     #[inline(always)]

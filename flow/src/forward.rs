@@ -7,10 +7,11 @@ use crate::counters::Timing;
 use crate::datagram::{Datagram, Packet, Readdressing};
 use crate::headers::{RTCP_LEN, RTP_LEN};
 use crate::hop::{HopCell, HopId};
+use crate::knock::Epoch;
 use crate::local::{Locals, SlotIndex};
 use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
-use crate::slot::{Epoch, Flags, Slot, State};
+use crate::slot::{Flags, Slot, State};
 
 /// The time to live of what leaves the relay: it is the source of the packets, not a router (RFC 1700). But what comes from an address of the
 /// relay itself has been through it already, and goes on with less than it came with.
@@ -129,6 +130,9 @@ pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T)
     };
     let Some(slot) = tables.slot(index) else { return Verdict::Pass(Reason::TooShort) };
     let state = slot.state();
+    if state.flags().has(Flags::ACTIVE) && !envelope.is_from(slot, tables) {
+        return stranger(slot, state);
+    }
     if state.flags().has(Flags::CALL) {
         return Verdict::Pass(Reason::TooShort);
     }
@@ -162,7 +166,7 @@ fn admit<'a, P: Packet, T: Tables>(
     let state = slot.state();
     let flags = state.flags();
     if !flags.is_fast() {
-        return Err(inactive(packet.envelope(), slot, state, tables));
+        return Err(leave(packet, payload, slot, state, tables));
     }
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
@@ -194,8 +198,13 @@ fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) 
     let index = rtp.sibling();
     let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::RtcpOnRtp))?;
     let state = slot.state();
-    if !state.flags().is_fast() || !state.flags().has(Flags::MUX) || state.flags().has(Flags::RTP) {
+    if !state.flags().has(Flags::MUX) || state.flags().has(Flags::RTP) {
         return Err(Verdict::Pass(Reason::RtcpOnRtp));
+    }
+    if !state.flags().is_fast() {
+        // Whether its sender is a stranger has been asked already, and a worker tells RTCP that may teach from RTCP that may not.
+        let is_known = state.flags().has(Flags::ACTIVE);
+        return Err(Verdict::Pass(if is_known { Reason::Worker } else { Reason::RtcpOnRtp }));
     }
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
@@ -203,12 +212,40 @@ fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) 
     Ok(Door { index, slot, state })
 }
 
-/// What becomes of a packet for a slot that does not forward.
+/// What becomes of a packet for a slot by which the program does not forward: nobody else need look at what goes nowhere.
+#[inline(always)]
+fn leave<P: Packet, T: Tables>(packet: &P, payload: u16, slot: &Slot, state: State, tables: &T) -> Verdict {
+    let flags = state.flags();
+    if !flags.has(Flags::ACTIVE) {
+        return inactive(packet.envelope(), slot, state, tables);
+    }
+    if !packet.envelope().is_from(slot, tables) {
+        return stranger(slot, state);
+    }
+    if !flags.has(Flags::BLOCKED) {
+        return Verdict::Pass(Reason::Worker);
+    }
+    // It is a sign of life all the same. What may teach something is for others to see.
+    let is_plain = match (classify(packet.rtp().first, packet.rtp().second), flags.has(Flags::RTP)) {
+        (Kind::Rtp, true) => {
+            payload >= RTP_LEN && (flags.has(Flags::ANY_SSRC) || slot.ssrc() == packet.rtp().fields().ssrc)
+        }
+        (Kind::Rtcp, false) => payload >= RTCP_LEN && !flags.has(Flags::MUX),
+        _ => false,
+    };
+    if !is_plain || !slot.still(state) {
+        return Verdict::Pass(Reason::Blocked);
+    }
+    slot.count(payload);
+    Verdict::Drop(Reason::Blocked)
+}
+
+/// What becomes of a packet for a slot that has no whole rule.
 #[inline(always)]
 fn inactive<D: Datagram, T: Tables>(envelope: &D, slot: &Slot, state: State, tables: &T) -> Verdict {
     let flags = state.flags();
     if flags.has(Flags::CALL) {
-        return Verdict::Pass(if flags.has(Flags::HAIRPIN) { Reason::Hairpin } else { Reason::Inactive });
+        return Verdict::Pass(Reason::Inactive);
     }
     // Whoever sends before there is a call is none of its parties.
     slot.knock(state, envelope.knocker(), tables.epoch());

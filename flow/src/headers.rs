@@ -26,6 +26,12 @@ impl Be16 {
         u16::from_be(self.0)
     }
 
+    /// From the bits as they lie in memory.
+    #[inline(always)]
+    pub const fn from_raw(raw: u16) -> Self {
+        Self(raw)
+    }
+
     /// The bits as they lie in memory, for checksum arithmetic.
     #[inline(always)]
     pub(crate) const fn raw(self) -> u16 {

@@ -21,6 +21,7 @@ pub mod headers;
 pub mod hop;
 #[cfg(feature = "vectors")]
 pub mod judge;
+pub mod knock;
 pub mod local;
 #[cfg(feature = "vectors")]
 pub mod memory;
@@ -36,6 +37,7 @@ mod word;
 pub use forward::{Tables, Verdict};
 pub use headers::{Addr4, Addr6, Be16};
 pub use hop::{Bearing, Hop, HopCell, HopId, Mac};
+pub use knock::{Epoch, Knocker, Knockers};
 pub use local::{Locals, SlotIndex};
 pub use reason::Reason;
-pub use slot::{Epoch, Knocker, Knockers, Rule, Slot};
+pub use slot::{Rule, Slot};

@@ -70,11 +70,17 @@ pub enum Reason {
     DeviceLoses = 31,
     /// The peer is one of the relay's own addresses: the slow path counts its packets' time to live down.
     Hairpin = 32,
+    /// A worker's packet by its rule: one with several sinks, that is read or worked on, or of another family. The source's own reason says why.
+    Worker = 33,
+    /// The source has several sinks: a worker sends to each.
+    Fan = 34,
+    /// A worker changes the packets: one of the sinks gets silence.
+    Processed = 35,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 33;
+    pub const COUNT: usize = 36;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -111,6 +117,9 @@ impl Reason {
         Self::Unfinished,
         Self::DeviceLoses,
         Self::Hairpin,
+        Self::Worker,
+        Self::Fan,
+        Self::Processed,
     ];
 
     /// The name in replies, logs and metrics.
@@ -149,6 +158,9 @@ impl Reason {
             Self::Unfinished => "unfinished",
             Self::DeviceLoses => "device-loses",
             Self::Hairpin => "hairpin",
+            Self::Worker => "worker",
+            Self::Fan => "fan",
+            Self::Processed => "processed",
         }
     }
 }

@@ -5,7 +5,8 @@ use core::net::{IpAddr, SocketAddr};
 use crate::checksum::Delta;
 use crate::counters::{self, Counters, Timing, Volume};
 use crate::headers::{Addr4, Addr6, Be16};
-use crate::hop::HopId;
+use crate::hop::{HopCell, HopId};
+use crate::knock::{Epoch, Knocker, Knockers};
 use crate::rtp::{RtpFields, Sequence};
 use crate::word::{Word, fence_loads, fence_stores};
 
@@ -16,7 +17,8 @@ pub struct Flags(u8);
 impl Flags {
     /// None set: the slot forwards nothing.
     pub const NONE: Self = Self(0);
-    /// The slot forwards what comes from its peer.
+    /// The rule is whole: whoever has a packet of the peer forwards it by the rule without asking anybody. The XDP program does so only where
+    /// the slot is [`Flags::FAST`] too.
     pub const ACTIVE: Self = Self(1);
     /// The slot carries RTP: account it by its header, and hold it to the slot's SSRC. Without this flag it carries RTCP.
     pub const RTP: Self = Self(2);
@@ -28,13 +30,22 @@ impl Flags {
     pub const CALL: Self = Self(16);
     /// Where the slot's peer is is beyond doubt: what others send is dropped.
     pub const SETTLED: Self = Self(32);
-    /// The peer is one of the relay's own addresses: a worker forwards, and counts the time to live down.
-    pub const HAIRPIN: Self = Self(64);
+    /// The XDP program forwards too: there is one sink of the same family, and nothing has to be done to the packets. Only with
+    /// [`Flags::ACTIVE`].
+    pub const FAST: Self = Self(64);
+    /// What the peer sends is counted and goes nowhere. Only with [`Flags::ACTIVE`].
+    pub const BLOCKED: Self = Self(128);
 
     /// Both sets of flags.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Without others.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// What is left of the flags while the slot does not forward.
@@ -45,7 +56,7 @@ impl Flags {
     /// Whether the XDP program may forward.
     #[inline(always)]
     pub(crate) const fn is_fast(self) -> bool {
-        self.0 & (Self::ACTIVE.0 | Self::HAIRPIN.0) == Self::ACTIVE.0
+        self.has(Self::FAST)
     }
 
     /// Whether all of the other's flags are set.
@@ -132,9 +143,19 @@ impl Rule {
         HopId(self.peer as u16)
     }
 
-    /// Whether the slot forwards what its peer sends.
+    /// Whether whoever has a packet of the peer may forward it by this rule, or drop it.
     pub const fn is_active(&self) -> bool {
         self.flags.has(Flags::ACTIVE)
+    }
+
+    /// Whether all packets of the peer go to one party as they are; otherwise the rule does not say where they go.
+    pub fn is_single(&self) -> bool {
+        self.hop != HopId::NONE
+    }
+
+    /// Whether the XDP program forwards by this rule.
+    pub const fn is_fast(&self) -> bool {
+        self.flags.is_fast()
     }
 }
 
@@ -166,85 +187,6 @@ impl State {
 
     const fn generation(self) -> u8 {
         (self.0 >> 8) as u8
-    }
-}
-
-/// A sender's address as a slot remembers it: twelve bits of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Knocker(u32);
-
-impl Knocker {
-    const BITS: u32 = 12;
-    const MASK: u32 = (1 << Self::BITS) - 1;
-
-    /// Of an address that was folded to a word, scattered by the golden ratio.
-    #[inline(always)]
-    pub const fn new(folded: u32) -> Self {
-        Self(folded.wrapping_mul(0x9e37_79b9) >> (u32::BITS - Self::BITS))
-    }
-}
-
-impl From<IpAddr> for Knocker {
-    fn from(addr: IpAddr) -> Self {
-        match addr {
-            IpAddr::V4(addr) => Self::new(Addr4::from(addr).fold()),
-            IpAddr::V6(addr) => Self::new(Addr6::from(addr).fold()),
-        }
-    }
-}
-
-/// The time as slots remember it: counted up by the daemon now and then, never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Epoch(u8);
-
-impl Epoch {
-    /// The first one.
-    pub const FIRST: Self = Self(1);
-
-    /// From a word of shared memory.
-    #[inline(always)]
-    pub const fn from_word(word: u32) -> Self {
-        if word as u8 == 0 { Self::FIRST } else { Self(word as u8) }
-    }
-
-    /// As a word of shared memory.
-    pub const fn word(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// The next one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self.0.checked_add(1) {
-            Some(next) => Self(next),
-            None => Self::FIRST,
-        }
-    }
-}
-
-/// Who has sent to a slot while no call had it: the last two of an epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Knockers(u32);
-
-impl Knockers {
-    /// With one more, who may be one of those that are known; those of another epoch are forgotten.
-    #[inline(always)]
-    #[must_use]
-    pub const fn with(self, knocker: Knocker, epoch: Epoch) -> Self {
-        let stamp = (epoch.0 as u32) << (2 * Knocker::BITS);
-        if self.0 >> (2 * Knocker::BITS) != epoch.0 as u32 {
-            return Self(stamp | knocker.0 << Knocker::BITS | knocker.0);
-        }
-        let (last, other) = (self.0 & Knocker::MASK, self.0 >> Knocker::BITS & Knocker::MASK);
-        if last == knocker.0 || other == knocker.0 { self } else { Self(stamp | last << Knocker::BITS | knocker.0) }
-    }
-
-    /// Whether this host may be one of them, now: in this epoch or the one before.
-    pub fn may_be(self, host: IpAddr, now: Epoch) -> bool {
-        let epoch = Epoch((self.0 >> (2 * Knocker::BITS)) as u8);
-        let is_fresh = self.0 != 0 && (epoch == now || epoch.next() == now);
-        let Knocker(host) = host.into();
-        is_fresh && (self.0 & Knocker::MASK == host || self.0 >> Knocker::BITS & Knocker::MASK == host)
     }
 }
 
@@ -312,6 +254,19 @@ impl Slot {
         self.peer.load()
     }
 
+    /// Whether an IPv4 sender is the peer. Whoever condemns a stranger for it asks [`Slot::still`] afterwards.
+    #[inline(always)]
+    pub fn is_peer4(&self, addr: Addr4, port: Be16) -> bool {
+        self.peer() == addr.raw() && self.peer_port() == port
+    }
+
+    /// Whether an IPv6 sender is the peer, which is the destination of one of the next hops.
+    #[inline(always)]
+    pub fn is_peer6<'a>(&self, addr: Addr6, port: Be16, hop: impl FnOnce(HopId) -> Option<&'a HopCell>) -> bool {
+        let Some(towards) = hop(HopId(self.peer() as u16)) else { return false };
+        towards.to6() == addr && self.peer_port() == port
+    }
+
     #[inline(always)]
     pub(crate) fn ports(&self) -> [Be16; 2] {
         zerocopy::transmute!(self.ports.load())
@@ -341,17 +296,17 @@ impl Slot {
     /// Notes that somebody has sent to a slot that no call has, as of this state. Only whoever forwards, or steers, does.
     #[inline(always)]
     pub fn knock(&self, state: State, knocker: Knocker, epoch: Epoch) {
-        let known = Knockers(self.ssrc.load());
+        let known = Knockers::from_word(self.ssrc.load());
         let knockers = known.with(knocker, epoch);
         // A call that has got the slot in between has nobody knocking.
         if knockers != known && self.still(state) {
-            self.ssrc.store(knockers.0);
+            self.ssrc.store(knockers.word());
         }
     }
 
     /// Who has sent to the slot since it was programmed last; only of a slot that no call has.
     pub fn knockers(&self) -> Knockers {
-        Knockers(self.ssrc.load())
+        Knockers::from_word(self.ssrc.load())
     }
 
     /// Programs the slot. Only the daemon does, and one thread of it at a time. A packet that is looked at meanwhile takes the slow path.

@@ -204,12 +204,15 @@ fn slot(text: &str) -> Option<(SocketAddr, Rule)> {
     let mut rule = Rule::new(&path, id("towards").unwrap_or(HopId::NONE));
     rule.hop = id("hop")?;
     rule.flags = Flags::ACTIVE.with(Flags::CALL);
+    if !words.contains(&"worker") && !words.contains(&"blocked") {
+        rule.flags = rule.flags.with(Flags::FAST);
+    }
     let flags = [
         ("rtp", Flags::RTP),
         ("any-ssrc", Flags::ANY_SSRC),
         ("mux", Flags::MUX),
         ("settled", Flags::SETTLED),
-        ("hairpin", Flags::HAIRPIN),
+        ("blocked", Flags::BLOCKED),
     ];
     for (word, flag) in flags {
         if words.contains(&word) {

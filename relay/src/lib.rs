@@ -4,59 +4,28 @@
 //! control --FlowOp--> table --rules--> slots (memory shared with the XDP program)
 //!    ^                  ^ learn               |
 //!    |                  |                     v
-//!    +--StreamTotals--- table            XDP program ---> wire
+//!    +--SourceTotals--- table            XDP program ---> wire
 //!                       ^ carry               | pass
 //!                       |                     v
 //!                    worker <--- ring or epoll <--- steered sockets
 //! ```
 
-mod attachment;
-mod bound;
-mod buffers;
-mod carry;
-mod circuit;
-mod departure;
-mod descriptors;
-mod doubt;
+mod config;
 mod engine;
-mod epoll;
-mod ethtool;
-mod features;
-mod fitness;
-mod fragment;
-mod handler;
-mod intake;
+mod hops;
+mod host;
 mod kernel;
-mod learning;
-mod matter;
-mod memory;
-mod netlink;
-mod next_hops;
-mod ours;
-mod oversize;
-mod permit;
 pub mod probe;
-mod quality;
 mod relay;
-mod reserve;
-mod resolver;
-mod ring;
-mod socket;
-mod stream;
-mod streams;
-mod suspects;
+mod start;
 mod table;
-mod tally;
-mod traffic;
-mod trust;
-mod watcher;
 mod worker;
 
-pub use descriptors::raise_descriptor_limit;
+pub use config::{RelayConfig, StartError};
 pub use engine::{Engine, Intake, Output, UnknownEngine};
-pub use features::Features;
+pub use host::{Features, Prefix, UnknownPrefix, raise_descriptor_limit};
 #[cfg(feature = "measure")]
 pub use kernel::measure;
 pub use kernel::{KernelError, XdpMode};
-pub use relay::{DeadThread, Relay, RelayConfig, StartError};
-pub use trust::{Prefix, Trust, TrustConfig, UnknownPrefix};
+pub use relay::{DeadThread, Relay};
+pub use table::{Trust, TrustConfig};

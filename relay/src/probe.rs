@@ -8,12 +8,13 @@ use aya::programs::loaded_programs;
 use flow::Locals;
 use flow::local::SLOTS_PER_LOCAL;
 
-use crate::features::{self, Features};
+use crate::config::RelayConfig;
+use crate::hops::{Entry, Event, Neighbour};
+use crate::host::Features;
+use crate::host::{Device, devices};
+use crate::host::{ethtool, permit, reserve};
 use crate::kernel::{Facts, Kernel, Sizes};
-use crate::netlink::{self, Device};
-use crate::relay::RelayConfig;
-use crate::resolver::{Entry, Event, Neighbour};
-use crate::{ethtool, permit, reserve, ring};
+use crate::worker::probe_ring;
 
 /// The facts about a host.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ impl Host {
             capabilities: capabilities(&read("/proc/self/status")).unwrap_or(0),
             lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
             bpf: bpf(config),
-            io_uring: ring::probe().map_err(|error| permit::explain_ring(&error)),
+            io_uring: probe_ring().map_err(|error| permit::explain_ring(&error)),
             raw_socket: raw_socket().map_err(|error| permit::explain_raw(&error)),
             ports: reserve::conflicts(&config.ranges()),
             missing,
@@ -109,8 +110,10 @@ fn raw_socket() -> io::Result<()> {
 }
 
 fn nics(config: &RelayConfig, missing: &mut Vec<(String, IpAddr)>) -> io::Result<Vec<Nic>> {
-    let (addresses, gateways) = (netlink::addresses()?, netlink::gateways()?);
-    let Event::Everything { neighbours, .. } = netlink::everything()? else { return Err(io::ErrorKind::Other.into()) };
+    let (addresses, gateways) = (devices::addresses()?, crate::hops::gateways()?);
+    let Event::Everything { neighbours, .. } = crate::hops::everything()? else {
+        return Err(io::ErrorKind::Other.into());
+    };
     let mut nics: Vec<Nic> = Vec::new();
     for interface in config.interfaces.iter() {
         let Some(device) = addresses.get(&interface.addr) else {
@@ -140,7 +143,7 @@ fn nic(device: &Device, neighbours: &HashMap<Neighbour, Entry>, gateways: &[Neig
         driver: ethtool::driver(&device.name),
         mtu: device.mtu,
         queues: device.queues,
-        xdp: features::of(device.index).unwrap_or(None),
+        xdp: Features::of(device.index).unwrap_or(None),
         program: device.program.map(|id| (id, program_name(id))),
         hashes_ports: ethtool::hashes_ports(&device.name),
         strips_vlan: ethtool::strips_vlan(&device.name),
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_loopback_device_is_found_with_what_it_is() {
-        let addresses = netlink::addresses().unwrap();
+        let addresses = devices::addresses().unwrap();
         let device = addresses.get(&"127.0.0.1".parse().unwrap()).unwrap();
         let nic = nic(device, &HashMap::new(), &[]);
         assert!(nic.is_loopback && nic.mtu > 1500 && nic.queues.0 >= 1, "{nic:?}");

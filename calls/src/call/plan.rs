@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use border::{Component, Content, FlowOp, Interfaces, Signalled, SlotIndex, StreamSpec, Successor};
+use border::{Component, Content, FlowOp, Interfaces, Signalled, Sink, SlotIndex, SourceSpec, Successor};
 
 use super::dialogue::Call;
 use super::leg::{Leg, Mirror};
@@ -11,7 +11,7 @@ use super::media::View;
 use super::signalled::Signalled as Said;
 
 /// Streams by slot.
-pub(super) type Streams = BTreeMap<SlotIndex, StreamSpec>;
+pub(super) type Streams = BTreeMap<SlotIndex, SourceSpec>;
 
 /// The streams that the call shall have: those of every media that both parties of a dialogue want, and of those that may answer before their
 /// answer is known.
@@ -54,7 +54,7 @@ fn add(
     };
     let mut place = |mine: View<'_>, theirs: View<'_>, is_all: bool| {
         let Some(interface) = interfaces.get(mine.pair.interface) else { return };
-        let spec = |component, port, peer, mux, other, clock_khz| StreamSpec {
+        let spec = |component, port, peer, mux, other, clock_khz| SourceSpec {
             component,
             local: SocketAddr::new(interface.addr, port),
             call: call.number,
@@ -63,7 +63,7 @@ fn add(
                 ..party(peer, mine)
             },
             mux,
-            other: Some(other),
+            sinks: vec![Sink::dialogue(other)],
             tos: call.tos,
             clock_khz,
             blocked: leg.blocked || call.blocked || leg.echo == Some(Mirror::Silence),
@@ -119,14 +119,14 @@ pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
 mod tests {
     use super::*;
 
-    fn stream(port: u16) -> StreamSpec {
-        StreamSpec {
+    fn stream(port: u16) -> SourceSpec {
+        SourceSpec {
             call: 0,
             component: Component::Rtp,
             local: SocketAddr::from(([192, 0, 2, 1], port)),
             party: Signalled::default(),
             mux: false,
-            other: None,
+            sinks: Vec::new(),
             tos: None,
             clock_khz: 8,
             blocked: false,

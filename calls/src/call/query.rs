@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, StreamSpec, StreamTotals};
+use border::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, SourceSpec, SourceTotals};
 
 use super::dialogue::Call;
 use super::leg::Leg;
@@ -42,7 +42,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, totals: &StreamTotals) {
+    fn add(&mut self, totals: &SourceTotals) {
         self.packets = self.packets.saturating_add(totals.packets());
         self.bytes = self.bytes.saturating_add(totals.bytes);
         self.errors = self.errors.saturating_add(totals.errors);
@@ -162,7 +162,7 @@ impl Query<'_> {
         &self,
         slot: SlotIndex,
         component: Component,
-        spec: &StreamSpec,
+        spec: &SourceSpec,
         signalled: Option<SocketAddr>,
         leg: &Leg,
         sums: &mut Sums,
@@ -170,7 +170,7 @@ impl Query<'_> {
         let local = spec.local;
         let totals = self.meter.totals(slot);
         // What arrives at the other party's port leaves from here.
-        let out = spec.other.and_then(|other| self.meter.totals(other));
+        let out = spec.partner().and_then(|other| self.meter.totals(other));
         let peer = totals.as_ref().and_then(|totals| totals.peer).or(signalled);
         let mut dict = Dict::new()
             .with("local port", i64::from(local.port()))
@@ -185,10 +185,10 @@ impl Query<'_> {
         if let Some(signalled) = signalled {
             dict.push(&b"advertised endpoint"[..], endpoint(signalled));
         }
-        let last = |of: fn(&StreamTotals) -> Option<Instant>| totals.as_ref().and_then(of);
+        let last = |of: fn(&SourceTotals) -> Option<Instant>| totals.as_ref().and_then(of);
         // Without a packet the time counts from the beginning, as monitoring scripts expect.
         let time = |last: Option<Instant>| last.map_or_else(|| unix(leg.created), |last| self.unix_of(last));
-        dict.push(&b"last packet"[..], time(last(StreamTotals::last_packet)));
+        dict.push(&b"last packet"[..], time(last(SourceTotals::last_packet)));
         dict.push(&b"last user packet"[..], time(last(|totals| totals.last_slow)));
         dict.push(&b"last kernel packet"[..], time(last(|totals| totals.last_fast)));
         let mut flags = vec![Value::from(match component {
@@ -228,7 +228,7 @@ impl Query<'_> {
     }
 
     /// Adds a stream to the sums of the call.
-    fn add(&self, component: Component, totals: &StreamTotals, sums: &mut Sums) {
+    fn add(&self, component: Component, totals: &SourceTotals, sums: &mut Sums) {
         match component {
             Component::Rtp => {
                 sums.rtp.add(totals);
@@ -274,7 +274,7 @@ impl Query<'_> {
 }
 
 /// Which way a stream's packets go, why, and how they fare: what no other relay tells.
-fn path(dict: &mut Dict<'_>, totals: &StreamTotals) {
+fn path(dict: &mut Dict<'_>, totals: &SourceTotals) {
     match totals.path {
         Path::Fast => dict.push(&b"path"[..], "fast"),
         Path::Slow(reason) => {
@@ -292,7 +292,7 @@ fn path(dict: &mut Dict<'_>, totals: &StreamTotals) {
     }
 }
 
-fn quality(totals: &StreamTotals) -> Dict<'static> {
+fn quality(totals: &SourceTotals) -> Dict<'static> {
     let mut dict = Dict::new()
         .with("packets", Value::count(totals.packets()))
         .with("bytes", Value::count(totals.bytes))
@@ -304,8 +304,8 @@ fn quality(totals: &StreamTotals) -> Dict<'static> {
 }
 
 /// The synchronisation source of a stream, as a list.
-fn sources(totals: Option<&StreamTotals>) -> Value<'static> {
-    let of = |totals: &StreamTotals| {
+fn sources(totals: Option<&SourceTotals>) -> Value<'static> {
+    let of = |totals: &SourceTotals| {
         let dict = Dict::new().with("SSRC", i64::from(totals.ssrc?));
         let dict = dict.with("packets", Value::count(totals.packets())).with("bytes", Value::count(totals.bytes));
         Some(dict.into())

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use border::{Counts, Meter, SlotIndex, StreamTotals, Untrusted};
+use border::{Counts, Meter, SlotIndex, SourceTotals, Untrusted};
 
 use super::plan::Streams;
 
 /// What the meter says of some streams at one moment.
 pub(super) struct Reading<'a> {
     meter: &'a dyn Meter,
-    totals: BTreeMap<SlotIndex, StreamTotals>,
+    totals: BTreeMap<SlotIndex, SourceTotals>,
 }
 
 impl<'a> Reading<'a> {
@@ -25,7 +25,7 @@ impl Meter for Reading<'_> {
         self.meter.counts()
     }
 
-    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
+    fn totals(&self, slot: SlotIndex) -> Option<SourceTotals> {
         self.totals.get(&slot).cloned()
     }
 

@@ -63,7 +63,8 @@ pub fn test_run(measured: &Measured<'_>) -> Result<f64, KernelError> {
         }
     }
     let mut rule = Rule::new(&Path { peer: party, local, from: party, to: local }, towards);
-    (rule.flags, rule.hop) = (Flags::ACTIVE.with(Flags::CALL).with(Flags::RTP).with(Flags::ANY_SSRC), way);
+    (rule.flags, rule.hop) =
+        (Flags::ACTIVE.with(Flags::FAST).with(Flags::CALL).with(Flags::RTP).with(Flags::ANY_SSRC), way);
     let slot = locals.find(local.ip()).and_then(|ports| ports.slot(Be16::new(local.port())));
     if let Some(slot) = slot.and_then(|index| slots.get(index.0 as usize)) {
         slot.program(rule);

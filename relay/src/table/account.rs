@@ -1,59 +1,67 @@
-//! What a stream has carried, and by which path.
+//! What a source has carried, and by which path.
 
 use std::time::Instant;
 
-use border::{Path, StreamTotals};
-use flow::slot::Path as Addresses;
+use border::{Path, SinkState, SourceTotals};
 use flow::{Reason, SlotIndex};
 
-use super::FlowTable;
-use crate::bound::BoundPorts;
-use crate::learning::Standing;
-use crate::next_hops::NO_PORT;
-use crate::ours::Fitness;
-use crate::stream::Stream;
-use crate::streams::{standing, stream_mut};
+use crate::hops::NO_PORT;
+use crate::table::flow_table::FlowTable;
+use crate::table::learning::Standing;
+use crate::table::ours::Fitness;
+use crate::table::source::Source;
+use crate::table::sources::{Destination, Sources};
+use crate::worker::BoundPorts;
 
 impl FlowTable {
-    /// The totals of the stream in a slot, if there is one.
-    pub(crate) fn totals(&self, index: SlotIndex) -> Option<StreamTotals> {
-        let mut streams = self.lock();
+    /// The totals of the source in a slot, if there is one.
+    pub(crate) fn totals(&self, index: SlotIndex) -> Option<SourceTotals> {
+        let mut sources = self.lock();
         let cells = self.cells(index)?;
-        let addresses = self.addresses(&streams, index);
-        let standing = standing(&streams, index)?;
-        let stream = stream_mut(&mut streams, index)?;
+        let destinations = self.destinations(&sources, index);
+        let standing = sources.standing(index)?;
         // Up to the moment, not to the last sweep: the last packets of a call are in its bill.
-        self.sums.add(stream.tally.fold(cells.fast(), cells.carried.read(), Instant::now()));
-        Some(StreamTotals {
-            fast_packets: stream.tally.fast_packets(),
-            slow_packets: stream.tally.slow_packets(),
-            bytes: stream.tally.bytes(),
-            errors: stream.errors,
-            lost: stream.tally.lost(),
-            late: stream.tally.late(),
-            ssrc_changes: stream.tally.changes(),
-            jitter_ms: stream.tally.jitter_ms(stream.spec.clock_khz),
-            ssrc: stream.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
+        self.fold(sources.get_mut(index)?, &cells, Instant::now());
+        let source = sources.get(index)?;
+        let sinks = source.spec.sinks.iter().zip(&destinations).map(|(sink, destination)| SinkState {
+            sink: *sink,
+            from: sources.get(sink.party).map(|party| party.spec.local),
+            to: destination.as_ref().ok().map(|destination| destination.to),
+            reason: destination.as_ref().err().copied(),
+        });
+        Some(SourceTotals {
+            fast_packets: source.tally.fast_packets(),
+            slow_packets: source.tally.slow_packets(),
+            bytes: source.tally.bytes(),
+            errors: source.errors,
+            lost: source.tally.lost(),
+            late: source.tally.late(),
+            ssrc_changes: source.tally.changes(),
+            jitter_ms: source.tally.jitter_ms(source.spec.clock_khz),
+            ssrc: source.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
             peer: standing.remote,
             confirmed: standing.confirmed.is_some(),
-            last_fast: stream.tally.last_fast(),
-            last_slow: stream.tally.last_slow(),
-            quality: stream.reports.as_ref().map(|reports| reports.qualities.clone()).unwrap_or_default(),
-            path: self.path(index, stream, &standing, addresses),
+            last_fast: source.tally.last_fast(),
+            last_slow: source.tally.last_slow(),
+            quality: source.ear.as_ref().map(|ear| ear.qualities()).unwrap_or_default(),
+            path: self.path(index, source, &standing, &destinations, &sources),
+            sinks: sinks.collect(),
         })
     }
 
-    /// The path of a stream. On the slow one it needs the sockets of its own port and of the one that it leaves by.
+    /// The path of a source. On the slow one it needs the sockets of its own port and of those that it leaves by.
     fn path(
         &self,
         index: SlotIndex,
-        stream: &Stream,
+        source: &Source,
         standing: &Standing,
-        addresses: Result<Addresses, Reason>,
+        destinations: &[Result<Destination, Reason>],
+        sources: &Sources,
     ) -> Path {
         let is_deaf =
-            |bound: &BoundPorts| !bound.has(index) || stream.spec.other.is_some_and(|other| !bound.has(other));
-        match self.path_by_rule(index, stream, standing, addresses) {
+            |bound: &BoundPorts| !bound.has(index) || source.spec.sinks.iter().any(|sink| !bound.has(sink.party));
+        let path = self.path_by_rule(index, source, standing, destinations, sources);
+        match path {
             Path::Slow(_) if self.shape.bound.as_deref().is_some_and(is_deaf) => Path::Slow(Reason::NoSocket),
             path @ (Path::Slow(_) | Path::Fast) => path,
         }
@@ -62,28 +70,60 @@ impl FlowTable {
     fn path_by_rule(
         &self,
         index: SlotIndex,
-        stream: &Stream,
+        source: &Source,
         standing: &Standing,
-        addresses: Result<Addresses, Reason>,
+        destinations: &[Result<Destination, Reason>],
+        sources: &Sources,
     ) -> Path {
-        let loses = |other| self.shape.ours.fitness(other) == Fitness::Loses;
-        match (addresses, stream.way) {
-            (Err(reason), _) => Path::Slow(reason),
-            (Ok(_), _) if let Some(reason) = self.shape.without_fast_path => Path::Slow(reason),
-            (Ok(_), _) if self.shape.ours.fitness(index) == Fitness::Detached => Path::Slow(Reason::XdpDetached),
-            (Ok(_), _) if stream.spec.other.is_some_and(loses) => Path::Slow(Reason::DeviceLoses),
-            (Ok(_), _) if standing.confirmed.is_none() => Path::Slow(Reason::NotLearned),
-            (Ok(_), _) if stream.is_doubted => Path::Slow(Reason::DeviceLoses),
-            (Ok(_), _) if self.reads(stream) => Path::Slow(Reason::Rtcp),
-            (Ok(addresses), _) if self.shape.ours.has(addresses.peer.ip()) => Path::Slow(Reason::Hairpin),
-            (Ok(addresses), _) if addresses.peer.is_ipv6() != addresses.to.is_ipv6() => Path::Slow(Reason::Family),
-            (Ok(_), way) => match way.and_then(|(_, hop)| self.hops.hop(hop)) {
-                None => Path::Slow(Reason::NextHop),
-                Some(hop) if hop.port == NO_PORT && Some(hop.device) != self.shape.ours.device(index) => {
-                    Path::Slow(Reason::Redirect)
-                }
-                Some(_) => Path::Fast,
-            },
+        let slow = Path::Slow;
+        if let Err(reason) = self.leads(sources, index) {
+            return slow(reason);
+        }
+        if let Some(reason) = self.shape.without_fast_path {
+            return slow(reason);
+        }
+        if self.shape.ours.fitness(index) == Fitness::Detached {
+            return slow(Reason::XdpDetached);
+        }
+        let mut reached = source
+            .spec
+            .sinks
+            .iter()
+            .zip(&source.sinks)
+            .zip(destinations)
+            .filter_map(|((sink, state), destination)| Some((sink, state, destination.as_ref().ok()?)));
+        let Some((sink, state, destination)) = reached.next() else { return slow(Reason::NoDestination) };
+        if self.shape.ours.fitness(sink.party) == Fitness::Loses {
+            return slow(Reason::DeviceLoses);
+        }
+        if standing.confirmed.is_none() {
+            return slow(Reason::NotLearned);
+        }
+        if reached.next().is_some() {
+            return slow(Reason::Fan);
+        }
+        if sink.is_silenced {
+            return slow(Reason::Processed);
+        }
+        if source.is_doubted {
+            return slow(Reason::DeviceLoses);
+        }
+        if self.reads(source) {
+            return slow(Reason::Rtcp);
+        }
+        let peer = standing.confirmed.or(standing.remote);
+        if peer.is_some_and(|peer| self.shape.ours.has(peer.ip())) {
+            return slow(Reason::Hairpin);
+        }
+        if peer.is_some_and(|peer| peer.is_ipv6() != destination.to.is_ipv6()) {
+            return slow(Reason::Family);
+        }
+        match state.route.and_then(|(_, hop)| self.hops.hop(hop)) {
+            None => slow(Reason::NextHop),
+            Some(hop) if hop.port == NO_PORT && Some(hop.device) != self.shape.ours.device(index) => {
+                slow(Reason::Redirect)
+            }
+            Some(_) => Path::Fast,
         }
     }
 }

@@ -30,7 +30,7 @@ fn a_party_may_hear_itself() {
                 let local = format!("{side}:{port}");
                 let spec = rig.at(&local);
                 assert_eq!(
-                    (spec.other == rig.slot_of(&local), spec.blocked),
+                    (spec.partner() == rig.slot_of(&local), spec.blocked),
                     (hears.is_some(), hears.is_none()),
                     "{echo:?}"
                 );

@@ -67,9 +67,9 @@ fn an_answer_in_the_other_family_is_sent_to_and_heard_in_both() {
         let (sdp, _) = rig.sdp(answer("a", "b", &audio("2001:db8:9::10", 5000)));
         assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n"), "{sdp}");
         assert_eq!(rig.peer("[2001:db8:9::1]:30000").unwrap(), "[2001:db8:9::10]:5000");
-        assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("[2001:db8:9::1]:30000"));
+        assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("[2001:db8:9::1]:30000"));
         // It was told of the other one, and may send there.
-        assert_eq!(rig.at("198.51.100.1:30000").other, rig.slot_of("192.0.2.1:30000"));
+        assert_eq!(rig.at("198.51.100.1:30000").partner(), rig.slot_of("192.0.2.1:30000"));
         assert_eq!((rig.peer("198.51.100.1:30000"), rig.calls.ports().used()), (None, 3));
     }
     let (sdp, _) = rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4000)));

@@ -62,7 +62,7 @@ fn parties_of_two_dialogues_may_be_joined() {
     rig.sdp(answer("a", "d", &audio("198.51.100.30", 8000)));
     assert_eq!(rig.installed.len(), 4, "b and c talk with nobody");
     // Each keeps its own ports: d has the second pair of its interface.
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30002"));
     rig.run(delete(Some("a"), None));
     assert!(rig.calls.is_empty(), "and go with the last dialogue");
     assert_eq!(rig.calls.ports().used(), 0);
@@ -116,7 +116,7 @@ fn whichever_branch_picks_up_may_speak_at_once() {
     let (rig, _) = ringing();
     let caller = rig.slot_of("192.0.2.1:30000");
     for branch in ["198.51.100.1:30000", "198.51.100.1:30002"] {
-        assert_eq!(rig.at(branch).other, caller, "{branch}");
+        assert_eq!(rig.at(branch).partner(), caller, "{branch}");
     }
 }
 
@@ -124,10 +124,10 @@ fn whichever_branch_picks_up_may_speak_at_once() {
 fn the_branch_that_answers_has_the_call_and_the_others_are_silent() {
     let (mut rig, _) = ringing();
     rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     assert_eq!(rig.installed.len(), 4);
     rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30002"));
     assert_eq!(rig.peer("198.51.100.1:30002").unwrap(), "198.51.100.20:6000");
     rig.end();
 }
@@ -149,7 +149,7 @@ fn when_the_branch_in_the_dialogue_ends_the_one_that_has_answered_takes_its_plac
     rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
     rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
     rig.run(on_branch("y", delete(Some("a"), None)));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     rig.end();
 }
 
@@ -252,7 +252,7 @@ fn a_late_announcement_takes_nobodys_place_who_has_answered() {
     let mut rig = three();
     rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
     rig.sdp(on_branch("y", answer_with("a", "c", &audio("198.51.100.20", 6000), early())));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     rig.run(delete(Some("a"), Some("b")));
     assert!(rig.calls.is_empty());
 }
@@ -273,7 +273,7 @@ fn of_two_that_have_answered_the_one_that_is_left_talks_at_once() {
             _ => on_branch("y", delete(Some("a"), None)),
         });
         let talks =
-            |rig: &Rig| assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"), "{form}");
+            |rig: &Rig| assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"), "{form}");
         talks(&rig);
         rig.wait(31);
         rig.tick();
@@ -329,7 +329,7 @@ fn a_second_answer_in_the_family_that_was_told_has_the_ports_that_were_told() {
     rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
     rig.sdp(answer("a", "b1", &audio("2001:db8:9::10", 5000)));
     rig.sdp(answer("a", "b2", &audio("198.51.100.20", 6000)));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:6000");
     rig.end();
 }
@@ -350,7 +350,7 @@ fn two_that_have_answered_are_told_apart_by_their_ends() {
         rig.sdp(on_branch("y", answer_with("a", "b", &audio("198.51.100.10", 5000), last())));
         rig.sdp(on_branch("z", answer_with("a", "c", &audio("198.51.100.20", 6000), last())));
         rig.run(delete(Some(ended), Some("a")));
-        assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of(&format!("198.51.100.1:{port}")), "{ended}");
+        assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of(&format!("198.51.100.1:{port}")), "{ended}");
         rig.run(delete(Some("a"), Some(if ended == "b" { "c" } else { "b" })));
         assert!(rig.calls.is_empty(), "{ended}");
     }
@@ -391,7 +391,7 @@ fn the_end_of_a_branch_that_comes_again_ends_nobody_else() {
     let end = || on_branch("y", delete(Some("a"), None));
     assert!(matches!(rig.run(end()).0, Reply::Ok(_)));
     assert_eq!(rig.run(end()).0, Reply::Warning("Call-ID not found or tags didn't match"));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     rig.end();
 }
 
@@ -491,11 +491,11 @@ fn a_party_that_takes_anothers_place_does_so_with_the_answer() {
     rig.call();
     let inside = || Options { from_interface: Some(b"gateway".to_vec()), ..Options::default() };
     rig.sdp(offer_with("c", Some("a"), &audio("198.51.100.30", 7000), inside()));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30000"), "a may refuse");
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"), "a may refuse");
     rig.sdp(answer("c", "a", &audio("192.0.2.10", 4000)));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"));
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30002"));
     rig.run(delete(Some("b"), None));
-    assert_eq!(rig.at("192.0.2.1:30000").other, rig.slot_of("198.51.100.1:30002"), "the old party leaves");
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30002"), "the old party leaves");
     assert_eq!(rig.calls.ports().used(), 2);
     rig.run(delete(Some("a"), Some("c")));
     assert!(rig.calls.is_empty());

@@ -25,11 +25,11 @@ fn an_answer_names_the_side_of_the_caller_and_completes_the_streams() {
     let rtp = rig.at("198.51.100.1:30000");
     assert_eq!((rtp.component, rtp.clock_khz), (Component::Rtp, 8));
     assert_eq!(rtp.party.at.unwrap().to_string(), "198.51.100.10:5000");
-    assert_eq!(rig.installed.get(&rtp.other.unwrap()).unwrap().local.to_string(), "192.0.2.1:30000");
+    assert_eq!(rig.installed.get(&rtp.partner().unwrap()).unwrap().local.to_string(), "192.0.2.1:30000");
     let rtcp = rig.at("192.0.2.1:30001");
     assert_eq!((rtcp.component, rtcp.clock_khz), (Component::Rtcp, 0));
     assert_eq!(rtcp.party.at.unwrap().to_string(), "192.0.2.10:4001");
-    assert_eq!(rig.installed.get(&rtcp.other.unwrap()).unwrap().local.to_string(), "198.51.100.1:30001");
+    assert_eq!(rig.installed.get(&rtcp.partner().unwrap()).unwrap().local.to_string(), "198.51.100.1:30001");
 }
 
 #[test]

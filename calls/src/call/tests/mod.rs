@@ -20,8 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{
-    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, Signalled, SlotIndex, StreamSpec,
-    StreamTotals, Traffic, Turns, Untrusted,
+    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, Signalled, SlotIndex, SourceSpec,
+    SourceTotals, Traffic, Turns, Untrusted,
 };
 
 use super::plan::desired;
@@ -33,14 +33,14 @@ use crate::reply::Reply;
 /// Calls, and a relay that does what it is told.
 struct Rig {
     calls: Calls,
-    installed: BTreeMap<SlotIndex, StreamSpec>,
+    installed: BTreeMap<SlotIndex, SourceSpec>,
     now: Instant,
     meter: Packets,
 }
 
 /// What the relay has counted.
 #[derive(Default)]
-struct Packets(HashMap<SlotIndex, StreamTotals>);
+struct Packets(HashMap<SlotIndex, SourceTotals>);
 
 impl Meter for Packets {
     fn counts(&self) -> Counts {
@@ -52,7 +52,7 @@ impl Meter for Packets {
         }
     }
 
-    fn totals(&self, slot: SlotIndex) -> Option<StreamTotals> {
+    fn totals(&self, slot: SlotIndex) -> Option<SourceTotals> {
         self.0.get(&slot).cloned()
     }
 
@@ -125,7 +125,7 @@ impl Rig {
         assert_eq!(calls.ports.used(), held.len(), "every port belongs to a call");
         for (slot, spec) in &self.installed {
             assert!(held.iter().any(|pair| pair.rtp_slot == *slot || pair.rtcp_slot == *slot));
-            assert!(spec.other.is_some_and(|other| self.installed.contains_key(&other)), "nothing leads nowhere");
+            assert!(spec.sinks.iter().all(|sink| self.installed.contains_key(&sink.party)), "nothing leads nowhere");
         }
     }
 
@@ -150,7 +150,7 @@ impl Rig {
     }
 
     /// The stream at a local endpoint.
-    fn at(&self, local: &str) -> &StreamSpec {
+    fn at(&self, local: &str) -> &SourceSpec {
         let local: SocketAddr = local.parse().unwrap();
         self.installed.values().find(|spec| spec.local == local).unwrap()
     }
@@ -177,9 +177,9 @@ impl Rig {
 }
 
 /// Whether a party has said again what it has said before.
-fn is_renewal(old: &StreamSpec, new: &StreamSpec) -> bool {
+fn is_renewal(old: &SourceSpec, new: &SourceSpec) -> bool {
     let party = Signalled { renewals: old.party.renewals, ..new.party };
-    StreamSpec { party, ..new.clone() } == *old
+    SourceSpec { party, ..new.clone() } == *old
 }
 
 fn text(value: &Value<'_>) -> String {

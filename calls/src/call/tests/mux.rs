@@ -17,7 +17,7 @@ fn negotiate(rig: &mut Rig, caller: &str, callee: &str, mux: Mux) -> (bool, bool
 
 /// Where the RTCP of a party arrives, and where the relay expects it from.
 fn rtcp(rig: &Rig, interface: &str) -> (u16, u16) {
-    let is_it = |spec: &&StreamSpec| spec.component == Component::Rtcp && spec.local.ip().to_string() == interface;
+    let is_it = |spec: &&SourceSpec| spec.component == Component::Rtcp && spec.local.ip().to_string() == interface;
     let spec = rig.installed.values().find(is_it).unwrap();
     assert_eq!(spec.mux, spec.local.port().is_multiple_of(2));
     (spec.local.port(), spec.party.at.unwrap().port())

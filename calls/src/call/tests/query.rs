@@ -3,8 +3,8 @@ use border::{Path, Reason};
 use super::*;
 
 /// Totals of a healthy stream.
-pub(super) fn totals() -> StreamTotals {
-    StreamTotals {
+pub(super) fn totals() -> SourceTotals {
+    SourceTotals {
         fast_packets: 90,
         slow_packets: 10,
         bytes: 17_200,
@@ -20,6 +20,7 @@ pub(super) fn totals() -> StreamTotals {
         last_slow: None,
         quality: Vec::new(),
         path: Path::Fast,
+        sinks: Vec::new(),
     }
 }
 
@@ -62,7 +63,7 @@ fn a_query_has_the_structure_of_the_contract() {
     let slot = *rig.installed.keys().next().unwrap();
     let (last_slow, last_fast) = (Some(rig.now), Some(rig.now + Duration::from_secs(2)));
     rig.wait(5);
-    rig.meter.0.insert(slot, StreamTotals { last_slow, last_fast, ..totals() });
+    rig.meter.0.insert(slot, SourceTotals { last_slow, last_fast, ..totals() });
     let dict = query(&mut rig);
     assert_eq!((int(&dict, &["created"]), int(&dict, &["last signal"])), (1_700_000_000, 1_700_000_000));
     let tag = find(&dict, &["tags", "a"]).as_dict().unwrap();
@@ -113,7 +114,7 @@ fn a_query_tells_the_path_of_each_stream_and_why() {
     rig.call();
     let slots: Vec<_> = rig.installed.keys().copied().collect();
     rig.meter.0.insert(slots[0], totals());
-    rig.meter.0.insert(slots[1], StreamTotals { path: Path::Slow(Reason::NotLearned), jitter_ms: None, ..totals() });
+    rig.meter.0.insert(slots[1], SourceTotals { path: Path::Slow(Reason::NotLearned), jitter_ms: None, ..totals() });
     let dict = query(&mut rig);
     let [rtp, rtcp] = *streams(&dict, "a") else { panic!("not two streams") };
     assert_eq!((text(find(rtp, &["path"])), rtp.get("reason")), ("fast".to_owned(), None));
@@ -156,7 +157,7 @@ fn odd_totals_do_no_harm() {
     let mut rig = Rig::new();
     rig.call();
     for (slot, jitter) in rig.installed.keys().zip([f64::NAN, f64::INFINITY, -1.0, f64::MAX]) {
-        let odd = StreamTotals { jitter_ms: Some(jitter), bytes: u64::MAX, errors: u64::MAX, ..totals() };
+        let odd = SourceTotals { jitter_ms: Some(jitter), bytes: u64::MAX, errors: u64::MAX, ..totals() };
         rig.meter.0.insert(*slot, odd);
     }
     let dict = query(&mut rig);

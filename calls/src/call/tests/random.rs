@@ -159,9 +159,9 @@ proptest! {
         let port = format!("198.51.100.10:{}", 5000 + 2 * winner as u16);
         let mut renewals = renewals.into_iter();
         loop {
-            let to_callee = rig.at("192.0.2.1:30000").other.unwrap();
+            let to_callee = rig.at("192.0.2.1:30000").partner().unwrap();
             prop_assert_eq!(rig.installed[&to_callee].party.at.unwrap().to_string(), &*port);
-            prop_assert_eq!(rig.installed[&to_callee].other, rig.slot_of("192.0.2.1:30000"));
+            prop_assert_eq!(rig.installed[&to_callee].partner(), rig.slot_of("192.0.2.1:30000"));
             let (from, to, offered, answered) = match renewals.next() {
                 None => break,
                 Some(true) => ("a", names[winner].as_str(), caller.clone(), callee(winner)),

@@ -13,7 +13,7 @@ impl Rig {
     fn packet(&mut self, local: &str) {
         let local: SocketAddr = local.parse().unwrap();
         let (slot, _) = self.installed.iter().find(|(_, spec)| spec.local == local).unwrap();
-        self.meter.0.insert(*slot, StreamTotals { last_fast: Some(self.now), ..totals() });
+        self.meter.0.insert(*slot, SourceTotals { last_fast: Some(self.now), ..totals() });
     }
 }
 

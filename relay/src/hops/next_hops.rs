@@ -1,0 +1,206 @@
+//! The next-hop table: numbers for destinations, and the requests that have them resolved.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::{io, mem};
+
+use flow::{Bearing, Hop, HopCell, HopId};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::hops::resolver::{Event, Ports};
+use crate::host::Mapped;
+
+/// How many ways there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
+pub(crate) const HOPS: usize = 1 << 16;
+
+/// The index in the device map of a device that is not in it: frames can leave by it only if they came by it.
+pub(crate) const NO_PORT: u16 = u16::MAX;
+
+/// The next hops of all destinations in use. Numbers are shared by the slots that go the same way.
+pub(crate) struct NextHops {
+    cells: Mapped<HopCell>,
+    /// Whether there is a resolver that takes requests.
+    has_resolver: bool,
+    state: Mutex<State>,
+    wake: OwnedFd,
+}
+
+#[derive(Default)]
+struct State {
+    ids: HashMap<Bearing, Entry>,
+    free: Vec<HopId>,
+    used: usize,
+    requests: Vec<Event>,
+}
+
+struct Entry {
+    id: HopId,
+    slots: usize,
+}
+
+impl NextHops {
+    /// An empty table on this memory. Without a resolver, ways have numbers and are never resolved: the slow path needs no more.
+    pub(crate) fn new(cells: Mapped<HopCell>, has_resolver: bool) -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { cells, has_resolver, state: Mutex::default(), wake })
+    }
+
+    /// The number of a way, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
+    pub(crate) fn acquire(&self, way: Bearing) -> HopId {
+        let mut state = self.lock();
+        if let Some(entry) = state.ids.get_mut(&way) {
+            entry.slots += 1;
+            return entry.id;
+        }
+        let id = match state.free.pop() {
+            Some(id) => id,
+            // Number zero is `NONE`.
+            None if state.used + 1 < self.cells.len() => {
+                state.used += 1;
+                HopId(state.used as u16)
+            }
+            None => return HopId::NONE,
+        };
+        state.ids.insert(way, Entry { id, slots: 1 });
+        if let Some(cell) = self.cell(id) {
+            cell.bear(&way);
+        }
+        if self.has_resolver {
+            state.requests.push(Event::Want { way, id });
+            drop(state);
+            self.wake();
+        }
+        id
+    }
+
+    /// One slot less for a way, of those that got this number for it.
+    pub(crate) fn release(&self, way: Bearing, id: HopId) {
+        let mut state = self.lock();
+        let Some(entry) = state.ids.get_mut(&way).filter(|entry| entry.id == id) else { return };
+        entry.slots -= 1;
+        if entry.slots > 0 {
+            return;
+        }
+        state.ids.remove(&way);
+        if self.has_resolver {
+            state.requests.push(Event::Forget { way });
+            drop(state);
+            self.wake();
+        } else {
+            state.free.push(id);
+        }
+    }
+
+    /// The resolver has written a number off: only now may another destination have it, or its slots would send to the old one's MAC.
+    pub(crate) fn free(&self, id: HopId) {
+        self.lock().free.push(id);
+    }
+
+    /// The next hop, if it is resolved.
+    pub(crate) fn hop(&self, id: HopId) -> Option<Hop> {
+        self.cells.get(usize::from(id.0))?.read()
+    }
+
+    /// The entry of a number, for the resolver alone to write.
+    pub(crate) fn cell(&self, id: HopId) -> Option<&HopCell> {
+        self.cells.get(usize::from(id.0))
+    }
+
+    /// Tells the resolver by which devices frames may leave now.
+    pub(crate) fn set_ports(&self, ports: Ports) {
+        if self.has_resolver {
+            self.lock().requests.push(Event::Ports(ports));
+            self.wake();
+        }
+    }
+
+    /// The requests since the last call, in order.
+    pub(crate) fn take_requests(&self) -> Vec<Event> {
+        let mut buffer = [0; 8];
+        // An empty counter is what an idle table has; the requests themselves are under the lock.
+        let _already_empty = rustix::io::read(&self.wake, &mut buffer);
+        mem::take(&mut self.lock().requests)
+    }
+
+    /// Becomes readable when there are requests.
+    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Has the resolver look up from its sleep.
+    pub(crate) fn wake(&self) {
+        // A full counter wakes as well.
+        let _already_awake = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is whole after every statement above; a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const ONE: Bearing = Bearing { from: FROM, to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), tos: None };
+    const TWO: Bearing = Bearing { from: FROM, to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), tos: None };
+
+    fn next_hops(len: usize) -> NextHops {
+        NextHops::new(Mapped::anonymous(len).unwrap(), true).unwrap()
+    }
+
+    #[test]
+    fn slots_of_one_destination_share_a_number() {
+        let hops = next_hops(8);
+        let id = hops.acquire(ONE);
+        assert_ne!(id, HopId::NONE);
+        assert_eq!(hops.acquire(ONE), id);
+        assert_ne!(hops.acquire(TWO), id);
+        assert_eq!(hops.take_requests().len(), 2);
+    }
+
+    #[test]
+    fn a_number_is_free_again_when_its_last_slot_is_gone_and_it_is_written_off() {
+        let hops = next_hops(2);
+        let id = hops.acquire(ONE);
+        hops.acquire(ONE);
+        hops.release(ONE, id);
+        assert_eq!(hops.acquire(TWO), HopId::NONE, "the table is full");
+        hops.release(ONE, id);
+        assert_eq!(hops.acquire(TWO), HopId::NONE, "the resolver has not written it off");
+        hops.free(id);
+        assert_eq!(hops.acquire(TWO), id);
+        let requests = hops.take_requests();
+        assert_eq!(requests, [Event::Want { way: ONE, id }, Event::Forget { way: ONE }, Event::Want { way: TWO, id }]);
+    }
+
+    #[test]
+    fn a_slot_that_got_no_number_gives_none_back() {
+        let hops = next_hops(2);
+        let id = hops.acquire(ONE);
+        assert_eq!(hops.acquire(TWO), HopId::NONE);
+        hops.release(ONE, id);
+        hops.free(id);
+        assert_eq!(hops.acquire(TWO), id);
+        // The one that was refused ends; the number is another's.
+        hops.release(TWO, HopId::NONE);
+        hops.take_requests();
+        hops.release(TWO, id);
+        assert_eq!(hops.take_requests(), [Event::Forget { way: TWO }]);
+    }
+
+    #[test]
+    fn without_a_resolver_a_number_is_free_at_once_and_nobody_is_asked() {
+        let hops = NextHops::new(Mapped::anonymous(2).unwrap(), false).unwrap();
+        let id = hops.acquire(ONE);
+        assert_eq!(hops.cell(id).unwrap().bearing(), ONE);
+        hops.release(ONE, id);
+        assert_eq!(hops.acquire(TWO), id);
+        assert_eq!(hops.take_requests(), []);
+    }
+}

@@ -1,0 +1,366 @@
+//! Where the local addresses are, and whether the XDP program is attached there and can be relied on: looked at once a second, for nobody tells
+//! when somebody detaches it, and an address may move (keepalived's), or come only later.
+//!
+//! By a thread of its own: the kernel answers about devices, and attaches, under a lock that a slow driver can hold for seconds, and neither
+//! commands nor the sweep may wait for that.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use border::Turns;
+
+use crate::hops::NO_PORT;
+use crate::hops::{Port, Ports};
+use crate::host::fitness::{self, Unfit};
+use crate::host::netlink::Netlink;
+use crate::host::{Device, devices};
+use crate::kernel::programs::{Kernel, XdpMode};
+use crate::table::FlowTable;
+use crate::table::{Fitness, Seat};
+
+/// What became of a device's fast path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The program is attached and the link is up.
+    Whole,
+    /// The program is not attached any more, or another one is, or it never was.
+    Detached,
+    /// The link is down.
+    Down,
+    /// The device does not exist any more. One of the same name is another device.
+    Gone,
+}
+
+/// How often the devices are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The XDP program.
+pub(crate) struct Program {
+    pub(crate) kernel: Arc<Mutex<Kernel>>,
+    /// Its number, by which devices name it.
+    pub(crate) id: u32,
+    pub(crate) mode: XdpMode,
+    /// The operator asked for it by name: what cannot be known of a device is taken for good.
+    pub(crate) is_wanted: bool,
+}
+
+/// A device that holds local addresses, or has held some.
+struct Held {
+    device: Device,
+    state: State,
+    /// Why what the program sends by it does not arrive.
+    unfit: Option<Unfit>,
+    /// Its index in the device map, once it has one.
+    port: Option<u16>,
+    /// The program could not be attached, and the log has it.
+    is_failure_told: bool,
+}
+
+/// The local addresses and their devices.
+pub(crate) struct Attachments {
+    netlink: Netlink,
+    addrs: Vec<IpAddr>,
+    held: Vec<Held>,
+    /// `None` without a fast path.
+    program: Option<Program>,
+    /// The devices that frames may leave by.
+    ports: Ports,
+    table: Arc<FlowTable>,
+    shared: Arc<Shared>,
+}
+
+/// What the thread and others look at.
+#[derive(Default)]
+struct Shared {
+    is_stopped: AtomicBool,
+    lost: AtomicU64,
+    regained: AtomicU64,
+}
+
+/// The running thread.
+pub(crate) struct Guard {
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Guard {
+    /// Guards these attachments; what becomes of them is told to the table.
+    ///
+    /// # Errors
+    /// When the kernel gives no thread.
+    pub(crate) fn start(mut attachments: Attachments) -> io::Result<Self> {
+        let shared = Arc::clone(&attachments.shared);
+        let thread = std::thread::Builder::new().name("attachments".to_owned()).spawn(move || {
+            while !attachments.shared.is_stopped.load(Ordering::Relaxed) {
+                std::thread::park_timeout(INTERVAL);
+                attachments.look();
+            }
+        })?;
+        Ok(Self { thread: Some(thread), shared })
+    }
+
+    /// How often the fast path was lost and came back.
+    pub(crate) fn turns(&self) -> Turns {
+        Turns { lost: self.shared.lost.load(Ordering::Relaxed), regained: self.shared.regained.load(Ordering::Relaxed) }
+    }
+
+    /// Whether the thread has ended although nobody asked it to.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("the thread that guards the XDP program had panicked");
+            }
+        }
+    }
+}
+
+impl Attachments {
+    /// The local addresses, in the order of their numbers, and the devices where they are now: the program is attached there.
+    ///
+    /// # Errors
+    /// When the kernel gives no netlink socket.
+    pub(crate) fn new(
+        addrs: Vec<IpAddr>,
+        seated: &[Option<Device>],
+        program: Option<Program>,
+        table: Arc<FlowTable>,
+    ) -> io::Result<Self> {
+        let mut attachments = Self {
+            netlink: Netlink::open(&[])?,
+            addrs,
+            held: Vec::new(),
+            program,
+            ports: HashMap::new(),
+            table,
+            shared: Arc::default(),
+        };
+        for device in seated.iter().flatten() {
+            if !attachments.held.iter().any(|held| held.device.index == device.index) {
+                attachments.hold(device.clone(), State::Whole);
+                attachments.assess(attachments.held.len() - 1);
+            }
+        }
+        for (local, device) in seated.iter().enumerate() {
+            attachments.table.ours().set_seat(local, attachments.seat(device.as_ref()));
+        }
+        Ok(attachments)
+    }
+
+    /// The devices that frames may leave by; with [`NO_PORT`] those that take no redirected frames.
+    pub(crate) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Takes a device up.
+    fn hold(&mut self, device: Device, state: State) {
+        self.held.push(Held { device, state, unfit: None, port: None, is_failure_told: false });
+    }
+
+    /// Finds out what the device can do, with the program attached where that could be: it may change with the other end of a cable.
+    fn assess(&mut self, place: usize) {
+        let free = (0..NO_PORT).find(|index| !self.held.iter().any(|held| held.port == Some(*index)));
+        let Some(held) = self.held.get_mut(place) else { return };
+        let Some(program) = &self.program else {
+            self.ports.insert(held.device.index, Port { index: NO_PORT, reflects: true });
+            return;
+        };
+        let (device, unfit) = (&held.device, fitness::of(&held.device, program.is_wanted).err());
+        if unfit != held.unfit {
+            match unfit {
+                Some(unfit) if unfit.is_for_all() => {
+                    tracing::warn!(
+                        device = device.name,
+                        "media that leaves by the device takes the slow path: {unfit}"
+                    );
+                }
+                Some(unfit) => {
+                    tracing::warn!(
+                        device = device.name,
+                        "media that leaves by the device and came by another takes the slow path: {unfit}"
+                    );
+                }
+                None => tracing::info!(device = device.name, "media may leave by the device in the kernel again"),
+            }
+        }
+        held.unfit = unfit;
+        if unfit.is_none()
+            && held.port.is_none()
+            && let Some(free) = free
+        {
+            match lock(&program.kernel).set_device(free, device.index) {
+                Ok(()) => held.port = Some(free),
+                Err(error) => {
+                    tracing::debug!(device = device.name, %error, "no frames can be redirected to the device");
+                }
+            }
+        }
+        match unfit {
+            Some(unfit) if unfit.is_for_all() => drop(self.ports.remove(&device.index)),
+            Some(_) => drop(self.ports.insert(device.index, Port { index: NO_PORT, reflects: true })),
+            None => {
+                let reflects = fitness::reflects(device, program.is_wanted);
+                self.ports.insert(device.index, Port { index: held.port.unwrap_or(NO_PORT), reflects });
+            }
+        }
+    }
+
+    /// Looks at the host's addresses and at every device, attaches the program where it is missing, and says what has changed.
+    fn look(&mut self) {
+        match devices::host_addresses() {
+            Ok(host) => self.table.trust().set_host(host),
+            Err(error) => tracing::debug!(%error, "the host's addresses cannot be read"),
+        }
+        match devices::addresses() {
+            Ok(found) => self.look_at(&found),
+            Err(error) => tracing::debug!(%error, "the devices cannot be read"),
+        }
+    }
+
+    fn look_at(&mut self, found: &HashMap<IpAddr, Device>) {
+        let before = self.ports.clone();
+        let addrs = self.addrs.clone();
+        for addr in &addrs {
+            let Some(device) = found.get(addr) else { continue };
+            if !self.held.iter().any(|held| held.device.index == device.index) {
+                tracing::info!(%addr, device = device.name, "a media address has come");
+                self.hold(device.clone(), State::Detached);
+            }
+        }
+        for place in 0..self.held.len() {
+            self.look_at_device(place);
+            self.assess(place);
+        }
+        // One that is gone, and whose addresses are elsewhere, is forgotten.
+        self.held.retain(|held| {
+            let is_gone = held.state == State::Gone;
+            if is_gone {
+                self.ports.remove(&held.device.index);
+            }
+            !is_gone
+        });
+        for (local, addr) in addrs.iter().enumerate() {
+            self.table.ours().set_seat(local, self.seat(found.get(addr)));
+        }
+        if self.ports != before {
+            self.table.hops().set_ports(self.ports.clone());
+        }
+    }
+
+    /// Where an address is that this device holds.
+    fn seat(&self, device: Option<&Device>) -> Seat {
+        let device = device.map(|device| device.index);
+        let held = self.held.iter().find(|held| Some(held.device.index) == device);
+        let fitness = match held {
+            _ if self.program.is_none() => Fitness::Fit,
+            Some(Held { state: State::Whole | State::Down, unfit: Some(unfit), .. }) if unfit.is_for_all() => {
+                Fitness::Loses
+            }
+            Some(Held { state: State::Whole | State::Down, .. }) => Fitness::Fit,
+            Some(_) | None => Fitness::Detached,
+        };
+        Seat { device, fitness }
+    }
+
+    /// Looks at one of the devices.
+    fn look_at_device(&mut self, place: usize) {
+        let (Some(program), Some(Held { device, state, is_failure_told, .. })) =
+            (&self.program, self.held.get_mut(place))
+        else {
+            return;
+        };
+        let found = match devices::device(&mut self.netlink, device.index) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, device = device.name, "the device cannot be looked at");
+                return;
+            }
+        };
+        let (before, now) = (*state, state_of(found.as_ref(), program.id));
+        if before == State::Whole && now != State::Whole {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(device = device.name, "the fast path is lost and the slow path carries on: {}", why(now));
+        }
+        *state = match (now, found) {
+            (State::Detached, Some((found, is_up))) if !found.is_loopback => {
+                match lock(&program.kernel).attach_xdp(&found, program.mode) {
+                    Ok(()) => {
+                        *is_failure_told = false;
+                        if is_up { State::Whole } else { State::Down }
+                    }
+                    Err(error) => {
+                        if !*is_failure_told {
+                            tracing::warn!("{error}. This is tried once a second");
+                            *is_failure_told = true;
+                        }
+                        State::Detached
+                    }
+                }
+            }
+            (now, _) => now,
+        };
+        if *state == State::Whole && (before, now) != (State::Whole, State::Whole) {
+            self.shared.regained.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(device = device.name, "the fast path is back");
+        }
+    }
+}
+
+fn lock(kernel: &Mutex<Kernel>) -> std::sync::MutexGuard<'_, Kernel> {
+    // Attaching either happened or did not; a panic elsewhere does not spoil it.
+    kernel.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn state_of(found: Option<&(Device, bool)>, ours: u32) -> State {
+    match found {
+        None => State::Gone,
+        Some((device, _)) if device.program != Some(ours) => State::Detached,
+        Some((_, false)) => State::Down,
+        Some((_, true)) => State::Whole,
+    }
+}
+
+const fn why(state: State) -> &'static str {
+    match state {
+        State::Whole => "",
+        State::Detached => "somebody has detached the XDP program or put another in its place",
+        State::Down => "the link is down",
+        State::Gone => "the device does not exist any more; one that gets its addresses is taken up",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(program: Option<u32>) -> Device {
+        let name = "eth0".to_owned();
+        Device { index: 2, name, is_loopback: false, mtu: 1500, queues: (1, 1), program, has_vlans: false }
+    }
+
+    #[test]
+    fn a_device_is_whole_only_with_our_own_program_and_a_link() {
+        for (program, is_up, state) in [
+            (Some(7), true, State::Whole),
+            (Some(7), false, State::Down),
+            (Some(8), true, State::Detached),
+            (None, true, State::Detached),
+            (None, false, State::Detached),
+        ] {
+            assert_eq!(state_of(Some(&(device(program), is_up)), 7), state, "{program:?} {is_up}");
+        }
+        assert_eq!(state_of(None, 7), State::Gone);
+    }
+}

@@ -1,0 +1,15 @@
+//! The BPF programs: loading, attaching, the maps behind them, and the guard that keeps them attached.
+//!
+//! ```text
+//! in:  the local addresses, sizes, devices
+//! out: mapped slots, next hops and counters; attached programs
+//! ```
+
+mod attachment;
+#[cfg(feature = "measure")]
+pub mod measure;
+mod programs;
+
+pub(crate) use attachment::{Attachments, Guard, Program};
+pub(crate) use programs::{Facts, Kernel, Sizes};
+pub use programs::{KernelError, XdpMode};

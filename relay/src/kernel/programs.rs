@@ -1,0 +1,260 @@
+//! The BPF programs: loading, attaching, and the maps behind them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, SkLookup, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use flow::counters::Timing;
+use flow::{Epoch, HopCell, Locals, Reason, Slot};
+
+use crate::host::Device;
+use crate::host::Mapped;
+use crate::host::permit;
+use crate::probe;
+
+/// The object that the build script made of the `ebpf` crate.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum XdpMode {
+    /// By the driver, before the kernel makes a socket buffer of the frame.
+    #[default]
+    Native,
+    /// By the stack, for drivers without XDP: works everywhere, and is hardly faster than the slow path.
+    Generic,
+}
+
+impl From<XdpMode> for aya::programs::XdpMode {
+    fn from(mode: XdpMode) -> Self {
+        match mode {
+            XdpMode::Native => Self::Driver,
+            XdpMode::Generic => Self::Skb,
+        }
+    }
+}
+
+/// Why the programs could not be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The object was refused.
+    #[error("the BPF programs cannot be loaded: {text}", text = permit::explain(.0))]
+    Load(#[from] EbpfError),
+    /// A program was refused by the verifier, or may not be loaded.
+    #[error("the BPF program {0} cannot be loaded: {text}", text = permit::explain(.1))]
+    Program(&'static str, #[source] ProgramError),
+    /// The XDP program could not be attached.
+    #[error("XDP cannot be attached to {device} in {mode:?} mode: {text}", text = permit::explain_attach(.error))]
+    Attach {
+        /// The device.
+        device: String,
+        /// The mode.
+        mode: XdpMode,
+        /// What the kernel said.
+        #[source]
+        error: ProgramError,
+    },
+    /// Somebody else's XDP program is there.
+    #[error(
+        "XDP cannot be attached to {device}: the program \"{program}\" (number {id}) is attached there already. End what attached it, or \
+         `ip link set dev {device} xdp off`"
+    )]
+    Occupied {
+        /// The device.
+        device: String,
+        /// The program's name.
+        program: String,
+        /// The program's number.
+        id: u32,
+    },
+    /// Steering could not be set up.
+    #[error("media ports cannot be steered to the workers: {text}", text = permit::explain(.0))]
+    Steer(#[source] ProgramError),
+    /// A map is missing or not what it should be.
+    #[error("the BPF map {0}: {1}")]
+    Map(&'static str, #[source] MapError),
+    /// Memory could not be mapped, or a file not opened.
+    #[error("the flow table's memory: {0}")]
+    Memory(#[from] io::Error),
+    /// The object does not hold what this daemon expects.
+    #[error("the BPF object has no {0}: rebuild with cargo xtask setup")]
+    Missing(&'static str),
+}
+
+/// How many entries the maps have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) slots: usize,
+    pub(crate) hops: usize,
+    pub(crate) workers: usize,
+}
+
+/// What the programs have to know of the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Packets may come with a checksum that their sender, on this machine, has left to its device.
+    pub(crate) has_unfinished: bool,
+    /// The media ports are the relay's alone.
+    pub(crate) owns_ports: bool,
+}
+
+/// The loaded programs.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    slots: usize,
+    hops: usize,
+    /// Where the XDP program is attached, by device.
+    links: HashMap<u32, XdpLinkId>,
+}
+
+impl Kernel {
+    /// Loads the object: maps of these sizes, programs that know these addresses and these facts.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn load(locals: &Locals, sizes: Sizes, facts: Facts) -> Result<Self, KernelError> {
+        let Sizes { slots, hops, workers } = sizes;
+        let words = locals.words();
+        let [has_unfinished, owns_ports] = [facts.has_unfinished, facts.owns_ports].map(u32::from);
+        let mut loader = EbpfLoader::new();
+        let ebpf = loader
+            .override_global("LOCALS", words.as_slice(), true)
+            .override_global("HAS_UNFINISHED", &has_unfinished, true)
+            .override_global("OWNS_PORTS", &owns_ports, true)
+            .map_max_entries("SLOTS", slots as u32)
+            .map_max_entries("TIMINGS", slots as u32)
+            .map_max_entries("HOPS", hops as u32)
+            .map_max_entries("WORKERS", workers as u32)
+            .load(OBJECT)?;
+        Ok(Self { ebpf, slots, hops, links: HashMap::new() })
+    }
+
+    /// The flow table's memory.
+    pub(crate) fn map_slots(&self) -> Result<Mapped<Slot>, KernelError> {
+        Ok(Mapped::of_map(self.array("SLOTS")?.fd().as_fd(), self.slots)?)
+    }
+
+    /// The memory of what is counted now and then.
+    pub(crate) fn map_timings(&self) -> Result<Mapped<Timing>, KernelError> {
+        Ok(Mapped::of_map(self.array("TIMINGS")?.fd().as_fd(), self.slots)?)
+    }
+
+    /// The next-hop table's memory.
+    pub(crate) fn map_hops(&self) -> Result<Mapped<HopCell>, KernelError> {
+        Ok(Mapped::of_map(self.array("HOPS")?.fd().as_fd(), self.hops)?)
+    }
+
+    fn array(&self, name: &'static str) -> Result<&MapData, KernelError> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data)) => Ok(data),
+            Some(_) | None => Err(KernelError::Missing(name)),
+        }
+    }
+
+    /// Loads the XDP program; it can be attached, or run on frames of a test.
+    pub(crate) fn load_xdp(&mut self) -> Result<&mut Xdp, KernelError> {
+        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| KernelError::Program("relay", error))?;
+        }
+        Ok(program)
+    }
+
+    /// Attaches the XDP program to a device, until `self` is dropped.
+    pub(crate) fn attach_xdp(&mut self, device: &Device, mode: XdpMode) -> Result<(), KernelError> {
+        let name = device.name.clone();
+        if let Some(id) = device.program {
+            return Err(KernelError::Occupied { device: name, program: probe::program_name(id), id });
+        }
+        let old = self.links.remove(&device.index);
+        let program = self.load_xdp()?;
+        if let Some(Err(error)) = old.map(|old| program.detach(old)) {
+            tracing::debug!(%error, device = name, "a link that was detached by somebody is gone already");
+        }
+        let attached = program.attach_to_if_index(device.index, mode.into());
+        let link = attached.map_err(|error| KernelError::Attach { device: name, mode, error })?;
+        self.links.insert(device.index, link);
+        Ok(())
+    }
+
+    /// The number of the XDP program, by which devices name it.
+    pub(crate) fn xdp_id(&mut self) -> Result<u32, KernelError> {
+        let info = self.load_xdp()?.info().map_err(|error| KernelError::Program("relay", error))?;
+        Ok(info.id())
+    }
+
+    /// Detaches the XDP program from every device.
+    pub(crate) fn detach_xdp(&mut self) -> Result<(), KernelError> {
+        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
+        if program.fd().is_err() {
+            // It could not even be loaded.
+            return Ok(());
+        }
+        self.links.clear();
+        // Unloading a program drops its links, and a link that is dropped detaches.
+        program.unload().map_err(|error| KernelError::Program("relay", error))
+    }
+
+    /// Lets frames be redirected to a device.
+    pub(crate) fn set_device(&mut self, port: u16, index: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("DEVICES").ok_or(KernelError::Missing("DEVICES"))?;
+        let mut devices = DevMap::try_from(map).map_err(|error| KernelError::Map("DEVICES", error))?;
+        devices.set(u32::from(port), index, None, 0).map_err(|error| KernelError::Memory(io::Error::other(error)))
+    }
+
+    /// Tells the programs the time, as slots remember it.
+    pub(crate) fn set_epoch(&mut self, epoch: Epoch) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("EPOCH").ok_or(KernelError::Missing("EPOCH"))?;
+        let mut epochs: Array<&mut MapData, u32> =
+            Array::try_from(map).map_err(|error| KernelError::Map("EPOCH", error))?;
+        epochs.set(0, epoch.word(), 0).map_err(|error| KernelError::Map("EPOCH", error))
+    }
+
+    /// Gives a worker's socket to the steering program.
+    pub(crate) fn set_worker(&mut self, number: usize, socket: &impl AsRawFd) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("WORKERS").ok_or(KernelError::Missing("WORKERS"))?;
+        let mut workers: SockMap<&mut MapData> =
+            SockMap::try_from(map).map_err(|error| KernelError::Map("WORKERS", error))?;
+        workers.set(number as u32, socket, 0).map_err(|error| KernelError::Map("WORKERS", error))
+    }
+
+    /// Steers media ports to the workers, in this network namespace, until `self` is dropped. A port whose worker has no socket yet is left to
+    /// the kernel's own lookup.
+    pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
+        let namespace = File::open("/proc/self/ns/net")?;
+        self.load_steer()?.attach(namespace).map(drop).map_err(KernelError::Steer)
+    }
+
+    /// Loads the steering program.
+    pub(crate) fn load_steer(&mut self) -> Result<&mut SkLookup, KernelError> {
+        let program = self.ebpf.program_mut("steer").ok_or(KernelError::Missing("steer"))?;
+        let program: &mut SkLookup = program.try_into().map_err(|error| KernelError::Program("steer", error))?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| KernelError::Program("steer", error))?;
+        }
+        Ok(program)
+    }
+
+    /// Frames that the XDP program did not forward, by reason.
+    pub(crate) fn reasons(&self) -> Result<[u64; Reason::COUNT], KernelError> {
+        let map = self.ebpf.map("REASONS").ok_or(KernelError::Missing("REASONS"))?;
+        let reasons: PerCpuArray<_, u64> =
+            PerCpuArray::try_from(map).map_err(|error| KernelError::Map("REASONS", error))?;
+        let mut sums = [0; Reason::COUNT];
+        for (reason, sum) in sums.iter_mut().enumerate() {
+            let values = reasons.get(&(reason as u32), 0).map_err(|error| KernelError::Map("REASONS", error))?;
+            *sum = values.iter().sum();
+        }
+        Ok(sums)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! How the relay comes up: devices, programs, sockets, table, workers, in the order in which each needs the one before.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use border::Traffic;
+use flow::local::SLOTS_PER_LOCAL;
+use flow::{Locals, Reason};
+
+use crate::config::{RelayConfig, StartError};
+use crate::engine::{Engine, Loop, Output};
+use crate::hops::{HOPS, NextHops, Watcher};
+use crate::host::{Device, Mapped, devices, ethtool, fitness, permit, reserve};
+use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Program, Sizes, XdpMode};
+use crate::relay::Relay;
+use crate::table::{FlowTable, Ours, Reader, ReadingThread, TableShape, Trust};
+use crate::worker::{Carrier, Manner, Reasons, Sockets, Worker, intake, probe_ring};
+
+impl Relay {
+    /// Starts the relay: tables, programs, workers, next hops.
+    ///
+    /// # Errors
+    /// When something that was asked for cannot be had.
+    pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
+        let addrs = config.interfaces.addrs();
+        let seated = seats(config)?;
+        let devices: Vec<Device> = distinct(&seated);
+        for conflict in reserve::conflicts(&config.ranges()) {
+            tracing::warn!("{conflict}");
+        }
+        let workers = config.workers.clamp(1, usize::from(u16::MAX));
+        let locals = Arc::new(Locals::with_ports(config.ranges().into_iter(), workers as u16)?);
+        let sizes = Sizes { slots: addrs.len() * SLOTS_PER_LOCAL as usize, hops: HOPS, workers };
+        // Senders on this machine leave checksums unfinished only to devices that are no hardware; one that is to come may be such.
+        let is_virtual = |device: &Device| ethtool::driver(&device.name).as_deref() == Some(fitness::VETH);
+        let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
+        let owns_ports = reserve::is_reserved(&config.ranges());
+        // A port is steered when its worker has a socket; until then nobody has been told of any.
+        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, Facts { has_unfinished, owns_ports })?;
+        let kind = choose_loop(config.engine)?;
+        let (mut engine, why) = match &mut kernel {
+            Some(kernel) => attach(kernel, config, &devices)?,
+            None => (Engine::Uring, "without BPF".to_owned()),
+        };
+        if kind == Loop::Epoll && engine != Engine::Xdp {
+            engine = Engine::Epoll;
+        }
+        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, workers)?;
+        let has_fast_path = engine == Engine::Xdp;
+        let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
+        let advertised = config.advertised();
+        let trust = Trust::new(config.trust.clone(), advertised.iter().map(|(advertised, _)| *advertised));
+        trust.set_host(devices::host_addresses().map_err(StartError::Netlink)?);
+        let (reader, listener) = config.measure_rtcp.then(|| Reader::new(sizes.slots)).unzip();
+        let shape = TableShape {
+            without_fast_path: without_fast_path(engine),
+            ours: Ours::new(locals, advertised, addrs.len()),
+            trust: Arc::new(trust),
+            output: config.output,
+            reader,
+            bound: bound.clone(),
+        };
+        let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, shape)?);
+        let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table)));
+        let listener = listener.transpose().map_err(StartError::Netlink)?;
+        let reasons = Arc::new(Reasons::default());
+        let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
+        let (count, mut workers) = (workers, Vec::new());
+        for (number, sockets) in sockets.into_iter().enumerate() {
+            // Each begins at a place of its own.
+            let first_id = (number * (usize::from(u16::MAX) / count)) as u16;
+            let carrier = Carrier::new(Arc::clone(&table), Arc::clone(&reasons), bound.is_some(), first_id);
+            if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
+                kernel.set_worker(number, &**receiver)?;
+            }
+            let worker = Worker::start(number, carrier, sockets, manner);
+            workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
+        }
+        let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
+        let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
+        let program = kernel.as_ref().zip(id).map(|(kernel, id)| Program {
+            kernel: Arc::clone(kernel),
+            id,
+            mode: config.xdp_mode,
+            is_wanted: config.engine == Engine::Xdp,
+        });
+        let attachments = Attachments::new(addrs, &seated, program, Arc::clone(&table));
+        let attachments = attachments.map_err(StartError::Netlink)?;
+        let watcher = if has_resolver {
+            let watcher = Watcher::start(Arc::clone(&table), attachments.ports().clone());
+            Some(watcher.map_err(StartError::Netlink)?)
+        } else {
+            None
+        };
+        let guard = Some(Guard::start(attachments).map_err(StartError::Netlink)?);
+        let counted = Mutex::new([0; Reason::COUNT]);
+        Ok(Self {
+            guard,
+            kernel,
+            counted,
+            workers,
+            bound,
+            watcher,
+            listener,
+            table,
+            reasons,
+            engine,
+            why,
+            traffic: Traffic::default(),
+            measured: Instant::now(),
+            part: 0,
+            seconds: 0,
+        })
+    }
+}
+
+/// The flow table, in the programs' memory where there are programs.
+fn table(
+    kernel: Option<&Kernel>,
+    slots: usize,
+    has_resolver: bool,
+    shape: TableShape,
+) -> Result<FlowTable, KernelError> {
+    let (cells, slots, timings) = match kernel {
+        Some(kernel) => (kernel.map_hops()?, kernel.map_slots()?, kernel.map_timings()?),
+        None => (Mapped::anonymous(HOPS)?, Mapped::anonymous(slots)?, Mapped::anonymous(slots)?),
+    };
+    Ok(FlowTable::new(slots, timings, NextHops::new(cells, has_resolver)?, shape)?)
+}
+
+/// The device of each local address, in the order of their numbers; `None` where this host has none.
+fn seats(config: &RelayConfig) -> Result<Vec<Option<Device>>, StartError> {
+    let found = devices::addresses().map_err(StartError::Netlink)?;
+    let device = |addr: IpAddr| {
+        let device = found.get(&addr).cloned();
+        if device.is_none() {
+            tracing::warn!(
+                %addr,
+                "this host has no such address (`ip address` lists what it has): its calls are silent until it comes, as keepalived's do"
+            );
+        }
+        device
+    };
+    Ok(config.interfaces.addrs().into_iter().map(device).collect())
+}
+
+fn distinct(devices: &[Option<Device>]) -> Vec<Device> {
+    let mut distinct: Vec<Device> = Vec::new();
+    for device in devices.iter().flatten() {
+        if !distinct.iter().any(|other| other.index == device.index) {
+            distinct.push(device.clone());
+        }
+    }
+    distinct
+}
+
+/// How the workers go about it. A ring that was asked for by name and cannot be had is an error; else epoll takes over.
+fn choose_loop(engine: Engine) -> Result<Loop, StartError> {
+    if engine == Engine::Epoll {
+        return Ok(Loop::Epoll);
+    }
+    let Err(error) = probe_ring() else { return Ok(Loop::Ring) };
+    let why = permit::explain_ring(&error);
+    if engine == Engine::Uring {
+        return Err(StartError::Worker(0, why));
+    }
+    tracing::warn!("the slow path runs without io_uring, by epoll, which costs more for each packet: {why}");
+    Ok(Loop::Epoll)
+}
+
+/// Why no stream is on the fast path, when none is.
+const fn without_fast_path(engine: Engine) -> Option<Reason> {
+    match engine {
+        Engine::Auto | Engine::Xdp => None,
+        Engine::Uring => Some(Reason::EngineUring),
+        Engine::Epoll => Some(Reason::EngineEpoll),
+    }
+}
+
+/// Attaches XDP where it is wanted; tells the engine that runs, and why.
+fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Result<(Engine, String), StartError> {
+    if matches!(config.engine, Engine::Uring | Engine::Epoll) {
+        return Ok((config.engine, "as configured".to_owned()));
+    }
+    // The program relies on loads that stay in order, as x86 keeps them; elsewhere it would need barriers that BPF has only since 6.14.
+    if cfg!(not(target_arch = "x86_64")) {
+        return match config.engine {
+            Engine::Auto => Ok((Engine::Uring, StartError::Architecture.to_string())),
+            Engine::Xdp | Engine::Uring | Engine::Epoll => Err(StartError::Architecture),
+        };
+    }
+    let attached = match devices.iter().find(|device| device.is_loopback) {
+        Some(device) => Err(StartError::Loopback(device.name.clone())),
+        None => all_unfit(config, devices)
+            .and_then(|()| devices.iter().try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?))),
+    };
+    match (attached, config.engine) {
+        (Ok(()), _) => {
+            let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            let names = if names.is_empty() { "no device yet".to_owned() } else { names.join(", ") };
+            Ok((Engine::Xdp, format!("attached to {names} in {:?} mode", config.xdp_mode)))
+        }
+        (Err(error), Engine::Auto) => {
+            // What was attached before the failure must not forward while the daemon says that there is no fast path.
+            kernel.detach_xdp()?;
+            Ok((Engine::Uring, error.to_string()))
+        }
+        (Err(error), Engine::Xdp | Engine::Uring | Engine::Epoll) => Err(error),
+    }
+}
+
+/// An error when there is no device that would carry what XDP sends: then there is no use for it.
+fn all_unfit(config: &RelayConfig, devices: &[Device]) -> Result<(), StartError> {
+    if config.xdp_mode == XdpMode::Generic {
+        // The stack sends, whatever the driver can.
+        return Ok(());
+    }
+    let mut first = None;
+    for device in devices {
+        match fitness::of(device, config.engine == Engine::Xdp) {
+            Err(unfit) if unfit.is_for_all() => {
+                first.get_or_insert_with(|| StartError::Unfit { device: device.name.clone(), why: unfit.to_string() });
+            }
+            Ok(()) | Err(_) => return Ok(()),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}

@@ -1,0 +1,414 @@
+//! The flow table: the slots, the sources behind them, and what control wants of both.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use border::{FlowOp, Signalled, SourceSpec};
+use flow::counters::{Carried, Counters, Timing};
+use flow::rtp::Sequence;
+use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
+
+use crate::engine::Output;
+use crate::hops::NextHops;
+use crate::host::Mapped;
+use crate::table::fan::{Fan, Fans};
+use crate::table::learning::Peer;
+use crate::table::ours::Ours;
+use crate::table::reader::{Ear, Reader};
+use crate::table::source::{SinkState, Source};
+use crate::table::sources::{CHUNK, Former, Sources};
+use crate::table::tally::Tally;
+use crate::table::traffic::Sums;
+use crate::table::trust::Trust;
+use crate::worker::BoundPorts;
+
+/// What the table has to know of the relay around it.
+pub(crate) struct TableShape {
+    /// Why no source is on the fast path; `None` when the XDP program runs.
+    pub(crate) without_fast_path: Option<Reason>,
+    /// The local addresses, and where they are.
+    pub(crate) ours: Ours,
+    /// Where parties may be.
+    pub(crate) trust: Arc<Trust>,
+    /// Where the workers' packets go: to the device, or to the stack.
+    pub(crate) output: Output,
+    /// Who reads RTCP for what it says about the quality of calls, where it is read: then it is the workers' to carry.
+    pub(crate) reader: Option<Reader>,
+    /// The sockets of the media ports, where the ports are not steered.
+    pub(crate) bound: Option<Arc<BoundPorts>>,
+}
+
+/// The flow table.
+pub(crate) struct FlowTable {
+    slots: Mapped<Slot>,
+    /// What the XDP program counts of the slots' packets now and then.
+    timings: Mapped<Timing>,
+    /// What the workers carried, by slot; each slot has one worker, its only writer.
+    carried: Mapped<Carried>,
+    pub(super) hops: NextHops,
+    pub(super) fans: Fans,
+    pub(super) shape: TableShape,
+    pub(super) sums: Sums,
+    /// The time, as slots remember it.
+    epoch: AtomicU32,
+    sources: Mutex<Sources>,
+}
+
+impl FlowTable {
+    /// An empty table on this memory.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn new(
+        slots: Mapped<Slot>,
+        timings: Mapped<Timing>,
+        hops: NextHops,
+        shape: TableShape,
+    ) -> io::Result<Self> {
+        let carried = Mapped::anonymous(slots.len())?;
+        let sources = Mutex::new(Sources::new(slots.len()));
+        Ok(Self {
+            slots,
+            timings,
+            carried,
+            hops,
+            fans: Fans::default(),
+            shape,
+            sums: Sums::default(),
+            epoch: AtomicU32::new(Epoch::FIRST.word()),
+            sources,
+        })
+    }
+
+    /// The next hops of the table's slots.
+    pub(crate) const fn hops(&self) -> &NextHops {
+        &self.hops
+    }
+
+    /// The relay's own addresses.
+    pub(crate) const fn ours(&self) -> &Ours {
+        &self.shape.ours
+    }
+
+    /// Where parties may be.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.shape.trust
+    }
+
+    /// Who reads RTCP.
+    pub(crate) const fn reader(&self) -> Option<&Reader> {
+        self.shape.reader.as_ref()
+    }
+
+    /// The time, as slots remember it.
+    fn epoch(&self) -> Epoch {
+        Epoch::from_word(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// A new epoch begins; the programs have to be told, too.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        let next = self.epoch().next();
+        self.epoch.store(next.word(), Ordering::Relaxed);
+        next
+    }
+
+    /// A slot, for whoever forwards.
+    pub(crate) fn slot(&self, index: SlotIndex) -> Option<&Slot> {
+        self.slots.get(index.0 as usize)
+    }
+
+    /// The counters of a slot's worker.
+    pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
+        self.carried.get(index.0 as usize)
+    }
+
+    /// The sinks of a slot whose rule has several, for whoever forwards.
+    pub(crate) fn fan(&self, index: SlotIndex) -> Option<Arc<Fan>> {
+        self.fans.get(index)
+    }
+
+    /// Makes the table as control wants it.
+    pub(crate) fn apply(&self, ops: &[FlowOp], now: Instant) {
+        // Sockets are opened before anybody waits for the lock, and closed after.
+        if let Some(bound) = &self.shape.bound {
+            let installed = ops.iter().filter_map(|op| match op {
+                FlowOp::Install(index, spec) => Some((*index, spec.tos)),
+                FlowOp::Remove(_) => None,
+            });
+            installed.for_each(|(index, tos)| bound.open(index, tos));
+        }
+        let mut sources = self.lock();
+        // Sources refer to one another, so rules are made when all are in place.
+        let mut concerned = Vec::with_capacity(2 * ops.len());
+        for op in ops {
+            let (FlowOp::Install(index, _) | FlowOp::Remove(index)) = op;
+            concerned.push(*index);
+            match op {
+                FlowOp::Install(index, spec) => self.install(&mut sources, *index, spec, now),
+                FlowOp::Remove(index) => self.remove(&mut sources, *index, now),
+            }
+            concerned.extend(sources.feeders(*index));
+        }
+        concerned.sort_unstable();
+        concerned.dedup();
+        for index in concerned {
+            self.program(&mut sources, index, now);
+        }
+        let is_gone = |index: &SlotIndex| sources.get(*index).is_none();
+        let removed = ops.iter().filter_map(|op| match op {
+            FlowOp::Install(..) => None,
+            FlowOp::Remove(index) => Some(*index),
+        });
+        let closed: Vec<SlotIndex> = removed.filter(is_gone).collect();
+        drop(sources);
+        if let Some(bound) = &self.shape.bound {
+            closed.into_iter().for_each(|index| bound.close(index));
+        }
+    }
+
+    /// What is known of the party, and whether its address is none where a party may be. Then it is nowhere.
+    fn judged(&self, spec: &SourceSpec) -> (Signalled, bool) {
+        let judge = |at: std::net::SocketAddr| self.shape.trust.judge(spec.local.ip(), at.ip()).is_err();
+        let is_untrusted = spec.party.at.is_some_and(judge);
+        (Signalled { at: spec.party.at.filter(|_| !is_untrusted), ..spec.party }, is_untrusted)
+    }
+
+    fn install(&self, sources: &mut Sources, index: SlotIndex, spec: &SourceSpec, now: Instant) {
+        let Some(cells) = self.cells(index) else { return };
+        let (party, is_untrusted) = self.judged(spec);
+        if let Some(source) = sources.get_mut(index) {
+            self.fold(source, &cells, now);
+            source.peer.signal(party, now);
+            source.is_untrusted = is_untrusted;
+            if source.spec.clock_khz != spec.clock_khz {
+                cells.timing.set_clock(spec.clock_khz);
+                cells.carried.set_clock(spec.clock_khz);
+            }
+            // Another one's word about its media is not this one's.
+            source.is_doubted &= source.spec.partner() == spec.partner();
+            let turn = source.peer.next_turn();
+            let before = self.reconnect(source, index, spec);
+            sources.feed(index, &before.sinks, &spec.sinks);
+            if let Some(turn) = turn {
+                sources.wait_for(index, turn);
+            }
+        } else {
+            let knocks = (cells.slot.knockers(), self.epoch());
+            let suspects = sources.suspects(index, spec.call, knocks, now);
+            // Nobody counts here: the slot is inactive until it is programmed.
+            cells.slot.program(Rule::INACTIVE);
+            cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
+            cells.carried.restart(Sequence::default(), spec.clock_khz);
+            let source = Source {
+                spec: spec.clone(),
+                peer: Peer::new(spec.component, party, suspects),
+                is_untrusted,
+                is_doubted: false,
+                ssrc: None,
+                ssrc_changes: 0,
+                any_ssrc: false,
+                towards: None,
+                sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
+                is_fanned: false,
+                tally: Tally::new(cells.fast(), cells.carried.read()),
+                errors: 0,
+                ear: None,
+            };
+            sources.insert(index, source);
+            sources.feed(index, &[], &spec.sinks);
+        }
+        if let Some(source) = sources.get_mut(index) {
+            self.listen(source, index);
+        }
+    }
+
+    /// Gives a source another specification, which is returned: what is kept of its sinks goes with their parties.
+    fn reconnect(&self, source: &mut Source, index: SlotIndex, spec: &SourceSpec) -> SourceSpec {
+        let is_same = source.spec.sinks.iter().map(|sink| sink.party).eq(spec.sinks.iter().map(|sink| sink.party));
+        if !is_same && let Some(slot) = self.slot(index) {
+            // First of all: a number may be another route's as soon as it is released, and the slot must not send there.
+            slot.program(Rule::waiting(slot.state().flags(), slot.ssrc()));
+            if std::mem::take(&mut source.is_fanned) {
+                self.fans.set(index, None);
+            }
+            let parties = source.spec.sinks.iter().map(|sink| sink.party);
+            let mut kept: Vec<_> = parties.zip(source.sinks.drain(..)).collect();
+            source.sinks.extend(spec.sinks.iter().map(|sink| {
+                let place = kept.iter().position(|(party, _)| *party == sink.party);
+                place.map(|place| kept.swap_remove(place).1).unwrap_or_default()
+            }));
+            for (bearing, id) in kept.into_iter().filter_map(|(_, sink)| sink.route) {
+                self.hops.release(bearing, id);
+            }
+        }
+        std::mem::replace(&mut source.spec, spec.clone())
+    }
+
+    fn remove(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        let Some(mut source) = sources.remove(index) else { return };
+        sources.feed(index, &source.spec.sinks, &[]);
+        if let Some(cells) = self.cells(index) {
+            // First of all: a number may be another route's as soon as it is released, and the slot must not send there.
+            cells.slot.program(Rule::INACTIVE);
+            if source.is_fanned {
+                self.fans.set(index, None);
+            }
+            self.fold(&mut source, &cells, Instant::now());
+        }
+        if let (Some(_), Some(reader)) = (&source.ear, self.reader()) {
+            reader.close(index);
+        }
+        let (call, host) = (source.spec.call, source.peer.last_host());
+        sources.remember(index, Former { call, host, ended: now });
+        for (bearing, id) in source.held() {
+            self.hops.release(bearing, id);
+        }
+    }
+
+    /// Has RTCP read, where it can be.
+    fn listen(&self, source: &mut Source, index: SlotIndex) {
+        let Some(reader) = self.reader() else { return };
+        if !source.is_readable() {
+            if source.ear.take().is_some() {
+                reader.close(index);
+            }
+            return;
+        }
+        let ear = Ear::new(source.spec.partner());
+        if source.ear.as_ref().is_none_or(|known| known.partner != ear.partner) {
+            let ear = Arc::new(ear);
+            reader.open(index, Arc::clone(&ear));
+            // What was reported to another partner before is still the party's report.
+            if let Some(before) = source.ear.replace(Arc::clone(&ear)) {
+                ear.inherit(&before);
+            }
+        }
+    }
+
+    /// Whether a worker has to look at each packet of a source.
+    pub(super) fn reads(&self, source: &Source) -> bool {
+        self.shape.reader.is_some() && source.is_readable()
+    }
+
+    /// Counts a packet of a source that could not be sent on.
+    pub(crate) fn fail(&self, index: SlotIndex) {
+        if let Some(source) = self.lock().get_mut(index) {
+            source.errors += 1;
+            self.sums.fail(1);
+        }
+    }
+
+    /// The party of an RTCP source hears nothing of what the fast path sends it, or hears it again.
+    pub(super) fn doubt(&self, rtcp: SlotIndex, is_doubted: bool, now: Instant) {
+        let mut sources = self.lock();
+        // It is the other party's media that this one hears or not.
+        let Some(sender) = sources.get(rtcp.sibling()).and_then(|rtp| rtp.spec.partner()) else { return };
+        let Some(source) = sources.get_mut(sender).filter(|source| source.is_doubted != is_doubted) else { return };
+        source.is_doubted = is_doubted;
+        tracing::info!(
+            local = %source.spec.local,
+            is_doubted,
+            "a party reports that it hears nothing of what XDP sends: the slow path takes over, and gives back if it is not heard either"
+        );
+        self.program(&mut sources, sender, now);
+    }
+
+    /// Folds the counters of all sources of one of so many parts of the slots, and ends the learning of those whose time is over. Every slot has
+    /// its turn once a second, well before any counter can wrap.
+    pub(crate) fn sweep(&self, now: Instant, part: usize, parts: usize) {
+        self.turn(now);
+        let chunks = self.slots.len().div_ceil(CHUNK);
+        let of = |part: usize| chunks * part / parts;
+        for chunk in of(part)..of(part + 1) {
+            // The lock is given back in between: packets that teach wait for no more than one chunk.
+            let mut sources = self.lock();
+            let mut changed = Vec::new();
+            for (index, source) in sources.chunk_mut(chunk) {
+                if let Some(cells) = self.cells(index) {
+                    if !source.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume()) {
+                        self.fold(source, &cells, now);
+                    }
+                    source.ssrc_changes = 0;
+                    let before = source.peer.standing();
+                    source.peer.advance(now);
+                    // A number that there was none of may have become free.
+                    if source.peer.standing() != before || source.wants_number() {
+                        changed.push(index);
+                    }
+                }
+            }
+            for index in changed {
+                self.program(&mut sources, index, now);
+                self.follow_rtp(&mut sources, index, now);
+            }
+        }
+    }
+
+    /// Ends the waiting for parties that were signalled elsewhere and are not heard any more from where they were.
+    fn turn(&self, now: Instant) {
+        let mut sources = self.lock();
+        for index in sources.due(now) {
+            let Some(source) = sources.get_mut(index) else { continue };
+            source.peer.advance(now);
+            if let Some(turn) = source.peer.next_turn() {
+                sources.wait_for(index, turn);
+                continue;
+            }
+            for index in [index, index.sibling()] {
+                self.program(&mut sources, index, now);
+                self.program_feeders(&mut sources, index, now);
+            }
+            self.follow_rtp(&mut sources, index, now);
+        }
+    }
+
+    /// What all sources together have carried.
+    pub(crate) const fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// Takes what was counted of a source since the last time. What came while it was blocked went nowhere.
+    pub(super) fn fold(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
+        if source.spec.blocked {
+            let blocked = source.tally.skip(cells.fast(), cells.carried.read(), now);
+            source.errors += u64::from(blocked);
+            self.sums.fail(blocked);
+        } else {
+            self.sums.add(source.tally.fold(cells.fast(), cells.carried.read(), now));
+        }
+        if let Some(reader) = self.reader() {
+            reader.lose(cells.index, source.tally.lost());
+        }
+    }
+
+    /// Everything that is kept of a slot outside the lock.
+    pub(super) fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
+        let timing = self.timings.get(index.0 as usize)?;
+        Some(Cells { index, slot: self.slot(index)?, timing, carried: self.carried(index)? })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Sources> {
+        // Every source is whole between any two statements that could panic; the rest of the calls must go on.
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that is kept of a slot outside the lock.
+pub(super) struct Cells<'a> {
+    index: SlotIndex,
+    pub(super) slot: &'a Slot,
+    pub(super) timing: &'a Timing,
+    pub(super) carried: &'a Carried,
+}
+
+impl Cells<'_> {
+    /// What the fast path has counted.
+    pub(super) fn fast(&self) -> Counters {
+        self.slot.counters(self.timing)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! A fast path whose packets a party says it does not hear.
+
+use super::*;
+use crate::table::reader::{Heard, Listener};
+
+/// A receiver report of a party about source 7.
+fn receiver_report(highest: u32) -> Vec<u8> {
+    let words = [0x81c9_0007, 99, 7, 0, highest, 0, 0, 0];
+    words.into_iter().flat_map(u32::to_be_bytes).collect()
+}
+
+/// A call of which each party's media goes by the fast path, and whose RTCP is read.
+struct Read {
+    table: FlowTable,
+    listener: Listener,
+}
+
+impl Read {
+    fn new() -> Self {
+        let (reader, listener) = Reader::new(2 * flow::local::SLOTS_PER_LOCAL as usize);
+        let table = call_on(table_read_by(true, Some(reader)));
+        let rtcp = |local, peer, other| SourceSpec { component: Component::Rtcp, ..spec(local, Some(peer), other) };
+        let ops = [
+            FlowOp::Install(A_RTCP, rtcp("192.0.2.1:30001", "192.0.2.10:4001", B_RTCP)),
+            FlowOp::Install(B_RTCP, rtcp("198.51.100.1:30003", "198.51.100.10:6001", A_RTCP)),
+        ];
+        table.apply(&ops, Instant::now());
+        learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
+        learn(&table, B, "198.51.100.10:6000", &rtp(1, 7)).unwrap();
+        Self { table, listener }
+    }
+
+    /// A party's report passes a worker, and is read.
+    fn report(&mut self, (slot, source): (SlotIndex, &str), report: &[u8]) {
+        if !programmed(&self.table, slot).is_active() {
+            learn(&self.table, slot, source, report).unwrap();
+        }
+        let datagram = bytes::Bytes::copy_from_slice(report);
+        self.table.reader().unwrap().hear(vec![Heard { slot, datagram, at: Instant::now() }]);
+        self.listener.drain(&self.table);
+    }
+}
+
+const FROM_A: (SlotIndex, &str) = (A_RTCP, "192.0.2.10:4001");
+const FROM_B: (SlotIndex, &str) = (B_RTCP, "198.51.100.10:6001");
+
+/// 250 packets of a party by the fast path.
+fn send_fast(table: &FlowTable, index: SlotIndex, first: u16) {
+    let timing = table.timings.get(index.0 as usize).unwrap();
+    for sequence in first..first + 250 {
+        let fields = flow::rtp::parse(&rtp(sequence, 7)).unwrap();
+        table.slot(index).unwrap().count_rtp(172, &fields, || Some(timing), || 0);
+    }
+}
+
+#[test]
+fn a_party_that_hears_nothing_of_the_fast_path_is_served_by_the_slow_one_and_nobody_else_is() {
+    for (sender, receiver, other) in [(A, FROM_B, B), (B, FROM_A, A)] {
+        let mut call = Read::new();
+        let is_fast = |call: &Read, slot| programmed(&call.table, slot).is_fast();
+        for report in 0..3 {
+            assert!(is_fast(&call, sender));
+            call.report(receiver, &receiver_report(5));
+            send_fast(&call.table, sender, 2 + report * 250);
+        }
+        call.report(receiver, &receiver_report(5));
+        assert!(!is_fast(&call, sender) && is_fast(&call, other));
+        assert!(programmed(&call.table, sender).is_active(), "a worker asks nobody");
+        assert_eq!(call.table.totals(sender).unwrap().path, Path::Slow(Reason::DeviceLoses));
+        // Whatever is programmed or learned meanwhile.
+        let spec = call.table.lock().get(sender).unwrap().spec.clone();
+        call.table.apply(&[FlowOp::Install(sender, spec)], Instant::now());
+        assert!(!is_fast(&call, sender) && is_fast(&call, other));
+    }
+}
+
+#[test]
+fn a_party_that_hears_the_fast_path_stays_there() {
+    let mut call = Read::new();
+    for report in 0..6 {
+        send_fast(&call.table, A, 2 + report * 250);
+        call.report(FROM_B, &receiver_report(u32::from(report) * 250));
+    }
+    assert!(programmed(&call.table, A).is_fast());
+}
+
+#[test]
+fn a_party_that_hears_nothing_because_it_is_spared_is_not_in_doubt() {
+    let mut call = Read::new();
+    let spec = call.table.lock().get(A).unwrap().spec.clone();
+    call.table.apply(&[FlowOp::Install(A, SourceSpec { blocked: true, ..spec.clone() })], Instant::now());
+    for report in 0..6 {
+        call.report(FROM_B, &receiver_report(5));
+        send_fast(&call.table, A, 2 + report * 250);
+    }
+    call.table.apply(&[FlowOp::Install(A, spec)], Instant::now());
+    assert!(programmed(&call.table, A).is_fast());
+}
+
+#[test]
+fn what_a_party_reports_is_told_by_its_source_and_ends_with_it() {
+    let mut call = Read::new();
+    send_fast(&call.table, A, 2);
+    let qualities = |call: &Read| call.table.totals(B_RTCP).unwrap().quality.len();
+    assert_eq!(qualities(&call), 0);
+    call.report(FROM_B, &receiver_report(250));
+    assert_eq!(qualities(&call), 1);
+    // The party is joined with another one.
+    let spec = call.table.lock().get(B_RTCP).unwrap().spec.clone();
+    let other = SourceSpec { sinks: vec![Sink::dialogue(SlotIndex::new(0, 30011))], ..spec.clone() };
+    call.table.apply(&[FlowOp::Install(B_RTCP, other)], Instant::now());
+    assert_eq!(qualities(&call), 1, "it is the same party's");
+    call.table.apply(&[FlowOp::Remove(B_RTCP)], Instant::now());
+    call.table.apply(&[FlowOp::Install(B_RTCP, spec)], Instant::now());
+    call.listener.drain(&call.table);
+    assert_eq!(qualities(&call), 0, "and this is another one");
+}

@@ -1,0 +1,36 @@
+//! The flow table: which sources there are, whom each is accepted from, and where its packets go.
+//!
+//! ```text
+//! in:  FlowOps of control, packets that may teach (from the workers), reports (RTCP), time
+//! out: rules in the slots (shared with the XDP program), totals and paths of sources
+//! ```
+//!
+//! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is set up,
+//! changed or ended and for packets that may teach something new; not to forward a packet.
+
+mod account;
+mod circuit;
+mod doubt;
+mod fan;
+mod flow_table;
+mod learn;
+mod learning;
+mod matter;
+mod ours;
+mod program;
+mod reader;
+mod reports;
+mod source;
+mod sources;
+mod suspects;
+mod tally;
+mod traffic;
+mod trust;
+
+pub(crate) use fan::{Fan, Outlet};
+pub(crate) use flow_table::{FlowTable, TableShape};
+pub(crate) use learn::{Departing, Learned};
+pub(crate) use ours::{Fitness, Ours, Seat};
+pub(crate) use reader::{Heard, Reader, ReadingThread};
+pub(crate) use trust::Scope;
+pub use trust::{Trust, TrustConfig};

@@ -1,0 +1,224 @@
+//! From what is known of a source and its sinks to the rule of its slot.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use border::Sink;
+use flow::slot::{Flags, Path};
+use flow::{Be16, Bearing, HopId, Reason, Rule, SlotIndex};
+use media::{Chain, Silence};
+
+use crate::table::circuit;
+use crate::table::fan::{Fan, Outlet};
+use crate::table::flow_table::FlowTable;
+use crate::table::source::{Held, SinkState, Source};
+use crate::table::sources::{Destination, Sources};
+
+/// Nobody's address.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// What becomes of the packets of a source, of which the peer is certain.
+enum Lot {
+    /// They are counted, and go nowhere.
+    Blocked,
+    /// They go to one party as they are, also by the XDP program where that may.
+    Single { to: Destination, hop: HopId, is_fast: bool },
+    /// A worker sends them to these.
+    Fanned(Fan),
+}
+
+impl FlowTable {
+    /// From where to where the packets of a source go, sink by sink.
+    pub(super) fn destinations(&self, sources: &Sources, index: SlotIndex) -> Vec<Result<Destination, Reason>> {
+        let sinks = sources.get(index).map(|source| source.spec.sinks.as_slice()).unwrap_or_default();
+        sinks.iter().map(|sink| self.destination(sources, index, sink)).collect()
+    }
+
+    fn destination(&self, sources: &Sources, index: SlotIndex, sink: &Sink) -> Result<Destination, Reason> {
+        let found = sources.destination(sink.party)?;
+        let ours = &self.shape.ours;
+        if ours.slot(found.to).is_some() && circuit::closes(sources, ours, index, found.to) {
+            return Err(Reason::Ring);
+        }
+        Ok(found)
+    }
+
+    /// Whether there is a party that the packets of a source go to.
+    ///
+    /// # Errors
+    /// Why there is none: why the first sink has none.
+    pub(super) fn leads(&self, sources: &Sources, index: SlotIndex) -> Result<(), Reason> {
+        let source = sources.get(index).ok_or(Reason::NoCall)?;
+        if source.spec.blocked {
+            return Err(Reason::Blocked);
+        }
+        let mut destinations = source.spec.sinks.iter().map(|sink| self.destination(sources, index, sink));
+        let first = destinations.next().unwrap_or(Err(Reason::NoDestination));
+        if first.is_ok() || destinations.any(|destination| destination.is_ok()) { Ok(()) } else { first.map(drop) }
+    }
+
+    /// Programs a slot with what its source and the parties that it feeds amount to now.
+    pub(super) fn program(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        let Some(slot) = self.slot(index) else { return };
+        let destinations = self.destinations(sources, index);
+        if sources.is_described(index)
+            && let Some(source) = sources.get_mut(index)
+        {
+            source.peer.open(now);
+        }
+        let standing = sources.standing(index);
+        let (Some(source), Some(standing)) = (sources.get_mut(index), standing) else {
+            slot.program(Rule::INACTIVE);
+            return;
+        };
+        // The peer is who is heard, which is not always where packets for the party go: what the signalled address itself sends must be looked at as
+        // long as somebody else is the peer. Where nothing was signalled, nobody is the peer yet.
+        let peer = standing.confirmed.or(standing.remote).unwrap_or(UNSPECIFIED);
+        let (local, tos) = (source.spec.local, source.spec.tos);
+        let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos };
+        let is_blocked = source.spec.blocked;
+        let is_needed = is_blocked || destinations.iter().any(Result::is_ok);
+        // The route back may be another slot's too, if the type of service is the same.
+        let towards = (is_needed && peer.is_ipv6()).then(|| bearing(local, peer));
+        let route = |destination: &Result<Destination, Reason>| {
+            let reached = destination.as_ref().ok().filter(|_| !is_blocked);
+            reached.map(|destination| bearing(destination.from, destination.to))
+        };
+        let routes: Vec<Option<Bearing>> = destinations.iter().map(route).collect();
+        let mut flags = source.flags(&standing);
+        // Of a slot that no call had it is not a source that is noted there.
+        let is_noted = slot.state().flags().has(Flags::CALL);
+        let waiting = Rule::waiting(flags, if is_noted { slot.ssrc() } else { 0 });
+        // The slot refers to the old numbers until it is programmed, and a number may be another route's as soon as it is released.
+        if has_moved(source, &routes, towards) {
+            slot.program(waiting);
+            self.set_fan(source, index, None);
+            source.sinks.resize_with(routes.len(), SinkState::default);
+            for (sink, needed) in source.sinks.iter_mut().zip(routes) {
+                self.follow_route(&mut sink.route, needed);
+            }
+            self.follow_route(&mut source.towards, towards);
+        }
+        source.set_chains();
+        let towards = match source.towards {
+            None => Some(HopId::NONE),
+            Some((_, id)) => Some(id).filter(|id| *id != HopId::NONE),
+        };
+        let lot = standing.confirmed.and_then(|_| self.lot(source, peer, &destinations));
+        let (Some(lot), Some(towards)) = (lot, towards) else {
+            self.set_fan(source, index, None);
+            slot.program(waiting);
+            return;
+        };
+        // Where the packets go is in the rule of a single sink only.
+        let nowhere = Destination { from: local, to: local };
+        let (to, hop, fan) = match lot {
+            Lot::Blocked => {
+                flags = flags.with(Flags::BLOCKED);
+                (nowhere, HopId::NONE, None)
+            }
+            Lot::Single { to, hop, is_fast } => {
+                flags = if is_fast { flags.with(Flags::FAST) } else { flags };
+                (to, hop, None)
+            }
+            Lot::Fanned(fan) => (nowhere, HopId::NONE, Some(fan)),
+        };
+        self.set_fan(source, index, fan);
+        // Of a source that is not held to one synchronisation source, the XDP program notes the last one.
+        let ssrc = if flags.has(Flags::ANY_SSRC) { slot.ssrc() } else { source.ssrc.unwrap_or(0) };
+        let mut rule = Rule::new(&Path { peer, local, from: to.from, to: to.to }, towards);
+        (rule.flags, rule.hop, rule.ssrc) = (flags, hop, ssrc);
+        slot.program(rule);
+    }
+
+    fn lot(&self, source: &Source, peer: SocketAddr, destinations: &[Result<Destination, Reason>]) -> Option<Lot> {
+        if source.spec.blocked {
+            return Some(Lot::Blocked);
+        }
+        let mut reached =
+            destinations.iter().zip(&source.sinks).filter_map(|(to, sink)| Some((*to.as_ref().ok()?, sink)));
+        let (to, sink) = reached.next()?;
+        if reached.next().is_some() || sink.chain.is_some() {
+            return Some(Lot::Fanned(Fan::new(outlets(source, destinations))));
+        }
+        // Without a number in the next-hop table the slow path finds the way itself, packet by packet.
+        let (_, hop) = sink.route.filter(|(_, id)| *id != HopId::NONE)?;
+        let is_fast = !self.reads(source)
+            && !source.is_doubted
+            && peer.is_ipv6() == to.to.is_ipv6()
+            // A worker counts the time to live down of what comes from ourselves.
+            && !self.shape.ours.has(peer.ip());
+        Some(Lot::Single { to, hop, is_fast })
+    }
+
+    fn set_fan(&self, source: &mut Source, index: SlotIndex, fan: Option<Fan>) {
+        if fan.is_some() || source.is_fanned {
+            source.is_fanned = fan.is_some();
+            self.fans.set(index, fan);
+        }
+    }
+
+    /// All that is reached of a source's sinks, whether or not its slot is active.
+    pub(super) fn outlets(&self, sources: &Sources, index: SlotIndex) -> Vec<Outlet> {
+        let destinations = self.destinations(sources, index);
+        sources.get(index).map(|source| outlets(source, &destinations).collect()).unwrap_or_default()
+    }
+
+    /// Has a place hold the number of the route that is needed now, and no other.
+    fn follow_route(&self, held: &mut Option<Held>, needed: Option<Bearing>) {
+        if !is_other(*held, needed) {
+            return;
+        }
+        let acquired = needed.map(|bearing| (bearing, self.hops.acquire(bearing)));
+        if let Some((old, id)) = std::mem::replace(held, acquired) {
+            self.hops.release(old, id);
+        }
+    }
+
+    /// Programs the slots whose packets go to a source's party.
+    pub(super) fn program_feeders(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        let feeders: Vec<SlotIndex> = sources.feeders(index).filter(|feeder| *feeder != index).collect();
+        for feeder in feeders {
+            self.program(sources, feeder, now);
+        }
+    }
+}
+
+impl Source {
+    /// Has the work on packets that its sinks want, which keeps its state where it was wanted before.
+    fn set_chains(&mut self) {
+        let silence = || Arc::new(Mutex::new(Chain::new().with(Silence)));
+        for (state, sink) in self.sinks.iter_mut().zip(&self.spec.sinks) {
+            match sink.is_silenced {
+                true => drop(state.chain.get_or_insert_with(silence)),
+                false => state.chain = None,
+            }
+        }
+    }
+}
+
+fn outlets<'a>(
+    source: &'a Source,
+    destinations: &'a [Result<Destination, Reason>],
+) -> impl Iterator<Item = Outlet> + 'a {
+    let reached = destinations.iter().zip(&source.sinks).filter_map(|(to, sink)| Some((to.as_ref().ok()?, sink)));
+    reached.map(|(Destination { from, to }, sink)| Outlet {
+        bearing: Bearing { from: from.ip(), to: to.ip(), tos: source.spec.tos },
+        ports: [from, to].map(|endpoint| Be16::new(endpoint.port())),
+        hop: sink.route.map_or(HopId::NONE, |(_, id)| id),
+        chain: sink.chain.clone(),
+    })
+}
+
+/// Whether a source holds other routes than it needs now, or lacks a number.
+fn has_moved(source: &Source, routes: &[Option<Bearing>], towards: Option<Bearing>) -> bool {
+    routes.len() != source.sinks.len()
+        || source.sinks.iter().zip(routes).any(|(sink, route)| is_other(sink.route, *route))
+        || is_other(source.towards, towards)
+}
+
+/// Whether what is held is not what is needed, or has no number, because there was none.
+fn is_other(held: Option<Held>, needed: Option<Bearing>) -> bool {
+    held.map(|(bearing, _)| bearing) != needed || held.is_some_and(|(_, id)| id == HopId::NONE)
+}

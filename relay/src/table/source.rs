@@ -1,0 +1,93 @@
+//! A source of the flow table.
+
+use std::sync::{Arc, Mutex};
+
+use border::{Component, Content, SourceSpec};
+use flow::slot::Flags;
+use flow::{Bearing, HopId};
+use media::Chain;
+
+use crate::table::learning::{Peer, Standing};
+use crate::table::matter::Matter;
+use crate::table::reader::Ear;
+use crate::table::tally::Tally;
+
+/// A route and its number, as acquired from the next hops.
+pub(super) type Held = (Bearing, HopId);
+
+/// A source and what packets taught about it.
+pub(super) struct Source {
+    pub(super) spec: SourceSpec,
+    pub(super) peer: Peer,
+    /// The party that it talks with does not hear what the fast path sends.
+    pub(super) is_doubted: bool,
+    /// The party said it would be where none may be.
+    pub(super) is_untrusted: bool,
+    pub(super) ssrc: Option<u32>,
+    pub(super) ssrc_changes: u8,
+    pub(super) any_ssrc: bool,
+    /// The route to the source's own peer, by which an IPv6 peer is known.
+    pub(super) towards: Option<Held>,
+    /// What is kept of each sink of the specification, in their order.
+    pub(super) sinks: Vec<SinkState>,
+    /// The workers have been told of several sinks, or of work on packets.
+    pub(super) is_fanned: bool,
+    pub(super) tally: Tally,
+    pub(super) errors: u64,
+    /// What the party reports by RTCP, where that is read.
+    pub(super) ear: Option<Arc<Ear>>,
+}
+
+/// What is kept of a sink.
+#[derive(Default)]
+pub(super) struct SinkState {
+    /// The route that its packets take now.
+    pub(super) route: Option<Held>,
+    /// The work on its packets; its state outlives changes of the route.
+    pub(super) chain: Option<Arc<Mutex<Chain>>>,
+}
+
+impl Source {
+    /// What the slot is to do with packets, given what is known of the peer.
+    pub(super) fn flags(&self, standing: &Standing) -> Flags {
+        let mut flags = Flags::ACTIVE.with(Flags::CALL);
+        if standing.is_settled {
+            flags = flags.with(Flags::SETTLED);
+        }
+        if self.spec.component == Component::Rtp {
+            flags = flags.with(Flags::RTP);
+        }
+        if self.spec.mux {
+            flags = flags.with(Flags::MUX);
+        }
+        if self.any_ssrc || self.ssrc.is_none() {
+            flags = flags.with(Flags::ANY_SSRC);
+        }
+        flags
+    }
+
+    /// The synchronisation source that it is held to; bytes in network order.
+    pub(super) fn held_to(&self) -> Option<u32> {
+        self.ssrc.filter(|_| !self.any_ssrc)
+    }
+
+    /// What a payload is to the source, and so what it may teach.
+    pub(super) fn matter(&self, payload: &[u8]) -> Matter {
+        Matter::of(self.spec.content, self.spec.component, payload)
+    }
+
+    /// Whether it is RTCP that can be read: of what is encrypted there is nothing to see.
+    pub(super) fn is_readable(&self) -> bool {
+        self.spec.component == Component::Rtcp && self.spec.content == Content::Rtp
+    }
+
+    /// The routes that it holds numbers of.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        self.sinks.iter().filter_map(|sink| sink.route).chain(self.towards)
+    }
+
+    /// Whether a route of it got no number, because there was none.
+    pub(super) fn wants_number(&self) -> bool {
+        self.held().any(|(_, id)| id == HopId::NONE)
+    }
+}

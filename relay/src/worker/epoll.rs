@@ -1,0 +1,355 @@
+//! The slow path's plain loop, for hosts where io_uring is forbidden: wait, receive a batch, send each datagram on from the buffer it came in.
+//!
+//! It carries whatever the ring carries, by the same [`Handler`].
+#![expect(
+    unsafe_code,
+    reason = "system calls that no wrapper has: recvmmsg with control messages, and sendmmsg to a device"
+)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use flow::SlotIndex;
+use media::{HEAD_ROOM, Packet, TAIL_ROOM};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::worker::bound::Change;
+use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
+use crate::worker::handler::{Arrival, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
+use crate::worker::outbox::{Outbox, Own};
+use crate::worker::socket::Sockets;
+
+/// Datagrams that one system call receives.
+const BATCH: usize = 64;
+/// Batches of one turn: a flood must not keep the loop from seeing that it shall stop.
+const BATCHES: usize = 16;
+
+/// Sockets that one turn looks at.
+const EVENTS: usize = 64;
+
+/// What an event is of: a slot's port, or one of these.
+const STEERED: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
+
+/// A loop with its sockets and buffers.
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    sockets: Sockets,
+    arrivals: Box<[Place]>,
+    /// What is sent beside what came.
+    outbox: Outbox,
+}
+
+impl Epoll {
+    /// A loop that receives from and sends by these sockets.
+    ///
+    /// # Errors
+    /// When the kernel gives no descriptor.
+    pub(crate) fn new(sockets: Sockets) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        match &sockets {
+            Sockets::Steered(receiver, _) => watch(&epoll, receiver, STEERED)?,
+            Sockets::Bound(inbox) => watch(&epoll, inbox.wake(), WAKE)?,
+        }
+        let arrivals = (0..BATCH).map(|_| Place::default()).collect();
+        Ok(Self { epoll, sockets, arrivals, outbox: Outbox::default() })
+    }
+
+    /// Waits for datagrams or the time-out, and handles what there is.
+    ///
+    /// # Errors
+    /// When the sockets themselves fail.
+    pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut events = [none; EVENTS];
+        let count = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let is_wake = |event: &epoll::Event| {
+            let data = event.data;
+            data.u64() == WAKE
+        };
+        // In every turn: a departure may leave by a port whose opening nobody woke this worker for, and one that is closed must be let go of.
+        self.hear(events.iter().take(count).any(is_wake));
+        for event in events.iter().take(count) {
+            let data = event.data;
+            match data.u64() {
+                WAKE => {}
+                source => self.serve(source, handler)?,
+            }
+        }
+        handler.turned(&mut self.outbox);
+        self.send_own(Vec::new(), handler);
+        Ok(())
+    }
+
+    /// Takes the news of ports that were opened and closed.
+    fn hear(&mut self, is_woken: bool) {
+        let Sockets::Bound(inbox) = &mut self.sockets else { return };
+        if is_woken {
+            inbox.awake();
+        }
+        while let Some(change) = inbox.next() {
+            if let Change::Opened(slot, generation) = change
+                && let Some(socket) = inbox.port(slot, generation)
+            {
+                // The rest of the news must not wait for a port that cannot be had.
+                if let Err(error) = watch(&self.epoll, socket, u64::from(slot.0)) {
+                    tracing::error!(%error, port = slot.port(), "a media port cannot be waited for, and hears nothing");
+                }
+            }
+            // A socket that is closed is watched no more.
+        }
+    }
+
+    /// Handles what a socket has received.
+    fn serve(&mut self, source: u64, handler: &mut impl Handler) -> io::Result<()> {
+        for _ in 0..BATCHES {
+            let (socket, local) = match &self.sockets {
+                Sockets::Steered(receiver, _) => (&**receiver, None),
+                Sockets::Bound(inbox) => {
+                    let slot = SlotIndex(source as u32);
+                    // One that was closed after its event was told has nothing for us any more.
+                    let Some(socket) = inbox.socket(slot) else { return Ok(()) };
+                    (socket, inbox.local(slot))
+                }
+            };
+            let count = match (receive(socket, &mut self.arrivals), local) {
+                (Ok(count), _) => count,
+                // It is one stream's alone, and the others go on.
+                (Err(error), Some(local)) => {
+                    tracing::debug!(%error, %local, "a receive failed");
+                    return Ok(());
+                }
+                (Err(error), None) => return Err(error),
+            };
+            if let Sockets::Bound(inbox) = &mut self.sockets {
+                let lost = self.arrivals.iter().take(count).filter_map(|arrival| arrival.control().lost).next_back();
+                handler.overflowed(inbox.newly_lost(SlotIndex(source as u32), lost));
+            }
+            let mut letters = Vec::with_capacity(count);
+            for (number, arrival) in self.arrivals.iter_mut().enumerate().take(count) {
+                if let Some(departure) = arrival.handle(local, handler, &mut self.outbox) {
+                    let (start, end) = arrival.range;
+                    letters.push(Letter::new(&departure, &mut arrival.bytes, start, end, Stock::Arrival(number)));
+                }
+            }
+            self.send_own(letters, handler);
+            if count < BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn watch(epoll: &OwnedFd, socket: &OwnedFd, source: u64) -> io::Result<()> {
+    Ok(epoll::add(epoll, socket, epoll::EventData::new_u64(source), epoll::EventFlags::IN)?)
+}
+
+/// Receives as many datagrams as there are, up to a batch.
+fn receive(socket: &OwnedFd, arrivals: &mut [Place]) -> io::Result<usize> {
+    // SAFETY: zeros are empty vectors and empty message headers.
+    let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    for ((arrival, vector), message) in arrivals.iter_mut().zip(&mut vectors).zip(&mut messages) {
+        let (_, payload) = arrival.bytes.split_at_mut(PAYLOAD);
+        vector.iov_base = payload.as_mut_ptr().cast();
+        // Room behind the payload stays.
+        vector.iov_len = PAYLOAD_MAX;
+        let header = &mut message.msg_hdr;
+        header.msg_name = arrival.name.as_mut_ptr().cast();
+        header.msg_namelen = NAME_LEN as u32;
+        header.msg_control = arrival.control.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_LEN;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+    }
+    let (fd, none) = (socket.as_raw_fd(), std::ptr::null_mut());
+    // SAFETY: every pointer is to a field of an arrival or to an array above, of the length beside it; they outlive the call, and nobody
+    // else uses them meanwhile.
+    let count = unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT, none) };
+    let Ok(count) = usize::try_from(count) else {
+        let error = io::Error::last_os_error();
+        let is_empty = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+        return if is_empty { Ok(0) } else { Err(error) };
+    };
+    for (arrival, message) in arrivals.iter_mut().zip(&messages).take(count) {
+        arrival.len = message.msg_len as usize;
+        arrival.control_len = message.msg_hdr.msg_controllen;
+        arrival.is_truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+    }
+    Ok(count)
+}
+
+/// Where the bytes of a letter are.
+enum Stock {
+    /// Among the arrivals.
+    Arrival(usize),
+    /// In a buffer of their own.
+    Own(Own),
+}
+
+/// A packet that is ready to be sent.
+struct Letter {
+    slot: SlotIndex,
+    /// `None`: there was no room for its headers.
+    written: Option<(Exit, usize, usize)>,
+    end: usize,
+    stock: Stock,
+}
+
+impl Letter {
+    /// Writes address and headers before a payload.
+    fn new(departure: &Departure, buffer: &mut [u8], start: usize, end: usize, stock: Stock) -> Self {
+        Self { slot: departure.slot, written: departure.write(buffer, start), end, stock }
+    }
+}
+
+/// The socket of an exit.
+fn socket_of(exit: Exit, sockets: &Sockets) -> Option<&OwnedFd> {
+    match (exit, sockets) {
+        (Exit::Packet, Sockets::Steered(_, senders)) => senders.packet.as_ref(),
+        (Exit::Raw(local), Sockets::Steered(_, senders)) => senders.raws.get(local as usize),
+        (Exit::Port(slot), Sockets::Bound(inbox)) => inbox.socket(slot),
+        (Exit::Packet | Exit::Raw(_), Sockets::Bound(_)) | (Exit::Port(_), Sockets::Steered(..)) => None,
+    }
+}
+
+impl Epoll {
+    /// Sends these and what is to be sent beside them, as many at a time as leave by one socket.
+    fn send_own(&mut self, mut letters: Vec<Letter>, handler: &mut impl Handler) {
+        while let Some((departure, mut packet)) = self.outbox.next() {
+            let (buffer, start, end) = packet.parts();
+            let mut letter = Letter::new(&departure, buffer, start, end, Stock::Arrival(usize::MAX));
+            letter.stock = Stock::Own(packet);
+            letters.push(letter);
+        }
+        let mut rest = letters.as_mut_slice();
+        while let Some(first) = rest.first() {
+            let exit = first.written.map(|(exit, ..)| exit);
+            let same =
+                rest.iter().take(BATCH).take_while(|letter| letter.written.map(|(exit, ..)| exit) == exit).count();
+            let (now, after) = rest.split_at_mut(same.max(1));
+            self.send_by(exit, now, handler);
+            rest = after;
+        }
+        for letter in letters {
+            if let Stock::Own(packet) = letter.stock {
+                self.outbox.recycle(packet);
+            }
+        }
+    }
+
+    /// Sends letters by one socket. One that is refused does not keep the others.
+    fn send_by(&mut self, exit: Option<Exit>, mut letters: &mut [Letter], handler: &mut impl Handler) {
+        let Some(socket) = exit.and_then(|exit| socket_of(exit, &self.sockets)) else {
+            let error = if exit.is_none() { Errno::MSGSIZE } else { Errno::NOTCONN };
+            return letters.iter().for_each(|letter| handler.refused(letter.slot, &error.into()));
+        };
+        while let Some(first) = letters.first() {
+            let (refused, error) = (first.slot, send_batch(socket, letters, &mut self.arrivals));
+            let sent = match error {
+                Ok(sent) => sent,
+                Err(error) => {
+                    handler.refused(refused, &error);
+                    1
+                }
+            };
+            letters = letters.split_at_mut(sent.clamp(1, letters.len())).1;
+        }
+    }
+}
+
+/// Sends a batch; tells how many the kernel took. An error is the first one's.
+fn send_batch(socket: &OwnedFd, letters: &mut [Letter], arrivals: &mut [Place]) -> io::Result<usize> {
+    // SAFETY: zeros are empty vectors and empty message headers.
+    let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let count = letters.len().min(BATCH);
+    for ((letter, vector), message) in letters.iter_mut().zip(&mut vectors).zip(&mut messages) {
+        let buffer = match &mut letter.stock {
+            Stock::Arrival(number) => arrivals.get_mut(*number).map(|arrival| arrival.bytes.as_mut_slice()),
+            Stock::Own(packet) => Some(packet.parts().0),
+        };
+        let (Some(buffer), Some((_, name_len, start))) = (buffer, letter.written) else { continue };
+        let Some(packet) = buffer.get_mut(start..letter.end) else { continue };
+        vector.iov_base = packet.as_mut_ptr().cast();
+        vector.iov_len = packet.len();
+        let header = &mut message.msg_hdr;
+        header.msg_name = buffer.as_mut_ptr().cast();
+        header.msg_namelen = name_len as libc::socklen_t;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+    }
+    // Not waiting for room in the socket's buffer: a packet that is late is worth less than the next one in time.
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: every pointer is to a letter's buffer or to an array above, of the length beside it; they outlive the call, and the kernel keeps none.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count as libc::c_uint, flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Where the payload begins: behind the address that it is sent to, its headers, and the room before it.
+const PAYLOAD: usize = NAME_MAX + HEADERS_MAX + HEAD_ROOM;
+
+/// A datagram as the kernel hands it over, with room for the address and the headers of its departure. Aligned as control messages are.
+#[repr(C, align(8))]
+struct Place {
+    control: [u8; CONTROL_LEN],
+    name: [u8; NAME_LEN],
+    /// Room for address and headers, then the payload, and room behind it.
+    bytes: [u8; PAYLOAD + PAYLOAD_MAX + TAIL_ROOM],
+    len: usize,
+    control_len: usize,
+    is_truncated: bool,
+    /// Where the payload is that leaves.
+    range: (usize, usize),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            control: [0; CONTROL_LEN],
+            name: [0; NAME_LEN],
+            bytes: [0; PAYLOAD + PAYLOAD_MAX + TAIL_ROOM],
+            len: 0,
+            control_len: 0,
+            is_truncated: false,
+            range: (0, 0),
+        }
+    }
+}
+
+impl Place {
+    /// What the kernel tells of it.
+    fn control(&self) -> Control {
+        Control::parse(self.control.get(..self.control_len).unwrap_or_default())
+    }
+
+    /// Has the datagram handled; returns how it leaves, if it does.
+    fn handle(
+        &mut self,
+        local: Option<SocketAddr>,
+        handler: &mut impl Handler,
+        outbox: &mut Outbox,
+    ) -> Option<Departure> {
+        if self.is_truncated {
+            handler.oversized();
+            return None;
+        }
+        let (sender, control) = (endpoint(&self.name)?, self.control());
+        // Where it was for: known by the socket, or told by the kernel.
+        let local = local.or(control.local)?;
+        let packet = Packet::new(&mut self.bytes, PAYLOAD, PAYLOAD + self.len)?;
+        let mut arrival = Arrival { sender, local, ttl: control.ttl, packet };
+        let departure = handler.arrived(&mut arrival, outbox)?;
+        self.range = arrival.packet.range();
+        Some(departure)
+    }
+}

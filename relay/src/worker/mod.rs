@@ -1,0 +1,26 @@
+//! The slow path's threads: packets come in by an [`intake`], are decided on by [`carry`], and leave by a socket.
+//!
+//! ```text
+//! in:  datagrams of media ports (steered to one socket a worker, or bound a port each)
+//! out: packets by a device (packet socket), by the IP stack (raw socket), or by the port's own socket
+//! ```
+
+mod bound;
+mod buffers;
+mod carry;
+mod departure;
+mod epoll;
+mod fragment;
+mod handler;
+pub(crate) mod intake;
+mod outbox;
+mod oversize;
+mod ring;
+mod socket;
+mod thread;
+
+pub(crate) use bound::BoundPorts;
+pub(crate) use carry::{Carrier, Reasons};
+pub(crate) use ring::probe as probe_ring;
+pub(crate) use socket::Sockets;
+pub(crate) use thread::{Manner, Worker};

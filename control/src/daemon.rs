@@ -8,9 +8,10 @@ use border::{Counts, Meter as _};
 use relay::{DeadThread, Relay};
 
 use crate::host_load::HostLoad;
-use calls::call::{Calls, Load};
-use calls::ng::{Exchange, Frame, Proxy};
-use calls::reply::Reply;
+use bytes::Bytes;
+use calls::call::Calls;
+use calls::ng::{Exchange, Frame, Proxy, encode};
+use calls::outcome::Load;
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -38,25 +39,25 @@ impl Daemon {
     }
 
     /// The reply to an NG datagram; what it asked for has been done when this returns.
-    pub fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Vec<u8>> {
+    pub fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Bytes> {
         let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
             let (reply, ops) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay)?;
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Some(reply)
         });
-        done.unwrap_or_else(|| Some(Frame::datagram(bytes)?.reply(&Reply::internal().into_dict())))
+        done.unwrap_or_else(|| Some(internal_error(&Frame::datagram(bytes)?)))
     }
 
     /// The reply to an NG message of a stream.
-    pub fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Vec<u8> {
+    pub fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Bytes {
         let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
             let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             reply
         });
-        done.unwrap_or_else(|| frame.reply(&Reply::internal().into_dict()))
+        done.unwrap_or_else(|| internal_error(frame))
     }
 
     /// Carries something out; `None` when it panicked. It is done on a copy of a call, so the others are whole, and a mistake of ours in one
@@ -119,4 +120,9 @@ impl Daemon {
         // A command is carried out on a copy of its call, so a panic in one leaves the others whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The reply when a mistake of this program has ended a command.
+fn internal_error(frame: &Frame<'_>) -> Bytes {
+    frame.reply(&encode::error("Internal error")).into()
 }

@@ -2,7 +2,7 @@
 
 use border::{Component, Meter};
 
-use super::plan::Streams;
+use super::plan::Sources;
 
 /// Sums over all streams of a call, as they are logged.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -19,9 +19,10 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn of(installed: &Streams, meter: &dyn Meter) -> Self {
+    pub(super) fn of(installed: &Sources, meter: &dyn Meter) -> Self {
         let mut account = Self::default();
-        for (slot, spec) in installed {
+        // Who gets copies is no party.
+        for (slot, spec) in installed.iter().filter(|(_, spec)| !spec.sinks.is_empty()) {
             let Some(totals) = meter.totals(*slot) else { continue };
             account.fast_packets += totals.fast_packets;
             account.slow_packets += totals.slow_packets;

@@ -7,17 +7,15 @@ use border::{FlowOp, Interfaces, Meter, Ports};
 use indexmap::IndexMap;
 
 use super::dialogue::Call;
-use super::plan::{Streams, desired, plan};
+use super::plan::{Sources, desired, plan};
 use super::query::Query;
-use super::refusal::Refusal;
-use super::settings::{Load, Settings, Unsupported};
+use super::settings::{Settings, Unsupported};
 use super::statistics::Statistics;
-use crate::command::{Block, Command, Options, Party};
-use crate::ng::{Dict, Value};
-use crate::reply::Reply;
+use crate::intent::{Intent, Options};
+use crate::outcome::{CallAccount, Load, Outcome, Refusal};
 
-/// How many bytes of Call-IDs a list may have: the reply must fit a datagram.
-const MAX_LIST: usize = 48 * 1024;
+/// What comes of an intent that is not refused, and what the relay has to do for it.
+pub(super) type Done = Result<(Outcome, Vec<FlowOp>), Refusal>;
 
 /// All calls of the relay.
 #[derive(Debug)]
@@ -36,13 +34,15 @@ pub struct Calls {
     unreadable: u64,
     /// Told apart from the marks of other relays in descriptions.
     pub(super) mark: Vec<u8>,
+    /// Tags that were made for receivers of copies.
+    pub(super) tags: u64,
 }
 
 /// A call, and what the relay has been told to do for it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub call: Call,
-    pub installed: Streams,
+    pub installed: Sources,
     /// When the call is looked at for parties that have been deleted.
     pub ends: Option<Instant>,
 }
@@ -61,6 +61,7 @@ impl Calls {
             ends: BTreeSet::new(),
             unreadable: 0,
             mark,
+            tags: 0,
         }
     }
 
@@ -84,28 +85,32 @@ impl Calls {
         self.load = load;
     }
 
-    /// Carries out a command: the reply, and what the relay has to do, in this order, before the reply is sent.
+    /// Carries out an intent: what came of it, and what the relay has to do, in this order, before that is told.
     ///
-    /// The relay's totals of removed streams are read before the operations are returned, so a reply has them.
+    /// The relay's totals of removed sources are read before the operations are returned, so an outcome has them.
     pub fn handle(
         &mut self,
-        command: Command,
+        intent: Intent,
         now: Instant,
         wall: SystemTime,
         meter: &dyn Meter,
-    ) -> (Reply, Vec<FlowOp>) {
-        let done = match command {
-            Command::Ping => Ok((Reply::Pong, Vec::new())),
-            Command::Statistics => Ok((self.statistics(now, meter), Vec::new())),
-            Command::List { limit } => Ok((self.list(limit), Vec::new())),
-            Command::Query { call_id } => self.query(&call_id, now, wall, meter).map(|reply| (reply, Vec::new())),
-            Command::Delete(delete) => self.delete(&delete, now, wall, meter),
-            Command::Block(block) => self.block(&block, now),
-            Command::Answer(answer) => self.answer(&answer, now, wall, meter),
-            Command::Offer(offer) => match self.offer(&offer, now, wall, meter) {
-                Err(limit) if limit.is_load() && offer.knows_load_limit => {
-                    Ok((Reply::LoadLimit(limit.to_string().into()), Vec::new()))
-                }
+    ) -> (Outcome, Vec<FlowOp>) {
+        let told = |outcome| Ok((outcome, Vec::new()));
+        let done = match intent {
+            Intent::Ping => told(Outcome::Alive),
+            Intent::Statistics => told(Outcome::Relay(Box::new(self.statistics(now, meter)))),
+            Intent::List { limit } => told(Outcome::Calls(self.calls.keys().take(limit).cloned().collect())),
+            Intent::Query { call_id } => {
+                self.query(&call_id, now, wall, meter).and_then(|account| told(Outcome::Call(Box::new(account))))
+            }
+            Intent::Delete(delete) => self.delete(&delete, now, wall, meter),
+            Intent::Treat(treat) => self.treat(&treat, now),
+            Intent::Subscribe(subscribe) => self.subscribe(&subscribe, now, wall),
+            Intent::SubscribeAnswer(answer) => self.answer_subscription(&answer, now, wall, meter),
+            Intent::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, now),
+            Intent::Answer(answer) => self.answer(&answer, now, wall, meter),
+            Intent::Offer(offer) => match self.offer(&offer, now, wall, meter) {
+                Err(limit) if limit.is_load() && offer.knows_load_limit => told(Outcome::Overloaded(limit)),
                 done => done,
             },
         };
@@ -117,7 +122,7 @@ impl Calls {
                     tracing::warn!(%error, unreadable = self.unreadable, "a description could not be read");
                 }
             }
-            (Reply::error(&refusal), Vec::new())
+            (Outcome::Refused(refusal), Vec::new())
         })
     }
 
@@ -151,7 +156,7 @@ impl Calls {
     pub(super) fn replace(&mut self, call_id: &[u8], draft: Call, now: Instant) -> Vec<FlowOp> {
         let desired = desired(&draft, &self.interfaces);
         let Some(entry) = self.calls.get_mut(call_id) else {
-            let ops = plan(&Streams::new(), &desired);
+            let ops = plan(&Sources::new(), &desired);
             self.statistics.created += 1;
             self.calls.insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None });
             return ops;
@@ -165,33 +170,9 @@ impl Calls {
         ops
     }
 
-    fn block(&mut self, block: &Block, now: Instant) -> Result<(Reply, Vec<FlowOp>), Refusal> {
-        let entry = self.calls.get(&block.call_id).ok_or(Refusal::UnknownCallId)?;
-        let mut draft = entry.call.clone();
-        let some = |ids: Vec<_>, refusal| if ids.is_empty() { Err(refusal) } else { Ok(Some(ids)) };
-        let ids = match &block.party {
-            Party::All => None,
-            Party::Tag(tag) => some(draft.find(tag).into_iter().collect(), Refusal::NoSuchTag)?,
-            Party::Label(label) => some(draft.labelled(label), Refusal::NoSuchLabel)?,
-            Party::Address(address) => some(draft.at(*address), Refusal::NoSuchAddress)?,
-        };
-        draft.block(ids.as_deref(), block.is_on);
-        let ops = self.replace(&block.call_id, draft, now);
-        Ok((Reply::Ok(Dict::new()), ops))
-    }
-
-    fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<Reply, Refusal> {
+    fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<CallAccount, Refusal> {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
         let query = Query { interfaces: &self.interfaces, meter, now, wall };
-        Ok(Reply::Ok(query.describe(&entry.call, &entry.installed)))
-    }
-
-    fn list(&self, limit: usize) -> Reply {
-        let mut size = 0;
-        let ids = self.calls.keys().take(limit).take_while(|id| {
-            size += id.len();
-            size <= MAX_LIST
-        });
-        Reply::Ok(Dict::new().with("calls", Value::List(ids.map(|id| Value::from(id.clone())).collect())))
+        Ok(query.describe(&entry.call, &entry.installed))
     }
 }

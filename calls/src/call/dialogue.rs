@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Learning, PortPair};
+use border::{Learning, PortPair, SlotIndex};
 
 use super::direction::Direction;
 use super::leg::{Leg, LegId};
-use super::refusal::Refusal;
 use super::settings::Settings;
 use super::signalled::Signalled;
-use crate::command::{AliasKey, Finality, Options};
+use super::subscriber::Subscriber;
+use super::treatments::Treatments;
+use crate::intent::{AliasKey, Finality, Options, Treatment};
+use crate::outcome::Refusal;
 
 /// How many legs a call may have. Forks and retries make few; anything more is a mistake that would eat memory.
-const MAX_LEGS: usize = 64;
+pub(super) const MAX_LEGS: usize = 64;
 
 /// How many other tags a party may have used.
 const MAX_ALIASES: usize = 16;
@@ -38,8 +40,10 @@ pub(super) struct Call {
     pub tos: Option<u8>,
     /// How peers are learned.
     pub learning: Learning,
-    /// What any party sends goes nowhere, also of those that come later.
-    pub blocked: bool,
+    /// How media is treated.
+    pub treatments: Treatments,
+    /// Who gets copies of what parties say.
+    pub subscribers: Vec<Subscriber>,
     /// How many answers there were.
     answers: u32,
     /// Branches that have ended: who ends them once more means nobody.
@@ -72,7 +76,7 @@ pub(super) struct Roles {
 }
 
 impl Call {
-    pub(super) const fn new(number: u64, settings: &Settings, now: Instant, wall: SystemTime) -> Self {
+    pub(super) fn new(number: u64, settings: &Settings, now: Instant, wall: SystemTime) -> Self {
         Self {
             number,
             created: wall,
@@ -82,7 +86,8 @@ impl Call {
             alive: now,
             tos: settings.tos,
             learning: settings.learning,
-            blocked: false,
+            treatments: Treatments::default(),
+            subscribers: Vec::new(),
             answers: 0,
             gone: Vec::new(),
             is_handed_over: false,
@@ -100,17 +105,17 @@ impl Call {
         self.alive = self.alive.max(now);
     }
 
-    /// Has what a party sends, or all parties, go nowhere, or no longer.
-    pub(super) fn block(&mut self, ids: Option<&[LegId]>, is_on: bool) {
-        let Some(ids) = ids else {
-            self.blocked = is_on;
-            return self.legs.values_mut().for_each(|leg| leg.blocked = false);
-        };
-        for id in ids {
-            if let Some(leg) = self.leg_mut(*id) {
-                leg.blocked = is_on;
-            }
-        }
+    /// Whether everything that a party sends is treated so.
+    pub(super) fn treats_leg(&self, id: LegId, treatment: Treatment) -> bool {
+        self.treatments.of_leg(id, treatment)
+    }
+
+    /// The tag of whom a slot belongs to.
+    pub(super) fn tag_at(&self, slot: SlotIndex) -> Option<Vec<u8>> {
+        let has = |pair: PortPair| pair.rtp_slot == slot || pair.rtcp_slot == slot;
+        let leg = self.legs().find(|leg| leg.medias.iter().any(|media| media.pairs().any(has)));
+        let subscriber = || self.subscribers.iter().find(|one| one.medias.iter().any(|media| has(media.pair)));
+        leg.and_then(|leg| leg.tag.clone()).or_else(|| subscriber().map(|subscriber| subscriber.tag.clone()))
     }
 
     /// The legs of the party with this name: it may be called on several branches.
@@ -302,20 +307,23 @@ impl Call {
     }
 
     /// Every leg that talks with another, and that other: each dialogue comes twice.
-    pub(super) fn dialogues(&self) -> impl Iterator<Item = (&Leg, &Leg)> {
+    pub(super) fn dialogues(&self) -> impl Iterator<Item = [(LegId, &Leg); 2]> {
         self.legs.iter().filter_map(|(id, leg)| {
-            let other = self.leg(leg.other?)?;
-            (other.other == Some(*id)).then_some((leg, other))
+            let other = leg.other?;
+            let partner = self.leg(other)?;
+            (partner.other == Some(*id)).then_some([(*id, leg), (other, partner)])
         })
     }
 
-    /// The legs of parties that ring, beside the one in the dialogue, and the leg of the one that calls them: whichever picks up may be heard
-    /// before its answer has come.
-    pub(super) fn ringing(&self) -> impl Iterator<Item = (&Leg, &Leg)> {
+    /// The legs of parties that were called, beside the one in the dialogue, and the leg of the one that calls them: as long as nobody has answered
+    /// for good, all may be heard, those that announce something and whichever picks up before its answer has come.
+    pub(super) fn ringing(&self) -> impl Iterator<Item = [(LegId, &Leg); 2]> {
         self.legs.iter().filter_map(|(id, leg)| {
-            let caller = self.leg(leg.other?)?;
+            let other = leg.other?;
+            let caller = self.leg(other)?;
             let first = caller.other.filter(|first| first != id)?;
-            (!leg.has_spoken && !self.leg(first)?.has_spoken).then_some((leg, caller))
+            let is_open = !leg.has_answered() && !self.leg(first)?.has_answered();
+            is_open.then_some([(*id, leg), (other, caller)])
         })
     }
 
@@ -326,9 +334,10 @@ impl Call {
         both.map(|(mine, theirs)| mine.in_force().open && theirs.in_force().open).collect()
     }
 
-    /// How many medias all legs have together.
+    /// How many medias all legs have together, and who gets copies.
     pub(super) fn medias(&self) -> usize {
-        self.legs.values().map(|leg| leg.medias.len()).sum()
+        let copied: usize = self.subscribers.iter().map(|subscriber| subscriber.medias.len()).sum();
+        copied + self.legs.values().map(|leg| leg.medias.len()).sum::<usize>()
     }
 
     /// The ports of all legs, each once: the parties of a fork share theirs.
@@ -338,12 +347,14 @@ impl Call {
             .values()
             .flat_map(|leg| &leg.medias)
             .flat_map(|media| media.pairs().map(|pair| (pair.rtp_slot, pair)));
-        all.collect::<HashMap<_, _>>().into_values().collect()
+        let copied = self.subscribers.iter().flat_map(|subscriber| &subscriber.medias);
+        let copied = copied.map(|media| (media.pair.rtp_slot, media.pair));
+        all.chain(copied).collect::<HashMap<_, _>>().into_values().collect()
     }
 
     /// Whether a party has answered another.
     pub(super) fn is_answered(&self) -> bool {
-        self.dialogues().any(|(leg, other)| leg.has_spoken && other.has_spoken)
+        self.dialogues().any(|[(_, leg), (_, other)]| leg.has_spoken && other.has_spoken)
     }
 
     /// Whether a party has agreed on something with another before.
@@ -354,15 +365,14 @@ impl Call {
 
     /// Whether silence is what the parties asked for: everything is on hold, or rejected.
     pub(super) fn is_quiet(&self) -> bool {
-        self.dialogues().all(|(leg, other)| {
+        self.dialogues().all(|[(id, leg), (other_id, other)]| {
             let mut medias = leg.medias.iter().zip(&other.medias);
             medias.all(|(mine, theirs)| {
                 let (mine, theirs) = (mine.in_force(), theirs.in_force());
                 !mine.open || !theirs.open || mine.is_quiet() || theirs.is_quiet()
-            }) || self.blocked
-                // What is dropped is not seen, so that it is not a sign of life.
-                || leg.blocked
-                || other.blocked
+            })
+                // What is dropped by a worker is not seen, so that it is not a sign of life.
+                || [id, other_id].into_iter().any(|id| self.treats_leg(id, Treatment::Block))
         })
     }
 
@@ -401,7 +411,9 @@ impl Call {
     /// A leg for one more party that got the same offer.
     fn fork(&mut self, id: LegId, wall: SystemTime) -> Result<LegId, Refusal> {
         let Some(leg) = self.leg(id) else { return Err(Refusal::UnknownFromTag) };
-        self.insert(leg.fork(wall))
+        let fork = self.insert(leg.fork(wall))?;
+        self.treatments.fork(id, fork);
+        Ok(fork)
     }
 
     fn insert(&mut self, leg: Leg) -> Result<LegId, Refusal> {

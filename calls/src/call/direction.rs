@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use border::{Family, InterfaceId, Interfaces, Ports};
 
-use super::refusal::Refusal;
-use crate::command::Options;
+use crate::intent::Options;
+use crate::outcome::Refusal;
 
 /// The interfaces that a command names, and the families of the parties. They are looked up only when a leg needs one: later commands of a
 /// call may name whatever they like.

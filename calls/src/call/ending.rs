@@ -5,15 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 use border::{FlowOp, Meter};
 
 use super::account::Account;
-use super::calls::Calls;
-use super::plan::{Streams, plan};
+use super::calls::{Calls, Done};
+use super::plan::{Sources, plan};
 use super::query::Query;
 use super::reading::Reading;
-use super::refusal::Refusal;
-use super::statistics::End;
-use crate::command::Delete;
-use crate::ng::Dict;
-use crate::reply::Reply;
+use crate::intent::Delete;
+use crate::outcome::{End, Outcome, Refusal};
 
 /// How long a deleted call goes on at most, whatever a command says.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
@@ -22,28 +19,18 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 const ENDS: usize = 32;
 
 impl Calls {
-    pub(super) fn delete(
-        &mut self,
-        delete: &Delete,
-        now: Instant,
-        wall: SystemTime,
-        meter: &dyn Meter,
-    ) -> Result<(Reply, Vec<FlowOp>), Refusal> {
+    pub(super) fn delete(&mut self, delete: &Delete, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let Delete { call_id, from_tag, to_tag, via_branch, .. } = delete;
         let found = self.calls.get(call_id).and_then(|entry| {
             let ended = entry.call.ended_by(from_tag.as_deref(), to_tag.as_deref(), via_branch.as_deref())?;
             Some((entry, ended))
         });
         let Some((entry, ended)) = found else {
-            const NO_MATCH: &str = "Call-ID not found or tags didn't match";
-            return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Reply::Warning(NO_MATCH), Vec::new())) };
+            return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Outcome::NothingToEnd, Vec::new())) };
         };
         let reading = Reading::of(&entry.installed, meter);
-        let mut dict = Dict::new();
-        if !delete.fast {
-            dict = Query { interfaces: &self.interfaces, meter: &reading, now, wall }
-                .describe(&entry.call, &entry.installed);
-        }
+        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall };
+        let account = (!delete.fast).then(|| Box::new(query.describe(&entry.call, &entry.installed)));
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
         let mut draft = entry.call.clone();
@@ -59,7 +46,7 @@ impl Calls {
             self.replace(call_id, draft, now)
         };
         self.look_again(call_id);
-        Ok((Reply::Ok(dict), ops))
+        Ok((Outcome::Ended(account), ops))
     }
 
     /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.
@@ -115,6 +102,6 @@ impl Calls {
         for pair in entry.call.pairs() {
             self.ports.release(pair, now);
         }
-        plan(&entry.installed, &Streams::new())
+        plan(&entry.installed, &Sources::new())
     }
 }

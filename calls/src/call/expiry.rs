@@ -6,7 +6,7 @@ use border::{FlowOp, Meter};
 
 use super::calls::{Calls, Entry};
 use super::settings::Settings;
-use super::statistics::End;
+use crate::outcome::End;
 
 /// A call that timed out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +61,9 @@ fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, mete
     if idle < patience {
         return None;
     }
-    let packets = entry.installed.keys().filter_map(|slot| meter.totals(*slot)?.last_packet());
+    // Who gets copies is no party: its reports prolong nothing.
+    let of_parties = entry.installed.iter().filter(|(_, spec)| !spec.sinks.is_empty());
+    let packets = of_parties.filter_map(|(slot, _)| meter.totals(*slot)?.last_packet());
     entry.call.alive = packets.fold(entry.call.alive, Instant::max);
     let idle = now.saturating_duration_since(entry.call.alive);
     (idle >= patience).then(|| ExpiredCall { call_id: id.to_vec(), timeout, idle })

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
-use crate::command::Finality;
+use super::subscriber::Subscriber;
+use crate::intent::Finality;
 
 /// How long a phone rings at most: proxies end what lasts longer (RFC 3261 16.6, timer C).
 const RINGING: Duration = Duration::from_secs(180);
@@ -89,8 +90,24 @@ impl Call {
         self.leg(id).is_some_and(Leg::has_answered)
     }
 
-    /// Ends legs, and with them those that talk with nobody any more.
+    /// Ends legs, and with them those that talk with nobody any more, and copies of what they said.
     pub(super) fn end(&mut self, ended: &[LegId]) {
+        let before: Vec<LegId> = self.legs.keys().copied().collect();
+        self.end_legs(ended);
+        for id in before.into_iter().filter(|id| !self.legs.contains_key(id)) {
+            self.treatments.forget(id);
+            self.subscribers.iter_mut().for_each(|subscriber| subscriber.leave(id));
+        }
+        let (gone, left) = std::mem::take(&mut self.subscribers)
+            .into_iter()
+            .partition(|subscriber: &Subscriber| subscriber.sources().next().is_none());
+        self.subscribers = left;
+        for subscriber in gone {
+            self.treatments.forget_subscriber(&subscriber.tag);
+        }
+    }
+
+    fn end_legs(&mut self, ended: &[LegId]) {
         let branches: Vec<_> = ended.iter().filter_map(|id| self.leg(*id)?.via_branch.clone()).collect();
         for branch in branches {
             if self.gone.len() < MAX_GONE && !self.gone.contains(&branch) {

@@ -8,8 +8,8 @@ use border::{Exhausted, Family, InterfaceId, Interfaces, PortPair, Successor};
 use super::lease::Lease;
 use super::media::{Agreed, Media, Offered};
 use super::signalled::Signalled;
-use crate::command::{Finality, Mux, Options};
-use crate::sdp::{Profile, Told};
+use crate::intent::{Finality, Mux, Options};
+use crate::sdp::{Formats, Profile, Told};
 
 /// The number of a leg within its call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -57,8 +57,6 @@ pub(super) struct Leg {
     pub ends: Option<Instant>,
     /// The party's name in scripts that address parties by names.
     pub label: Option<Vec<u8>>,
-    /// What the party sends goes nowhere.
-    pub blocked: bool,
     /// What the party sends does not go to the other one. Holds once said.
     pub echo: Option<Mirror>,
     /// Whether the wish of the other party to share a port was accepted in the offer to this one (RFC 5761); `None`: if this one accepts it.
@@ -103,7 +101,6 @@ impl Leg {
             renews: false,
             ends: None,
             label: None,
-            blocked: false,
             echo: None,
             accepts_mux: None,
             profile: None,
@@ -139,7 +136,6 @@ impl Leg {
             told: self.told.clone(),
             offered: self.offered,
             label: self.label.clone(),
-            blocked: self.blocked,
             echo: self.echo,
             ..Self::new(self.interface, created)
         }
@@ -294,6 +290,13 @@ impl Leg {
                     agreed.pair = None;
                 }
             }
+        }
+    }
+
+    /// Takes what each of the party's medias may be, for whoever gets copies.
+    pub(super) fn hear_formats(&mut self, formats: Vec<Formats>) {
+        for (media, formats) in self.medias.iter_mut().zip(formats) {
+            media.formats = formats;
         }
     }
 

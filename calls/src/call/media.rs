@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use border::PortPair;
 
 use super::signalled::Signalled;
+use crate::sdp::Formats;
 
 /// One `m=` line of a leg.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Media {
     pub clock_khz: u16,
     /// The codec in use: that of the answer once there is one.
     pub codec: Vec<u8>,
+    /// What it may be, as the party has written it: for whoever gets copies.
+    pub formats: Formats,
     /// How often the party, which sends, has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
     pub renewals: u32,
 }

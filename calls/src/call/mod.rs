@@ -1,9 +1,9 @@
-//! Calls: what has been signalled, and which streams the relay shall have for it.
+//! Calls: what has been signalled, and which sources the relay shall have for it.
 //!
 //! ```text
-//! Command -> Calls -> a draft of the call: legs -> medias -> ports (a lease: given back if anything fails)
-//!                  -> plan: streams desired by the draft - streams installed = FlowOps
-//!                  -> Reply
+//! Intent -> Calls -> a draft of the call: legs -> medias -> ports (a lease: given back if anything fails)
+//!                  -> plan: sources desired by the draft - sources installed = FlowOps
+//!                  -> Outcome
 //! ```
 //!
 //! A command is carried out on a copy of the call. Only when all of it went well does the copy replace the call, so a
@@ -23,17 +23,18 @@ mod media;
 mod plan;
 mod query;
 mod reading;
-mod refusal;
 mod settings;
 mod signal;
 mod signalled;
 mod statistics;
+mod subscribe;
+mod subscriber;
+mod treat;
+mod treatments;
 
 pub use calls::Calls;
 pub use expiry::ExpiredCall;
-pub use refusal::Refusal;
-pub use settings::{Limits, Load, Settings, Unsupported};
-pub use statistics::End;
+pub use settings::{Limits, Settings, Unsupported};
 
 #[cfg(test)]
 mod tests;

@@ -1,101 +1,192 @@
-//! The streams that a call shall have, and what is to be done for that.
+//! The sources that a call shall have, and what is to be done for that.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use border::{Component, Content, FlowOp, Interfaces, Signalled, Sink, SlotIndex, SourceSpec, Successor};
+use border::{
+    Component, Content, Edge, FlowOp, Interfaces, Learning, PortPair, Signalled, Sink, SlotIndex, SourceSpec, Successor,
+};
 
 use super::dialogue::Call;
-use super::leg::{Leg, Mirror};
+use super::leg::{Leg, LegId, Mirror};
 use super::media::View;
 use super::signalled::Signalled as Said;
+use super::subscriber::{CopiedMedia, Subscriber};
+use super::treatments::Receiver;
+use crate::intent::Treatment;
 
-/// Streams by slot.
-pub(super) type Streams = BTreeMap<SlotIndex, SourceSpec>;
+/// Sources by slot.
+pub(super) type Sources = BTreeMap<SlotIndex, SourceSpec>;
 
-/// The streams that the call shall have: those of every media that both parties of a dialogue want, and of those that may answer before their
-/// answer is known.
-pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Streams {
-    let mut streams = Streams::new();
-    for (leg, other) in call.dialogues() {
-        add(&mut streams, call, interfaces, leg, other, |_, _| true);
+/// The sources that the call shall have, with their sinks: those of every media that both parties of a dialogue want, of those that are heard before
+/// anybody has answered for good, and of those who get copies.
+pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Sources {
+    let mut plan = Plan { call, interfaces, sources: Sources::new() };
+    for [mine, theirs] in call.dialogues() {
+        plan.add(mine, theirs, Edge::Dialogue);
     }
-    for (leg, caller) in call.ringing() {
-        add(&mut streams, call, interfaces, leg, caller, |streams, towards| streams.contains_key(&towards));
+    for [mine, caller] in call.ringing() {
+        plan.add(mine, caller, Edge::Inject);
     }
+    call.subscribers.iter().filter(|subscriber| subscriber.is_answered).for_each(|subscriber| plan.copy(subscriber));
+    let mut sources = plan.sources;
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
-    let ours: HashSet<SocketAddr> = streams.values().map(|spec| spec.local).collect();
-    for spec in streams.values_mut() {
+    let ours: HashSet<SocketAddr> = sources.values().map(|spec| spec.local).collect();
+    for spec in sources.values_mut() {
         spec.party.at = spec.party.at.filter(|at| !ours.contains(at));
+        // What would go nowhere is not even looked at.
+        spec.blocked |= spec.sinks.is_empty();
     }
-    streams
+    sources
 }
 
-/// Adds the streams from a leg to another, those that `leads` somewhere.
-fn add(
-    streams: &mut Streams,
-    call: &Call,
-    interfaces: &Interfaces,
-    leg: &Leg,
-    other: &Leg,
-    leads: impl Fn(&Streams, SlotIndex) -> bool,
-) {
-    let party = |at: Option<SocketAddr>, View { said, renewals, .. }: View<'_>| {
-        let is_direct = said.is_own && leg.signaller.is_some() && leg.signaller == said.rtp.map(|rtp| rtp.ip());
-        Signalled {
-            at,
-            signaller: leg.signaller,
-            is_direct,
-            is_asymmetric: leg.asymmetric,
-            renewals,
-            learning: call.learning,
-            successor: leg.successor(),
-        }
-    };
-    let mut place = |mine: View<'_>, theirs: View<'_>, is_all: bool| {
-        let Some(interface) = interfaces.get(mine.pair.interface) else { return };
-        let spec = |component, port, peer, mux, other, clock_khz| SourceSpec {
-            component,
-            local: SocketAddr::new(interface.addr, port),
-            call: call.number,
-            party: Signalled {
-                successor: if is_all { leg.successor() } else { Successor::Nobody },
-                ..party(peer, mine)
-            },
-            mux,
-            sinks: vec![Sink::dialogue(other)],
-            tos: call.tos,
-            clock_khz,
-            blocked: leg.blocked || call.blocked || leg.echo == Some(Mirror::Silence),
-            content: content(mine.said, theirs.said),
-        };
-        let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
-        let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
-        // Where a party is told of ports but is in another family, only what it sends there is carried.
-        let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
-        let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
-        let (rtp_port, rtp_slot, rtcp_slot) = (mine.pair.rtp_port, goes_to.rtp_slot, goes_to.rtcp_slot);
-        if leads(streams, rtp_slot) {
-            streams.insert(mine.pair.rtp_slot, spec(Component::Rtp, rtp_port, rtp_peer, false, rtp_slot, clock_khz));
-        }
-        if has_rtcp && leads(streams, rtcp_slot) {
-            let (port, peer) = if mine.mux { (rtp_port, rtp_peer) } else { (mine.pair.rtcp_port(), rtcp_peer) };
-            streams.insert(mine.pair.rtcp_slot, spec(Component::Rtcp, port, peer, mine.mux, rtcp_slot, 0));
-        }
-    };
-    let is_open = |view: &View<'_>| view.said.open;
-    for (mine, theirs) in leg.medias.iter().zip(&other.medias) {
-        let now = mine.now().filter(is_open).zip(theirs.now().filter(is_open));
-        if let Some((mine_now, theirs_now)) = now {
-            place(mine_now, theirs_now, true);
-            if let Some(told) = mine.told.filter(|told| *told != mine_now.pair) {
-                place(View { pair: told, ..mine_now }, theirs_now, false);
+/// The sources of a call, as far as they are known.
+struct Plan<'a> {
+    call: &'a Call,
+    interfaces: &'a Interfaces,
+    sources: Sources,
+}
+
+impl Plan<'_> {
+    /// Adds the sources of a leg that another one hears. Beside a dialogue only those of which the other one has sources too, and no port has two.
+    fn add(&mut self, (id, leg): (LegId, &Leg), (other_id, other): (LegId, &Leg), edge: Edge) {
+        let is_open = |view: &View<'_>| view.said.open;
+        for (mine, theirs) in leg.medias.iter().zip(&other.medias) {
+            let now = mine.now().filter(is_open).zip(theirs.now().filter(is_open));
+            if let Some((mine_now, theirs_now)) = now {
+                self.place((id, leg), other_id, mine_now, theirs_now, edge, true);
+                if let Some(told) = mine.told.filter(|told| *told != mine_now.pair) {
+                    self.place((id, leg), other_id, View { pair: told, ..mine_now }, theirs_now, edge, false);
+                }
+            }
+            // What is offered and not agreed on yet may already come, where it cannot be taken for what is.
+            if let Some((mine, theirs)) = mine.next().filter(is_open).zip(theirs.next().filter(is_open)) {
+                self.place((id, leg), other_id, mine, theirs, edge, true);
             }
         }
-        // What is offered and not agreed on yet may already come, where it cannot be taken for what is.
-        if let Some((mine, theirs)) = mine.next().filter(is_open).zip(theirs.next().filter(is_open)) {
-            place(mine, theirs, true);
+    }
+
+    /// Adds the sources of one media. Where a party is told of ports but is in another family (`is_all` is false), only what it sends there is
+    /// carried.
+    fn place(
+        &mut self,
+        (id, leg): (LegId, &Leg),
+        other: LegId,
+        mine: View<'_>,
+        theirs: View<'_>,
+        edge: Edge,
+        is_all: bool,
+    ) {
+        let Some(interface) = self.interfaces.get(mine.pair.interface) else { return };
+        let call = self.call;
+        let content = content(mine.said, theirs.said);
+        let treats = |treatment| call.treatments.of_flow(id, &Receiver::Leg(other), treatment);
+        let (is_kept, is_silenced) = self.kept(id, treats, content);
+        let party = |at: Option<SocketAddr>| Signalled {
+            successor: if is_all { leg.successor() } else { Successor::Nobody },
+            ..signalled(call, leg, at, mine)
+        };
+        let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
+        let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
+        let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
+        let mut install = |slot, component, port, peer, mux, to, clock_khz| {
+            let is_silenced = is_silenced && component == Component::Rtp;
+            let spec = SourceSpec {
+                component,
+                local: SocketAddr::new(interface.addr, port),
+                call: call.number,
+                party: party(peer),
+                mux,
+                sinks: if is_kept { vec![Sink { party: to, edge, is_silenced }] } else { Vec::new() },
+                tos: call.tos,
+                clock_khz,
+                blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence),
+                content,
+            };
+            let may_join =
+                edge == Edge::Dialogue || (self.sources.contains_key(&to) && !self.sources.contains_key(&slot));
+            if may_join {
+                self.sources.insert(slot, spec);
+            }
+        };
+        let rtp_port = mine.pair.rtp_port;
+        let clock_khz = if has_rtcp { mine.clock_khz } else { 0 };
+        install(mine.pair.rtp_slot, Component::Rtp, rtp_port, rtp_peer, false, goes_to.rtp_slot, clock_khz);
+        if has_rtcp {
+            let (port, peer) = if mine.mux { (rtp_port, rtp_peer) } else { (mine.pair.rtcp_port(), rtcp_peer) };
+            install(mine.pair.rtcp_slot, Component::Rtcp, port, peer, mine.mux, goes_to.rtcp_slot, 0);
         }
+    }
+
+    /// Whether a flow is there at all, and whether it is silence. Where nobody can put silence into it, it is not there.
+    fn kept(&self, id: LegId, treats: impl Fn(Treatment) -> bool, content: Content) -> (bool, bool) {
+        let is_silenced = treats(Treatment::Silence) || self.call.treats_leg(id, Treatment::Silence);
+        let is_kept = !treats(Treatment::Block) && (!is_silenced || content == Content::Rtp);
+        (is_kept, is_silenced)
+    }
+
+    /// Has parties' sources feed whoever gets copies, and adds what it sends itself: that goes nowhere.
+    fn copy(&mut self, subscriber: &Subscriber) {
+        let receiver = Receiver::Subscriber(subscriber.tag.clone());
+        for media in subscriber.medias.iter().filter(|media| media.said.open) {
+            let Some((id, index)) = media.source else { continue };
+            let treats = |treatment| self.call.treatments.of_flow(id, &receiver, treatment);
+            let (is_kept, is_silenced) = self.kept(id, treats, Content::Rtp);
+            let source = self.call.leg(id).and_then(|leg| leg.medias.get(index));
+            let pairs: Vec<PortPair> = source.into_iter().flat_map(|media| media.pairs()).collect();
+            let mut is_fed = false;
+            for pair in pairs {
+                for (from, to, is_rtp) in
+                    [(pair.rtp_slot, media.pair.rtp_slot, true), (pair.rtcp_slot, media.pair.rtcp_slot, false)]
+                {
+                    let Some(spec) = self.sources.get_mut(&from).filter(|spec| spec.content == Content::Rtp) else {
+                        continue;
+                    };
+                    is_fed = true;
+                    if is_kept && spec.sinks.iter().all(|sink| sink.party != to) {
+                        spec.sinks.push(Sink { party: to, edge: Edge::Copy, is_silenced: is_silenced && is_rtp });
+                    }
+                }
+            }
+            if is_fed {
+                self.install_receiver(media);
+            }
+        }
+    }
+
+    /// Copies go to where the receiver said it is, and never elsewhere: nobody who sends from somewhere learns what is said.
+    fn install_receiver(&mut self, media: &CopiedMedia) {
+        let Some(interface) = self.interfaces.get(media.pair.interface) else { return };
+        let spec = |component, port, at| SourceSpec {
+            component,
+            local: SocketAddr::new(interface.addr, port),
+            call: self.call.number,
+            party: Signalled { at, learning: Learning::Off, ..Signalled::default() },
+            mux: false,
+            sinks: Vec::new(),
+            tos: self.call.tos,
+            clock_khz: 0,
+            blocked: true,
+            content: Content::Rtp,
+        };
+        let rtp = spec(Component::Rtp, media.pair.rtp_port, media.said.rtp);
+        let rtcp = spec(Component::Rtcp, media.pair.rtcp_port(), media.said.rtcp);
+        self.sources.insert(media.pair.rtp_slot, rtp);
+        self.sources.insert(media.pair.rtcp_slot, rtcp);
+    }
+}
+
+/// What is known of a party by its signalling.
+fn signalled(call: &Call, leg: &Leg, at: Option<SocketAddr>, View { said, renewals, .. }: View<'_>) -> Signalled {
+    let is_direct = said.is_own && leg.signaller.is_some() && leg.signaller == said.rtp.map(|rtp| rtp.ip());
+    Signalled {
+        at,
+        signaller: leg.signaller,
+        is_direct,
+        is_asymmetric: leg.asymmetric,
+        renewals,
+        learning: call.learning,
+        successor: leg.successor(),
     }
 }
 
@@ -108,8 +199,8 @@ const fn content(mine: &Said, theirs: &Said) -> Content {
     }
 }
 
-/// What turns the installed streams into the desired ones. What goes, goes first.
-pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
+/// What turns the installed sources into the desired ones. What goes, goes first.
+pub(super) fn plan(installed: &Sources, desired: &Sources) -> Vec<FlowOp> {
     let gone = installed.keys().filter(|slot| !desired.contains_key(slot));
     let new = desired.iter().filter(|(slot, spec)| installed.get(slot) != Some(spec));
     gone.map(|slot| FlowOp::Remove(*slot)).chain(new.map(|(slot, spec)| FlowOp::Install(*slot, spec.clone()))).collect()
@@ -119,7 +210,7 @@ pub(super) fn plan(installed: &Streams, desired: &Streams) -> Vec<FlowOp> {
 mod tests {
     use super::*;
 
-    fn stream(port: u16) -> SourceSpec {
+    fn source(port: u16) -> SourceSpec {
         SourceSpec {
             call: 0,
             component: Component::Rtp,
@@ -136,19 +227,19 @@ mod tests {
 
     #[test]
     fn equal_states_need_nothing() {
-        let streams = Streams::from([(SlotIndex(1), stream(1)), (SlotIndex(2), stream(2))]);
-        assert_eq!(plan(&streams, &streams), []);
+        let sources = Sources::from([(SlotIndex(1), source(1)), (SlotIndex(2), source(2))]);
+        assert_eq!(plan(&sources, &sources), []);
     }
 
     #[test]
     fn only_differences_are_planned() {
         let installed =
-            Streams::from([(SlotIndex(1), stream(1)), (SlotIndex(2), stream(2)), (SlotIndex(3), stream(3))]);
-        let desired = Streams::from([(SlotIndex(2), stream(2)), (SlotIndex(3), stream(9)), (SlotIndex(4), stream(4))]);
+            Sources::from([(SlotIndex(1), source(1)), (SlotIndex(2), source(2)), (SlotIndex(3), source(3))]);
+        let desired = Sources::from([(SlotIndex(2), source(2)), (SlotIndex(3), source(9)), (SlotIndex(4), source(4))]);
         let expected = [
             FlowOp::Remove(SlotIndex(1)),
-            FlowOp::Install(SlotIndex(3), stream(9)),
-            FlowOp::Install(SlotIndex(4), stream(4)),
+            FlowOp::Install(SlotIndex(3), source(9)),
+            FlowOp::Install(SlotIndex(4), source(4)),
         ];
         assert_eq!(plan(&installed, &desired), expected);
     }

@@ -1,18 +1,15 @@
-//! What `query` and `delete` tell about a call.
+//! What is told about a call.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Interfaces, Meter, Path, Quality, Sample, SlotIndex, SourceSpec, SourceTotals};
+use border::{Component, Edge, Interfaces, Meter, Sink, SinkState, SlotIndex};
 
 use super::dialogue::Call;
-use super::leg::Leg;
+use super::leg::{Leg, LegId};
 use super::media::Media;
-use super::plan::Streams;
-use crate::ng::{Dict, Value};
-use crate::sdp::Direction;
+use super::plan::Sources;
+use super::subscriber::Subscriber;
+use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
 
 /// Tells about calls.
 pub(super) struct Query<'a> {
@@ -22,319 +19,136 @@ pub(super) struct Query<'a> {
     pub wall: SystemTime,
 }
 
-/// Sums over the streams of a call.
-#[derive(Default)]
-struct Sums {
-    rtp: Sum,
-    rtcp: Sum,
-    ssrcs: BTreeMap<u32, Dict<'static>>,
-    /// The slots that are in the sums: the parties of a fork share theirs.
-    seen: HashSet<SlotIndex>,
-    /// What the sources reported.
-    reports: Vec<(u32, Dict<'static>)>,
-}
-
-#[derive(Default)]
-struct Sum {
-    packets: u64,
-    bytes: u64,
-    errors: u64,
-}
-
-impl Sum {
-    fn add(&mut self, totals: &SourceTotals) {
-        self.packets = self.packets.saturating_add(totals.packets());
-        self.bytes = self.bytes.saturating_add(totals.bytes);
-        self.errors = self.errors.saturating_add(totals.errors);
-    }
-
-    fn into_dict(self) -> Dict<'static> {
-        Dict::new()
-            .with("packets", Value::count(self.packets))
-            .with("bytes", Value::count(self.bytes))
-            .with("errors", Value::count(self.errors))
-    }
-}
-
 impl Query<'_> {
     /// Everything about one call.
-    pub(super) fn describe(&self, call: &Call, installed: &Streams) -> Dict<'static> {
-        let mut sums = Sums::default();
-        let mut tags = Dict::new();
-        let mut untagged = 0;
-        for leg in call.legs() {
-            // Keys must differ, or readers lose all but one.
-            let key = leg.tag.clone().unwrap_or_else(|| {
-                untagged += 1;
-                format!("<untagged {untagged}>").into_bytes()
-            });
-            let other = leg.other.and_then(|other| call.leg(other));
-            tags.push(key, self.leg(leg, other, installed, &mut sums));
+    pub(super) fn describe(&self, call: &Call, installed: &Sources) -> CallAccount {
+        let legs = call.legs.iter().map(|(id, leg)| self.leg(call, *id, leg, installed));
+        let subscribers = call.subscribers.iter().map(|subscriber| self.subscriber(call, subscriber, installed));
+        CallAccount {
+            created: call.created,
+            last_signal: call.last_signal,
+            parties: legs.chain(subscribers).collect(),
+            now: (self.now, self.wall),
         }
-        for (ssrc, report) in std::mem::take(&mut sums.reports) {
-            let dict = sums.ssrcs.entry(ssrc).or_default();
-            for (key, value) in report.iter() {
-                dict.push(key.to_vec(), value.clone());
-            }
-        }
-        let totals = Dict::new().with("RTP", sums.rtp.into_dict()).with("RTCP", sums.rtcp.into_dict());
-        let ssrcs = sums.ssrcs.into_iter().map(|(ssrc, dict)| (Cow::Owned(ssrc.to_string().into_bytes()), dict.into()));
-        Dict::new()
-            .with("created", unix(call.created))
-            .with("created_us", unix_us(call.created))
-            .with("last signal", unix(call.last_signal))
-            .with("SSRC", ssrcs.collect::<Dict<'_>>())
-            .with("tags", tags)
-            .with("totals", totals)
     }
 
-    fn leg(&self, leg: &Leg, other: Option<&Leg>, installed: &Streams, sums: &mut Sums) -> Dict<'static> {
-        let mut dict = Dict::new();
-        if let Some(tag) = &leg.tag {
-            dict.push(&b"tag"[..], tag.clone());
-        }
-        if let Some(branch) = &leg.via_branch {
-            dict.push(&b"via-branch"[..], branch.clone());
-        }
-        if let Some(label) = &leg.label {
-            dict.push(&b"label"[..], label.clone());
-        }
-        dict.push(&b"created"[..], unix(leg.created));
-        let partner = other.and_then(|other| other.tag.as_ref());
-        if let Some(tag) = partner {
-            dict.push(&b"in dialogue with"[..], tag.clone());
-        }
-        let aliases = leg.aliases.iter().map(|alias| Value::from(alias.clone()));
-        dict.push(&b"tag-aliases"[..], Value::List(aliases.collect()));
+    fn leg(&self, call: &Call, id: LegId, leg: &Leg, installed: &Sources) -> PartyAccount {
+        let partner = leg.other.and_then(|other| call.leg(other)).and_then(|other| other.tag.clone());
         // Whoever talks with another hears that one, and is heard.
-        for key in ["subscriptions", "subscribers"] {
-            let talk = partner.map(|tag| Dict::new().with("tag", tag.clone()).with("type", "offer/answer").into());
-            dict.push(key.as_bytes(), Value::List(talk.into_iter().collect()));
+        let talk = || partner.iter().map(|tag| Relation { tag: tag.clone(), edge: Edge::Dialogue });
+        let copies = call.subscribers.iter().filter(|subscriber| subscriber.hears(id));
+        let copies = copies.map(|subscriber| Relation { tag: subscriber.tag.clone(), edge: Edge::Copy });
+        PartyAccount {
+            tag: leg.tag.clone(),
+            via_branch: leg.via_branch.clone(),
+            label: leg.label.clone(),
+            created: leg.created,
+            aliases: leg.aliases.clone(),
+            hears: talk().collect(),
+            heard_by: talk().chain(copies).collect(),
+            partner,
+            is_forwarded: call.treats_leg(id, crate::intent::Treatment::Forward),
+            medias: leg.medias.iter().map(|media| self.media(call, id, leg, media, installed)).collect(),
         }
-        let medias = (1..).zip(&leg.medias).map(|(index, media)| self.media(index, leg, media, installed, sums));
-        dict.with("medias", Value::List(medias.collect()))
     }
 
-    fn media(&self, index: i64, leg: &Leg, media: &Media, installed: &Streams, sums: &mut Sums) -> Value<'static> {
-        let mut streams = Vec::new();
+    fn media(&self, call: &Call, id: LegId, leg: &Leg, media: &Media, installed: &Sources) -> MediaAccount {
+        let mut sources = Vec::new();
         if let Some(pair) = media.now().map(|view| view.pair) {
             for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot, Component::Rtcp)] {
-                if let Some(spec) = installed.get(&slot) {
-                    let peer = match component {
-                        Component::Rtp => media.said.rtp,
-                        Component::Rtcp => media.said.rtcp,
-                    };
-                    streams.push(self.stream(slot, component, spec, peer, leg, sums).into());
-                }
+                let signalled = match component {
+                    Component::Rtp => media.said.rtp,
+                    Component::Rtcp => media.said.rtcp,
+                };
+                let source = self.source(call, slot, component, installed);
+                let interface = self.interfaces.get(leg.interface).map(|interface| interface.name.clone());
+                sources.extend(source.map(|source| SourceAccount { signalled, interface, ..source }));
             }
         }
-        let mut flags = Vec::new();
-        if media.pair.is_some() {
-            flags.push(Value::from("initialized"));
+        MediaAccount {
+            kind: media.said.kind.clone(),
+            protocol: media.said.protocol.clone(),
+            codec: media.codec.clone(),
+            has_ports: media.pair.is_some(),
+            flow: media.said.open.then_some((media.said.direction, media.said.held)),
+            mux: media.mux,
+            is_blocked: call.treats_leg(id, crate::intent::Treatment::Block),
+            is_silenced: call.treats_leg(id, crate::intent::Treatment::Silence),
+            is_asymmetric: leg.asymmetric,
+            strict_source: leg.strict_source,
+            media_handover: leg.media_handover,
+            sources,
         }
-        if media.said.open {
-            let (sends, receives) = match media.said.direction {
-                Direction::SendRecv => (true, true),
-                Direction::SendOnly => (true, false),
-                Direction::RecvOnly => (false, true),
-                Direction::Inactive => (false, false),
-            };
-            // From the party's view, as in its description.
-            flags.extend(sends.then_some(Value::from("send")));
-            flags.extend((receives && !media.said.held).then_some(Value::from("recv")));
-        }
-        flags.extend(media.mux.then_some(Value::from("rtcp-mux")));
-        flags.extend(leg.blocked.then_some(Value::from("blocked")));
-        flags.extend(leg.asymmetric.then_some(Value::from("asymmetric")));
-        flags.extend(leg.strict_source.then_some(Value::from("strict source")));
-        flags.extend(leg.media_handover.then_some(Value::from("media handover")));
-        Dict::new()
-            .with("index", index)
-            .with("type", media.said.kind.clone())
-            .with("protocol", media.said.protocol.clone())
-            .with("codec", media.codec.clone())
-            .with("streams", Value::List(streams))
-            .with("flags", Value::List(flags))
-            .into()
     }
 
-    fn stream(
-        &self,
-        slot: SlotIndex,
-        component: Component,
-        spec: &SourceSpec,
-        signalled: Option<SocketAddr>,
-        leg: &Leg,
-        sums: &mut Sums,
-    ) -> Dict<'static> {
-        let local = spec.local;
+    fn subscriber(&self, call: &Call, subscriber: &Subscriber, installed: &Sources) -> PartyAccount {
+        let tags = subscriber.sources().filter_map(|id| call.leg(id)?.tag.clone());
+        let medias = subscriber.medias.iter().map(|media| {
+            let pair = media.pair;
+            let slots = [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot, Component::Rtcp)];
+            let sources = slots.into_iter().filter_map(|(slot, component)| {
+                let signalled = match component {
+                    Component::Rtp => media.said.rtp,
+                    Component::Rtcp => media.said.rtcp,
+                };
+                let interface = self.interfaces.get(pair.interface).map(|interface| interface.name.clone());
+                let source = self.source(call, slot, component, installed)?;
+                Some(SourceAccount { signalled, interface, ..source })
+            });
+            MediaAccount {
+                kind: media.said.kind.clone(),
+                protocol: media.said.protocol.clone(),
+                codec: media.said.codec.clone(),
+                has_ports: true,
+                flow: (subscriber.is_answered && media.said.open).then_some((media.said.direction, media.said.held)),
+                mux: false,
+                is_blocked: false,
+                is_silenced: false,
+                is_asymmetric: false,
+                strict_source: false,
+                media_handover: false,
+                sources: sources.collect(),
+            }
+        });
+        PartyAccount {
+            tag: Some(subscriber.tag.clone()),
+            via_branch: None,
+            label: subscriber.label.clone(),
+            created: subscriber.created,
+            partner: None,
+            aliases: Vec::new(),
+            hears: tags.map(|tag| Relation { tag, edge: Edge::Copy }).collect(),
+            heard_by: Vec::new(),
+            is_forwarded: false,
+            medias: medias.collect(),
+        }
+    }
+
+    fn source(&self, call: &Call, slot: SlotIndex, component: Component, installed: &Sources) -> Option<SourceAccount> {
+        let spec = installed.get(&slot)?;
         let totals = self.meter.totals(slot);
-        // What arrives at the other party's port leaves from here.
-        let out = spec.partner().and_then(|other| self.meter.totals(other));
-        let peer = totals.as_ref().and_then(|totals| totals.peer).or(signalled);
-        let mut dict = Dict::new()
-            .with("local port", i64::from(local.port()))
-            .with("local address", local.ip().to_string())
-            .with("family", family(local));
-        if let Some(interface) = self.interfaces.get(leg.interface) {
-            dict.push(&b"interface"[..], interface.name.clone());
-        }
-        if let Some(peer) = peer {
-            dict.push(&b"endpoint"[..], endpoint(peer));
-        }
-        if let Some(signalled) = signalled {
-            dict.push(&b"advertised endpoint"[..], endpoint(signalled));
-        }
-        let last = |of: fn(&SourceTotals) -> Option<Instant>| totals.as_ref().and_then(of);
-        // Without a packet the time counts from the beginning, as monitoring scripts expect.
-        let time = |last: Option<Instant>| last.map_or_else(|| unix(leg.created), |last| self.unix_of(last));
-        dict.push(&b"last packet"[..], time(last(SourceTotals::last_packet)));
-        dict.push(&b"last user packet"[..], time(last(|totals| totals.last_slow)));
-        dict.push(&b"last kernel packet"[..], time(last(|totals| totals.last_fast)));
-        let mut flags = vec![Value::from(match component {
-            Component::Rtp => "RTP",
-            Component::Rtcp => "RTCP",
-        })];
-        flags.extend(peer.map(|_| Value::from("filled")));
-        let mut sum = Sum::default();
-        if let Some(totals) = &totals {
-            flags.extend(totals.confirmed.then_some(Value::from("confirmed")));
-            flags.extend((totals.path == Path::Fast).then_some(Value::from("kernelized")));
-            sum.add(totals);
-            if component == Component::Rtp
-                && let Some(ssrc) = totals.ssrc
-            {
-                dict.push(&b"SSRC"[..], i64::from(ssrc));
-            }
-            if sums.seen.insert(slot) {
-                self.add(component, totals, sums);
-            }
-        }
-        dict.push(&b"flags"[..], Value::List(flags));
-        dict.push(&b"stats"[..], sum.into_dict());
-        let mut sum = Sum::default();
-        if let Some(out) = &out {
-            sum.add(out);
-        }
-        dict.push(&b"stats_out"[..], sum.into_dict());
-        if component == Component::Rtp {
-            dict.push(&b"ingress SSRCs"[..], sources(totals.as_ref()));
-            dict.push(&b"egress SSRCs"[..], sources(out.as_ref()));
-        }
-        if let Some(totals) = &totals {
-            path(&mut dict, totals);
-        }
-        dict
+        // What the data plane does not know (yet) is as it was asked for.
+        let asked = |sink: &Sink| SinkState { sink: *sink, from: None, to: None, reason: None };
+        let sinks =
+            totals.as_ref().map_or_else(|| spec.sinks.iter().map(asked).collect(), |totals| totals.sinks.clone());
+        let sinks = sinks.into_iter().map(|SinkState { sink, from, to, reason }| SinkAccount {
+            tag: call.tag_at(sink.party),
+            edge: sink.edge,
+            from: from.or_else(|| installed.get(&sink.party).map(|party| party.local)),
+            to,
+            is_silenced: sink.is_silenced,
+            reason,
+        });
+        Some(SourceAccount {
+            slot,
+            component,
+            local: spec.local,
+            interface: None,
+            signalled: None,
+            // What arrives at the other party's port leaves from here.
+            partner: spec.partner().and_then(|partner| self.meter.totals(partner)),
+            sinks: sinks.collect(),
+            totals,
+        })
     }
-
-    /// Adds a stream to the sums of the call.
-    fn add(&self, component: Component, totals: &SourceTotals, sums: &mut Sums) {
-        match component {
-            Component::Rtp => {
-                sums.rtp.add(totals);
-                if let Some(ssrc) = totals.ssrc {
-                    sums.ssrcs.insert(ssrc, quality(totals));
-                }
-            }
-            Component::Rtcp => {
-                sums.rtcp.add(totals);
-                sums.reports.extend(totals.quality.iter().map(|quality| (quality.ssrc, self.reported(quality))));
-            }
-        }
-    }
-
-    /// How a party receives, by its own reports. Scores are in tenths, times in microseconds, jitter in milliseconds, loss in percent.
-    fn reported(&self, quality: &Quality) -> Dict<'static> {
-        let score = |sample: &Sample| {
-            let mut dict = Dict::new();
-            if let Some(mos) = sample.mos {
-                dict.push(&b"MOS"[..], i64::from(mos));
-            }
-            for (key, time) in
-                [(&b"round-trip time"[..], sample.round_trip), (b"round-trip time leg", sample.leg_round_trip)]
-            {
-                if let Some(time) = time {
-                    dict.push(key, Value::count(time.as_micros()));
-                }
-            }
-            dict.with("jitter", i64::from(sample.jitter_ms)).with("packet loss", i64::from(sample.loss_percent))
-        };
-        let reported = |sample: &Sample| score(sample).with("reported at", self.unix_of(sample.at));
-        Dict::new()
-            .with("cumulative loss", i64::from(quality.cumulative_loss))
-            .with("average MOS", score(&quality.average()).with("samples", Value::count(quality.scores())))
-            .with("lowest MOS", reported(&quality.lowest))
-            .with("highest MOS", reported(&quality.highest))
-    }
-
-    fn unix_of(&self, instant: Instant) -> i64 {
-        let ago = self.now.saturating_duration_since(instant);
-        self.wall.checked_sub(ago).map_or(0, unix)
-    }
-}
-
-/// Which way a stream's packets go, why, and how they fare: what no other relay tells.
-fn path(dict: &mut Dict<'_>, totals: &SourceTotals) {
-    match totals.path {
-        Path::Fast => dict.push(&b"path"[..], "fast"),
-        Path::Slow(reason) => {
-            dict.push(&b"path"[..], "slow");
-            dict.push(&b"reason"[..], reason.name());
-        }
-    }
-    dict.push(&b"fast packets"[..], Value::count(totals.fast_packets));
-    dict.push(&b"slow packets"[..], Value::count(totals.slow_packets));
-    dict.push(&b"lost"[..], totals.lost);
-    dict.push(&b"out of order"[..], Value::count(totals.late));
-    dict.push(&b"SSRC changes"[..], Value::count(totals.ssrc_changes));
-    if let Some(jitter) = totals.jitter_ms {
-        dict.push(&b"jitter us"[..], microseconds(jitter));
-    }
-}
-
-fn quality(totals: &SourceTotals) -> Dict<'static> {
-    let mut dict = Dict::new()
-        .with("packets", Value::count(totals.packets()))
-        .with("bytes", Value::count(totals.bytes))
-        .with("lost", totals.lost);
-    if let Some(jitter) = totals.jitter_ms {
-        dict.push(&b"jitter us"[..], microseconds(jitter));
-    }
-    dict
-}
-
-/// The synchronisation source of a stream, as a list.
-fn sources(totals: Option<&SourceTotals>) -> Value<'static> {
-    let of = |totals: &SourceTotals| {
-        let dict = Dict::new().with("SSRC", i64::from(totals.ssrc?));
-        let dict = dict.with("packets", Value::count(totals.packets())).with("bytes", Value::count(totals.bytes));
-        Some(dict.into())
-    };
-    Value::List(totals.and_then(of).into_iter().collect())
-}
-
-/// Whole microseconds, because bencode has no fractions. What is out of range saturates.
-fn microseconds(milliseconds: f64) -> i64 {
-    (milliseconds * 1000.0).round() as i64
-}
-
-fn endpoint(endpoint: SocketAddr) -> Dict<'static> {
-    Dict::new()
-        .with("family", family(endpoint))
-        .with("address", endpoint.ip().to_string())
-        .with("port", i64::from(endpoint.port()))
-}
-
-const fn family(endpoint: SocketAddr) -> &'static str {
-    if endpoint.is_ipv4() { "IPv4" } else { "IPv6" }
-}
-
-/// Whole microseconds since 1970.
-fn unix_us(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// Whole seconds since 1970.
-fn unix(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use border::{Counts, Meter, SlotIndex, SourceTotals, Untrusted};
 
-use super::plan::Streams;
+use super::plan::Sources;
 
 /// What the meter says of some streams at one moment.
 pub(super) struct Reading<'a> {
@@ -14,7 +14,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn of(streams: &Streams, meter: &'a dyn Meter) -> Self {
+    pub(super) fn of(streams: &Sources, meter: &'a dyn Meter) -> Self {
         let totals = streams.keys().filter_map(|slot| Some((*slot, meter.totals(*slot)?))).collect();
         Self { meter, totals }
     }

@@ -50,17 +50,6 @@ pub enum Unsupported {
     Refuse,
 }
 
-/// How busy the host and the relay are.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Load {
-    /// The load average over one minute.
-    pub average: f64,
-    /// How busy the processors were in the last second, in percent.
-    pub cpu: f64,
-    /// Bytes of media in the last second.
-    pub bandwidth: u64,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {

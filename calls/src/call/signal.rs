@@ -6,22 +6,18 @@ use std::time::{Instant, SystemTime};
 
 use border::{Family, FlowOp, Interfaces, Meter};
 
-use super::calls::Calls;
+use super::calls::{Calls, Done};
 use super::dialogue::{Call, Parties, Roles};
 use super::direction::{Direction, Local};
 use super::lease::Lease;
 use super::leg::{LegId, Mirror};
-use super::refusal::Refusal;
 use super::signalled::{self, Signalled};
-use crate::command::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
-use crate::ng::Dict;
-use crate::reply::Reply;
+use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
+use crate::outcome::{Outcome, Refusal};
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
 
 /// How many medias the legs of a call may have together: one call shall not have the ports of hundreds.
-const MAX_MEDIAS: usize = 256;
-
-type Done = Result<(Reply, Vec<FlowOp>), Refusal>;
+pub(super) const MAX_MEDIAS: usize = 256;
 
 impl Calls {
     pub(super) fn offer(&mut self, offer: &Offer, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
@@ -68,6 +64,7 @@ impl Calls {
         let mut is_new = Vec::new();
         if let Some(leg) = draft.leg_mut(roles.offerer) {
             is_new = leg.hear(&said, options);
+            leg.hear_formats(sdp::formats(&body));
             leg.offered = None;
             leg.digest = digest(&offer.sdp);
             leg.expect_clocks(&said);
@@ -116,6 +113,7 @@ impl Calls {
             accepts_mux = leg.accepts_mux;
             leg.answer();
             leg.hear(&said, options);
+            leg.hear_formats(sdp::formats(&body));
             leg.digest = digest(&answer.sdp);
             leg.set_clocks(&said);
             leg.agree_mux(&said, accepts_mux);
@@ -190,12 +188,12 @@ impl Calls {
         lease.keep();
         let sdp = signal.describe(&mut draft, body, &self.interfaces, &self.mark);
         let ops = self.replace(call_id, draft, now);
-        Ok((Reply::Ok(Dict::new().with("sdp", sdp)), ops))
+        Ok((Outcome::Description(sdp), ops))
     }
 }
 
-fn unchanged(sdp: &[u8]) -> (Reply, Vec<FlowOp>) {
-    (Reply::Ok(Dict::new().with("sdp", sdp.to_vec())), Vec::new())
+fn unchanged(sdp: &[u8]) -> (Outcome, Vec<FlowOp>) {
+    (Outcome::Description(sdp.to_vec()), Vec::new())
 }
 
 /// The description of a party that did not get to see all medias, with these rejected; `None` where it has seen all.

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use border::Family;
 
-use super::refusal::Refusal;
-use crate::command::Options;
+use crate::intent::Options;
+use crate::outcome::Refusal;
 use crate::sdp::{Body, Direction, Media, Profile, Rtcp, Transport};
 
 /// What a party's description says about one media, as far as it concerns a relay.

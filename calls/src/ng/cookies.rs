@@ -8,6 +8,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 /// The replies of the last minute, by cookie.
 ///
 /// The oldest go first, a few with each that comes, so that no request waits for a great clearing. When there is no room the oldest go sooner:
@@ -34,7 +36,7 @@ struct Kept {
     since: Instant,
     /// Of the request: two proxies may come to the same cookie.
     fingerprint: u64,
-    reply: Vec<u8>,
+    reply: Bytes,
 }
 
 impl Cookies {
@@ -51,14 +53,14 @@ impl Cookies {
     }
 
     /// The reply that was sent to this request under this cookie, if that is not long ago.
-    pub fn find(&self, cookie: &[u8], request: &[u8], now: Instant) -> Option<&[u8]> {
+    pub fn find(&self, cookie: &[u8], request: &[u8], now: Instant) -> Option<&Bytes> {
         let kept = self.replies.get(cookie)?;
         let is_young = now.saturating_duration_since(kept.since) < Self::LIFE;
-        (is_young && kept.fingerprint == self.hasher.hash_one(request)).then_some(kept.reply.as_slice())
+        (is_young && kept.fingerprint == self.hasher.hash_one(request)).then_some(&kept.reply)
     }
 
     /// Keeps the reply to a request.
-    pub fn keep(&mut self, cookie: &[u8], request: &[u8], reply: &[u8], now: Instant) {
+    pub fn keep(&mut self, cookie: &[u8], request: &[u8], reply: Bytes, now: Instant) {
         // Two for each that comes: it shrinks as fast as it has grown.
         for _ in 0..2 {
             let is_old =
@@ -74,7 +76,7 @@ impl Cookies {
             self.forget_oldest();
         }
         let cookie: Arc<[u8]> = cookie.into();
-        let kept = Kept { since: now, fingerprint: self.hasher.hash_one(request), reply: reply.to_vec() };
+        let kept = Kept { since: now, fingerprint: self.hasher.hash_one(request), reply };
         if let Some(before) = self.replies.insert(Arc::clone(&cookie), kept) {
             self.bytes = self.bytes.saturating_sub(cookie.len() + before.reply.len());
         }
@@ -110,10 +112,10 @@ mod tests {
     fn a_reply_is_found_by_its_cookie_for_a_minute() {
         let start = Instant::now();
         let mut cookies = Cookies::new();
-        cookies.keep(b"1", REQUEST, b"one", start);
-        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 59), Some(&b"one"[..]));
-        assert_eq!(cookies.find(b"2", REQUEST, start + SECOND * 59), None);
-        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 60), None);
+        cookies.keep(b"1", REQUEST, Bytes::copy_from_slice(b"one"), start);
+        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 59).map(|reply| &reply[..]), Some(&b"one"[..]));
+        assert_eq!(cookies.find(b"2", REQUEST, start + SECOND * 59).map(|reply| &reply[..]), None);
+        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 60).map(|reply| &reply[..]), None);
     }
 
     #[test]
@@ -121,10 +123,10 @@ mod tests {
         let start = Instant::now();
         let mut cookies = Cookies::new();
         for number in 0..1000_u32 {
-            cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start);
+            cookies.keep(&number.to_be_bytes(), REQUEST, Bytes::copy_from_slice(b"reply"), start);
         }
         for number in 1000..1600_u32 {
-            cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start + SECOND * 60);
+            cookies.keep(&number.to_be_bytes(), REQUEST, Bytes::copy_from_slice(b"reply"), start + SECOND * 60);
         }
         assert_eq!((cookies.replies.len(), cookies.order.len(), cookies.bytes), (600, 600, 600 * 9));
     }
@@ -133,7 +135,7 @@ mod tests {
     fn a_clock_that_goes_back_does_no_harm() {
         let start = Instant::now() + SECOND * 100;
         let mut cookies = Cookies::new();
-        cookies.keep(b"1", REQUEST, b"one", start - SECOND * 50);
+        cookies.keep(b"1", REQUEST, Bytes::copy_from_slice(b"one"), start - SECOND * 50);
         assert!(cookies.find(b"1", REQUEST, start - SECOND * 90).is_some());
     }
 
@@ -142,7 +144,7 @@ mod tests {
         let start = Instant::now();
         let mut cookies = Cookies::with_limits(Limits { entries: 10, bytes: 1000 });
         for number in 0..100_u32 {
-            cookies.keep(&number.to_be_bytes(), REQUEST, b"reply", start);
+            cookies.keep(&number.to_be_bytes(), REQUEST, Bytes::copy_from_slice(b"reply"), start);
         }
         assert!(cookies.find(&99_u32.to_be_bytes(), REQUEST, start).is_some());
         assert!(cookies.find(&90_u32.to_be_bytes(), REQUEST, start).is_some());
@@ -155,11 +157,11 @@ mod tests {
         let start = Instant::now();
         let mut cookies = Cookies::with_limits(Limits { entries: 1000, bytes: 100 });
         for step in 0..50 {
-            cookies.keep(b"same", REQUEST, &[0; 20], start + SECOND * step);
+            cookies.keep(b"same", REQUEST, Bytes::copy_from_slice(&[0; 20]), start + SECOND * step);
         }
         assert_eq!((cookies.bytes, cookies.replies.len()), (24, 1));
         for number in 0..100_u32 {
-            cookies.keep(&number.to_be_bytes(), REQUEST, &[0; 20], start);
+            cookies.keep(&number.to_be_bytes(), REQUEST, Bytes::copy_from_slice(&[0; 20]), start);
             assert!(cookies.bytes <= 100);
         }
         assert!(cookies.find(&99_u32.to_be_bytes(), REQUEST, start).is_some());
@@ -169,8 +171,8 @@ mod tests {
     fn another_request_under_the_same_cookie_is_not_a_retransmission() {
         let now = Instant::now();
         let mut cookies = Cookies::new();
-        cookies.keep(b"1", REQUEST, b"pong", now);
-        assert_eq!(cookies.find(b"1", b"d7:command4:liste", now), None);
-        assert_eq!(cookies.find(b"1", REQUEST, now), Some(&b"pong"[..]));
+        cookies.keep(b"1", REQUEST, Bytes::copy_from_slice(b"pong"), now);
+        assert_eq!(cookies.find(b"1", b"d7:command4:liste", now).map(|reply| &reply[..]), None);
+        assert_eq!(cookies.find(b"1", REQUEST, now).map(|reply| &reply[..]), Some(&b"pong"[..]));
     }
 }

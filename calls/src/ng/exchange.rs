@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{FlowOp, Meter};
+use bytes::Bytes;
 
 use super::cookies::Cookies;
+use super::decode::decode;
+use super::encode::{encode, error};
 use super::frame::Frame;
 use super::ledger::{Ledger, Proxy};
 use super::noticed::Noticed;
-use super::value::{Dict, Value, canonical};
+use super::value::canonical;
 use crate::call::Calls;
-use crate::command::Command;
-use crate::reply::Reply;
+use crate::outcome::Outcome;
 
 /// The longest reply that fits a datagram, and the buffer of every client.
 const MAX_REPLY: usize = 60_000;
@@ -49,14 +51,14 @@ impl Exchange {
         now: Instant,
         wall: SystemTime,
         meter: &dyn Meter,
-    ) -> Option<(Vec<u8>, Vec<FlowOp>)> {
+    ) -> Option<(Bytes, Vec<FlowOp>)> {
         let frame = Frame::datagram(bytes)?;
         let cookie = frame.cookie.unwrap_or_default();
         if let Some(reply) = self.cookies.find(cookie, frame.payload, now) {
-            return Some((reply.to_vec(), Vec::new()));
+            return Some((reply.clone(), Vec::new()));
         }
         let (reply, ops) = self.message(&frame, proxy, calls, now, wall, meter);
-        self.cookies.keep(cookie, frame.payload, &reply, now);
+        self.cookies.keep(cookie, frame.payload, reply.clone(), now);
         Some((reply, ops))
     }
 
@@ -74,28 +76,26 @@ impl Exchange {
         now: Instant,
         wall: SystemTime,
         meter: &dyn Meter,
-    ) -> (Vec<u8>, Vec<FlowOp>) {
+    ) -> (Bytes, Vec<FlowOp>) {
         let read = frame.dictionary();
         let name = read.as_ref().ok().and_then(|dict| Some(canonical(&dict.get("command")?.as_text()?)));
-        let command = match &read {
-            Ok(dict) => Command::parse(dict).map_err(|error| Reply::error(&error)),
-            Err(error) => Err(Reply::error(error)),
+        let intent = match &read {
+            Ok(dict) => decode(dict).map_err(|why| error(&why.to_string())),
+            Err(why) => Err(error(&why.to_string())),
         };
-        let (reply, ops) = match command {
-            Ok((command, unknown)) => {
+        let (told, ops) = match intent {
+            Ok((intent, unknown)) => {
                 for word in unknown.iter().filter(|word| self.noticed.first_time(word)) {
                     tracing::warn!("not supported, ignored from now on: {word}");
                 }
-                calls.handle(command, now, wall, meter)
+                let (outcome, ops) = calls.handle(intent, now, wall, meter);
+                (Ok(outcome), ops)
             }
-            Err(reply) => (reply, Vec::new()),
+            Err(dict) => (Err(dict), Vec::new()),
         };
-        self.ledger.enter(proxy, &name.unwrap_or_default(), matches!(reply, Reply::Error(_)));
-        let mut dict = reply.into_dict();
-        if let Some(statistics) = dict.get("statistics").and_then(Value::as_dict) {
-            let statistics = statistics.clone().with("controlstatistics", self.ledger.describe());
-            dict = Dict::new().with("statistics", statistics).with("result", "ok");
-        }
+        let is_error = matches!(told, Err(_) | Ok(Outcome::Refused(_)));
+        self.ledger.enter(proxy, &name.unwrap_or_default(), is_error);
+        let mut dict = told.map_or_else(|error| error, |outcome| encode(&outcome, &self.ledger));
         let mut bytes = frame.reply(&dict);
         if bytes.len() > MAX_REPLY {
             // A reply that cannot be sent would make the proxy give the relay up. What a script needs stays.
@@ -106,9 +106,8 @@ impl Exchange {
             bytes = frame.reply(&dict);
         }
         if bytes.len() > MAX_REPLY {
-            let error = Reply::Error("Reply too long".into());
-            bytes = frame.reply(&error.into_dict());
+            bytes = frame.reply(&error("Reply too long"));
         }
-        (bytes, ops)
+        (bytes.into(), ops)
     }
 }

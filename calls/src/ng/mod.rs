@@ -8,6 +8,8 @@
 
 pub mod bencode;
 pub mod cookies;
+pub mod decode;
+pub mod encode;
 pub mod exchange;
 pub mod frame;
 pub mod json;

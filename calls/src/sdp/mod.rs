@@ -13,6 +13,7 @@
 mod attributes;
 mod body;
 mod codecs;
+mod compose;
 mod edit;
 mod line;
 mod media;
@@ -22,6 +23,7 @@ mod steady;
 pub use attributes::{AttributeEdit, Level, change, generate_mids, mark, strip_extmaps};
 pub use body::{Body, Error, MAX_BODY, MAX_LINES, MAX_MEDIA, Origin};
 pub use codecs::Codecs;
+pub use compose::{Formats, Offered, compose, formats};
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
 pub use media::{Direction, Media, Profile, Rtcp, Transport};
 pub use sections::{fit, hide, rejected, rejections, restore, sections};

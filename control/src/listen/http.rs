@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -159,12 +159,14 @@ async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client
             Ok(Some(Ok(message))) => {
                 unanswered = 0;
                 match message {
-                    Message::Binary(request) => reply(&request).map(|reply| Message::Binary(reply.into())),
+                    Message::Binary(request) => reply(&request).map(Message::Binary),
                     // Text that is not UTF-8 would break the connection; SDP may be anything.
-                    Message::Text(request) => reply(request.as_bytes()).map(|reply| match String::from_utf8(reply) {
-                        Ok(text) => Message::Text(text.into()),
-                        Err(other) => Message::Binary(other.into_bytes().into()),
-                    }),
+                    Message::Text(request) => {
+                        reply(request.as_bytes()).map(|reply| match Utf8Bytes::try_from(reply.clone()) {
+                            Ok(text) => Message::Text(text),
+                            Err(_) => Message::Binary(reply),
+                        })
+                    }
                     Message::Ping(_) | Message::Pong(_) => None,
                     // The next reception ends, when leave has been taken.
                     Message::Close(_) => None,

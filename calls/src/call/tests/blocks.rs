@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::Echo;
+use crate::intent::Echo;
 
 #[test]
 fn a_name_that_several_branches_have_blocks_all_of_them() {
@@ -96,4 +96,82 @@ fn a_blocked_call_may_be_silent_for_long() {
     assert_eq!(rig.tick(), []);
     rig.run(block(Party::Tag(b"a".to_vec()), false));
     assert_eq!(rig.tick().len(), 1, "what it does not see is no sign of life");
+}
+
+#[test]
+fn the_media_of_a_party_is_silenced_wherever_it_goes_and_its_reports_are_not() {
+    let mut rig = Rig::new();
+    rig.call();
+    let silence = |party, is_on| treat(Treatment::Silence, party, Towards::Anywhere, is_on);
+    let is_silenced = |rig: &Rig| {
+        ["192.0.2.1:30000", "198.51.100.1:30000", "192.0.2.1:30001"].map(|at| rig.at(at).sinks[0].is_silenced)
+    };
+    rig.run(silence(Party::Tag(b"a".to_vec()), true));
+    assert_eq!(is_silenced(&rig), [true, false, false]);
+    assert!(!rig.at("192.0.2.1:30000").blocked);
+    rig.run(silence(Party::All, true));
+    assert_eq!(is_silenced(&rig), [true, true, false]);
+    rig.run(silence(Party::All, false));
+    assert_eq!(is_silenced(&rig), [false; 3], "also of the one");
+}
+
+#[test]
+fn what_is_encrypted_cannot_be_silenced_and_is_blocked_instead() {
+    let mut rig = Rig::new();
+    let sdp = |address, port| session(address, &[&format!("audio {port} RTP/SAVP 8")]);
+    rig.sdp(offer("a", None, &sdp("192.0.2.10", 4000)));
+    rig.sdp(answer("a", "b", &sdp("198.51.100.10", 5000)));
+    rig.run(treat(Treatment::Silence, Party::Tag(b"a".to_vec()), Towards::Anywhere, true));
+    assert!(rig.at("192.0.2.1:30000").blocked && !rig.at("198.51.100.1:30000").blocked);
+}
+
+#[test]
+fn one_flow_is_blocked_and_the_others_are_not() {
+    for towards in [Towards::Tag(b"b".to_vec()), Towards::Label(b"B".to_vec()), Towards::Dialogue, Towards::Every] {
+        let mut rig = Rig::new();
+        let labels = Options { to_label: Some(b"B".to_vec()), ..across() };
+        rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), labels));
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+        let flow = |is_on| treat(Treatment::Block, Party::Tag(b"a".to_vec()), towards.clone(), is_on);
+        rig.run(flow(true));
+        assert!(rig.at("192.0.2.1:30000").blocked && !rig.at("198.51.100.1:30000").blocked, "{towards:?}");
+        rig.run(flow(false));
+        assert!(!rig.at("192.0.2.1:30000").blocked);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_flow_that_is_not_there_has_the_errors_of_the_contract() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.sdp(offer("c", None, &audio("192.0.2.30", 7000)));
+    for (towards, text) in [
+        (Towards::Tag(b"x".to_vec()), "Media flow not found (to-tag not found)"),
+        (Towards::Label(b"x".to_vec()), "Media flow not found (to-label not found)"),
+        (Towards::Tag(b"c".to_vec()), "Media flow not found (to-tag not subscribed)"),
+        (Towards::Copies, "No eligible media subscriptions found"),
+    ] {
+        for treatment in [Treatment::Block, Treatment::Silence] {
+            let intent = treat(treatment, Party::Tag(b"a".to_vec()), towards.clone(), true);
+            assert_eq!(rig.error(intent), text);
+        }
+    }
+}
+
+#[test]
+fn forwarding_is_noted_and_it_is_said_that_nobody_records() {
+    let mut rig = Rig::new();
+    rig.call();
+    let forward = |is_on| treat(Treatment::Forward, Party::Tag(b"a".to_vec()), Towards::Anywhere, is_on);
+    let warning = Reply::Warning("Forwarding is noted, but there is no recording yet".into());
+    assert_eq!(rig.run(forward(true)), (warning, Vec::new()));
+    let flags = |rig: &mut Rig| {
+        let Reply::Ok(dict) = rig.run(Intent::Query { call_id: b"call".to_vec() }).0 else { panic!("no reply") };
+        let media = find(&dict, &["tags", "a", "medias"]).items()[0].as_dict().unwrap().clone();
+        find(&media, &["flags"]).items().iter().any(|flag| text(flag) == "forwarding")
+    };
+    assert!(flags(&mut rig));
+    assert_eq!(rig.run(forward(false)), (Reply::Ok(Dict::new()), Vec::new()));
+    assert!(!flags(&mut rig));
 }

@@ -21,7 +21,7 @@ impl Proxy {
         let wall = SystemTime::UNIX_EPOCH + WALL;
         let (reply, ops) = self.exchange.datagram(bytes, crate::ng::Proxy::Unix, calls, *now, wall, meter).unwrap();
         self.rig.obey(&ops);
-        (String::from_utf8(reply).unwrap(), ops.len())
+        (String::from_utf8(reply.to_vec()).unwrap(), ops.len())
     }
 
     /// The address and port that the description in the reply says, and how much the relay was told.

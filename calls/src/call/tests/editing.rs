@@ -1,6 +1,6 @@
 use super::*;
 use crate::call::Unsupported;
-use crate::command::{AttributeEdit, Codecs, Ice, Level, Profile, Steady};
+use crate::intent::{AttributeEdit, Codecs, Ice, Level, Profile, Steady};
 
 const PHONE: &str = "v=0\r\no=phone 1 7 IN IP4 192.0.2.10\r\ns=x\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\nm=video 4002 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n";

@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::End;
+use crate::outcome::End;
 
 /// Deleted calls go on for ten seconds.
 fn rig() -> Rig {
@@ -66,9 +66,9 @@ fn an_answer_that_crossed_the_cancel_keeps_the_call() {
 fn a_delete_may_say_how_long_it_takes() {
     for (seconds, is_there) in [(0, false), (60, true)] {
         let mut rig = rig();
-        let Command::Delete(mut command) = delete(Some("a"), None) else { panic!() };
+        let Intent::Delete(mut command) = delete(Some("a"), None) else { panic!() };
         command.delay = Some(seconds);
-        rig.run(Command::Delete(command));
+        rig.run(Intent::Delete(command));
         rig.wait(30);
         rig.tick();
         assert_eq!(!rig.calls.is_empty(), is_there, "{seconds}");
@@ -109,7 +109,7 @@ fn every_end_is_counted_under_its_name() {
     rig.call();
     rig.wait(60);
     rig.tick();
-    let (reply, _) = rig.run(Command::Statistics);
+    let (reply, _) = rig.run(Intent::Statistics);
     let Reply::Ok(dict) = reply else { panic!("{reply:?}") };
     let total = |key: &str| find(&dict, &["statistics", "totalstatistics", key]).clone();
     assert_eq!(total("managedsessions"), Value::Int(2));

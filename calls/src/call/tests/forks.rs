@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::Finality;
+use crate::intent::Finality;
 
 #[test]
 fn the_branch_that_answers_last_has_the_call() {
@@ -14,7 +14,7 @@ fn the_branch_that_answers_last_has_the_call() {
         matches!(rig.run(delete(Some("a"), Some("b1"))), (Reply::Ok(_), ops) if ops.is_empty()),
         "the branch that lost"
     );
-    let expected = Reply::Warning("Call-ID not found or tags didn't match");
+    let expected = Reply::Warning("Call-ID not found or tags didn't match".into());
     assert_eq!(rig.run(delete(Some("a"), Some("b1"))).0, expected, "has gone");
     assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:6000");
     rig.run(delete(Some("a"), Some("b2")));
@@ -116,8 +116,42 @@ fn whichever_branch_picks_up_may_speak_at_once() {
     let (rig, _) = ringing();
     let caller = rig.slot_of("192.0.2.1:30000");
     for branch in ["198.51.100.1:30000", "198.51.100.1:30002"] {
-        assert_eq!(rig.at(branch).partner(), caller, "{branch}");
+        assert_eq!(rig.feeds(branch), caller.into_iter().collect::<Vec<_>>(), "{branch}");
     }
+}
+
+#[test]
+fn every_branch_that_announces_something_is_heard_until_one_has_answered_for_good() {
+    let (mut rig, _) = ringing();
+    let caller: Vec<_> = rig.slot_of("192.0.2.1:30000").into_iter().collect();
+    let hears = |rig: &Rig| {
+        ["198.51.100.1:30000", "198.51.100.1:30002"]
+            .map(|branch| rig.slot_of(branch).is_some() && rig.feeds(branch) == caller)
+    };
+    let early = Options { finality: Finality::Provisional, ..Options::default() };
+    let answers = [("x", "b", "198.51.100.10", 5000), ("y", "c", "198.51.100.20", 6000)];
+    for (branch, tag, host, port) in answers {
+        rig.sdp(on_branch(branch, answer_with("a", tag, &audio(host, port), early.clone())));
+        assert_eq!(hears(&rig), [true; 2], "{branch}");
+    }
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.10:5000");
+    assert_eq!(rig.peer("198.51.100.1:30002").unwrap(), "198.51.100.20:6000");
+    let last = Options { finality: Finality::Final, ..Options::default() };
+    rig.sdp(on_branch("x", answer_with("a", "b", &audio("198.51.100.10", 5000), last)));
+    assert_eq!(hears(&rig), [true, false], "the other is not heard in the call");
+    assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
+    rig.end();
+}
+
+#[test]
+fn two_parties_of_one_branch_share_its_ports_and_the_last_one_that_answered_has_them() {
+    let (mut rig, _) = ringing();
+    let early = Options { finality: Finality::Provisional, ..Options::default() };
+    for (tag, host) in [("b", "198.51.100.10"), ("c", "198.51.100.20")] {
+        rig.sdp(on_branch("x", answer_with("a", tag, &audio(host, 5000), early.clone())));
+    }
+    assert_eq!(rig.peer("198.51.100.1:30000").unwrap(), "198.51.100.20:5000");
+    rig.end();
 }
 
 #[test]
@@ -338,7 +372,7 @@ fn a_second_answer_in_the_family_that_was_told_has_the_ports_that_were_told() {
 fn a_branch_of_several_that_ring_is_not_guessed() {
     let mut rig = three();
     rig.sdp(on_branch("y", answer("a", "b", &audio("198.51.100.10", 5000))));
-    let expected = Reply::Warning("Call-ID not found or tags didn't match");
+    let expected = Reply::Warning("Call-ID not found or tags didn't match".into());
     assert_eq!(rig.run(delete(Some("a"), Some("lost"))).0, expected);
     rig.end();
 }
@@ -390,7 +424,7 @@ fn the_end_of_a_branch_that_comes_again_ends_nobody_else() {
     rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
     let end = || on_branch("y", delete(Some("a"), None));
     assert!(matches!(rig.run(end()).0, Reply::Ok(_)));
-    assert_eq!(rig.run(end()).0, Reply::Warning("Call-ID not found or tags didn't match"));
+    assert_eq!(rig.run(end()).0, Reply::Warning("Call-ID not found or tags didn't match".into()));
     assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
     rig.end();
 }
@@ -453,7 +487,7 @@ fn a_hang_up_that_crosses_an_offer_is_the_end() {
 
 #[test]
 fn each_branch_shares_a_port_with_the_caller_as_its_own_offer_said() {
-    use crate::command::Mux;
+    use crate::intent::Mux;
     let mut rig = Rig::new();
     let muxed = |address: &str| audio(address, 4000) + "a=rtcp-mux\r\n";
     let demux = Mux { offer: Some(false), accept: Some(true), require: false };

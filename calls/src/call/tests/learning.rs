@@ -63,7 +63,7 @@ fn a_query_tells_who_may_succeed_a_party() {
     let mut rig = Rig::new();
     let options = Options { strict_source: true, media_handover: true, asymmetric: true, ..across() };
     rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), options));
-    let (Reply::Ok(dict), _) = rig.run(Command::Query { call_id: b"call".to_vec() }) else { panic!("no reply") };
+    let (Reply::Ok(dict), _) = rig.run(Intent::Query { call_id: b"call".to_vec() }) else { panic!("no reply") };
     let media = find(&dict, &["tags", "a", "medias"]).items().first().unwrap().as_dict().unwrap();
     let flags: Vec<_> = find(media, &["flags"]).items().iter().map(text).collect();
     assert_eq!(flags, ["initialized", "send", "recv", "asymmetric", "strict source", "media handover"]);

@@ -155,7 +155,7 @@ fn a_delete_before_the_answer_may_name_any_callee() {
 
 #[test]
 fn a_delete_that_matches_nothing_is_a_warning() {
-    let expected = Reply::Warning("Call-ID not found or tags didn't match");
+    let expected = Reply::Warning("Call-ID not found or tags didn't match".into());
     let mut rig = Rig::new();
     assert_eq!(rig.run(delete(None, None)), (expected.clone(), vec![]));
     rig.call();
@@ -167,8 +167,8 @@ fn a_delete_that_matches_nothing_is_a_warning() {
 
 #[test]
 fn a_delete_that_insists_gets_an_error() {
-    let Command::Delete(gone) = delete(None, None) else { panic!("no delete") };
-    let error = Rig::new().error(Command::Delete(Delete { fatal: true, ..gone }));
+    let Intent::Delete(gone) = delete(None, None) else { panic!("no delete") };
+    let error = Rig::new().error(Intent::Delete(Delete { fatal: true, ..gone }));
     assert_eq!(error, "Call-ID not found or tags didn't match");
 }
 
@@ -176,7 +176,7 @@ fn a_delete_that_insists_gets_an_error() {
 fn an_answer_or_a_query_of_an_unknown_call_is_an_error() {
     let mut rig = Rig::new();
     assert_eq!(rig.error(answer("a", "b", &audio("192.0.2.10", 4000))), "Unknown call-id");
-    assert_eq!(rig.error(Command::Query { call_id: b"call".to_vec() }), "Unknown call-id");
+    assert_eq!(rig.error(Intent::Query { call_id: b"call".to_vec() }), "Unknown call-id");
     rig.call();
     assert_eq!(rig.error(answer("x", "b", &audio("192.0.2.10", 4000))), "Unknown from-tag");
 }
@@ -229,7 +229,7 @@ fn learning_and_type_of_service_come_from_settings_and_commands() {
 #[test]
 fn the_description_is_edited_as_the_flags_say() {
     let mut rig = Rig::new();
-    let options = Options { replace_origin: true, rtcp: crate::command::RtcpForm::Full, ..across() };
+    let options = Options { replace_origin: true, rtcp: crate::intent::RtcpForm::Full, ..across() };
     let text = audio("192.0.2.10", 4000) + "a=candidate:1 1 UDP 1 192.0.2.10 4000 typ host\r\na=rtcp-mux\r\n";
     let (sdp, _) = rig.sdp(offer_with("a", None, &text, options));
     assert!(
@@ -255,7 +255,7 @@ fn calls_are_listed_up_to_the_limit() {
         rig.run(named(offer("a", None, &audio("192.0.2.10", 4000)), name));
     }
     let mut count = |limit| {
-        let (Reply::Ok(dict), _) = rig.run(Command::List { limit }) else { panic!("no list") };
+        let (Reply::Ok(dict), _) = rig.run(Intent::List { limit }) else { panic!("no list") };
         find(&dict, &["calls"]).items().len()
     };
     assert_eq!((count(2), count(32)), (2, 3));
@@ -263,7 +263,7 @@ fn calls_are_listed_up_to_the_limit() {
 
 #[test]
 fn a_party_may_be_known_by_what_it_says_instead_of_its_tag() {
-    use crate::command::AliasKey;
+    use crate::intent::AliasKey;
     let other = audio("192.0.2.10", 4000) + "a=x\r\n";
     for (key, sdp, is_known) in [
         (Some(AliasKey::Endpoint), other.clone(), true),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::Load;
+use crate::outcome::Load;
 
 fn rig() -> Rig {
     let limits = Limits { sessions: Some(2), load: Some(4.0), cpu: Some(80.0), bandwidth: Some(1_000_000) };
@@ -8,7 +8,7 @@ fn rig() -> Rig {
 
 const QUIET: Load = Load { average: 1.0, cpu: 10.0, bandwidth: 1000 };
 
-fn new_call(name: &str) -> Command {
+fn new_call(name: &str) -> Intent {
     named(offer("a", None, &audio("192.0.2.10", 4000)), name)
 }
 
@@ -25,13 +25,13 @@ fn every_limit_refuses_new_calls_with_its_own_text_and_leaves_the_others_alone()
         rig.calls.measure(load);
         assert_eq!(rig.error(new_call("new")), text);
         rig.sdp(offer("a", Some("b"), &audio("192.0.2.10", 4002)));
-        let Command::Offer(mut offer) = new_call("new") else { panic!() };
+        let Intent::Offer(mut offer) = new_call("new") else { panic!() };
         offer.knows_load_limit = true;
-        assert_eq!(rig.run(Command::Offer(offer)).0, Reply::LoadLimit(text.into()));
+        assert_eq!(rig.run(Intent::Offer(offer)).0, Reply::LoadLimit(text.into()));
         rig.calls.measure(QUIET);
         rig.sdp(new_call("new"));
         assert_eq!(rig.error(new_call("third")), "Parallel session limit reached");
-        let (reply, _) = rig.run(Command::Statistics);
+        let (reply, _) = rig.run(Intent::Statistics);
         let Reply::Ok(dict) = reply else { panic!("{reply:?}") };
         assert_eq!(find(&dict, &["statistics", "totalstatistics", "rejectedsessions"]), &Value::Int(3));
     }

@@ -1,5 +1,6 @@
 mod blocks;
 mod captured;
+mod copies;
 mod editing;
 mod endings;
 mod families;
@@ -26,9 +27,37 @@ use border::{
 
 use super::plan::desired;
 use super::{Calls, ExpiredCall, Limits, Settings};
-use crate::command::{Answer, Block, Command, Delete, Offer, Options, Party};
+use crate::intent::{Answer, Delete, Intent, Offer, Options, Party, Towards, Treat, Treatment};
+use crate::ng::encode::in_dictionary;
 use crate::ng::{Dict, Value};
-use crate::reply::Reply;
+use crate::outcome::Outcome;
+
+/// An outcome as a proxy is told it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Reply {
+    Pong,
+    Ok(Dict<'static>),
+    Warning(String),
+    Error(String),
+    LoadLimit(String),
+}
+
+impl From<Outcome> for Reply {
+    fn from(outcome: Outcome) -> Self {
+        let mut dict = in_dictionary(&outcome);
+        let said = |key: &str| dict.get(key).map(text).unwrap_or_default();
+        match said("result").as_str() {
+            "pong" => Self::Pong,
+            "error" => Self::Error(said("error-reason")),
+            "load limit" => Self::LoadLimit(said("message")),
+            _ if dict.get("warning").is_some() => Self::Warning(said("warning")),
+            _ => {
+                dict.remove("result");
+                Self::Ok(dict)
+            }
+        }
+    }
+}
 
 /// Calls, and a relay that does what it is told.
 struct Rig {
@@ -91,15 +120,15 @@ impl Rig {
 
     /// Carries out a command, does what the relay is told, and checks that all states agree. Told is what is new, but for the renewal of what was
     /// said before.
-    fn run(&mut self, command: Command) -> (Reply, Vec<FlowOp>) {
-        let (reply, mut ops) = self.calls.handle(command, self.now, SystemTime::UNIX_EPOCH + WALL, &self.meter);
+    fn run(&mut self, command: Intent) -> (Reply, Vec<FlowOp>) {
+        let (outcome, mut ops) = self.calls.handle(command, self.now, SystemTime::UNIX_EPOCH + WALL, &self.meter);
         let before = self.installed.clone();
         self.obey(&ops);
         ops.retain(|op| match op {
             FlowOp::Install(slot, spec) => !before.get(slot).is_some_and(|old| is_renewal(old, spec)),
             FlowOp::Remove(_) => true,
         });
-        (reply, ops)
+        (outcome.into(), ops)
     }
 
     /// A second is over.
@@ -130,17 +159,17 @@ impl Rig {
     }
 
     /// The new description, and what the relay was told.
-    fn sdp(&mut self, command: Command) -> (String, Vec<FlowOp>) {
+    fn sdp(&mut self, command: Intent) -> (String, Vec<FlowOp>) {
         let (reply, ops) = self.run(command);
         let Reply::Ok(dict) = reply else { panic!("{reply:?}") };
         (text(dict.get("sdp").unwrap()), ops)
     }
 
-    fn error(&mut self, command: Command) -> String {
+    fn error(&mut self, command: Intent) -> String {
         let (reply, ops) = self.run(command);
         assert_eq!(ops, []);
         let Reply::Error(reason) = reply else { panic!("{reply:?}") };
-        reason.into_owned()
+        reason
     }
 
     /// An answered call from tag a on `pbx` to tag b on `gateway`.
@@ -159,6 +188,11 @@ impl Rig {
     fn slot_of(&self, local: &str) -> Option<SlotIndex> {
         let local: SocketAddr = local.parse().unwrap();
         self.installed.iter().find(|(_, spec)| spec.local == local).map(|(slot, _)| *slot)
+    }
+
+    /// The slots of the parties that hear what arrives at a local endpoint.
+    fn feeds(&self, local: &str) -> Vec<SlotIndex> {
+        self.at(local).sinks.iter().map(|sink| sink.party).collect()
     }
 
     fn peer(&self, local: &str) -> Option<String> {
@@ -198,12 +232,12 @@ fn across() -> Options {
     Options { from_interface: Some(b"pbx".to_vec()), to_interface: Some(b"gateway".to_vec()), ..Options::default() }
 }
 
-fn offer(from: &str, to: Option<&str>, sdp: &str) -> Command {
+fn offer(from: &str, to: Option<&str>, sdp: &str) -> Intent {
     offer_with(from, to, sdp, across())
 }
 
-fn offer_with(from: &str, to: Option<&str>, sdp: &str, options: Options) -> Command {
-    Command::Offer(Box::new(Offer {
+fn offer_with(from: &str, to: Option<&str>, sdp: &str, options: Options) -> Intent {
+    Intent::Offer(Box::new(Offer {
         call_id: b"call".to_vec(),
         from_tag: from.into(),
         to_tag: to.map(Into::into),
@@ -214,12 +248,12 @@ fn offer_with(from: &str, to: Option<&str>, sdp: &str, options: Options) -> Comm
     }))
 }
 
-fn answer(from: &str, to: &str, sdp: &str) -> Command {
+fn answer(from: &str, to: &str, sdp: &str) -> Intent {
     answer_with(from, to, sdp, Options::default())
 }
 
-fn answer_with(from: &str, to: &str, sdp: &str, options: Options) -> Command {
-    Command::Answer(Box::new(Answer {
+fn answer_with(from: &str, to: &str, sdp: &str, options: Options) -> Intent {
+    Intent::Answer(Box::new(Answer {
         call_id: b"call".to_vec(),
         from_tag: from.into(),
         to_tag: to.into(),
@@ -229,8 +263,8 @@ fn answer_with(from: &str, to: &str, sdp: &str, options: Options) -> Command {
     }))
 }
 
-fn delete(from: Option<&str>, to: Option<&str>) -> Command {
-    Command::Delete(Delete {
+fn delete(from: Option<&str>, to: Option<&str>) -> Intent {
+    Intent::Delete(Delete {
         call_id: b"call".to_vec(),
         from_tag: from.map(Into::into),
         to_tag: to.map(Into::into),
@@ -242,28 +276,42 @@ fn delete(from: Option<&str>, to: Option<&str>) -> Command {
 }
 
 /// The command, for a branch of a forked call.
-fn on_branch(branch: &str, mut command: Command) -> Command {
+fn on_branch(branch: &str, mut command: Intent) -> Intent {
     match &mut command {
-        Command::Offer(offer) => offer.via_branch = Some(branch.into()),
-        Command::Answer(answer) => answer.via_branch = Some(branch.into()),
-        Command::Delete(delete) => delete.via_branch = Some(branch.into()),
-        Command::Query { .. } | Command::Block(_) | Command::Ping | Command::Statistics | Command::List { .. } => {}
+        Intent::Offer(offer) => offer.via_branch = Some(branch.into()),
+        Intent::Answer(answer) => answer.via_branch = Some(branch.into()),
+        Intent::Delete(delete) => delete.via_branch = Some(branch.into()),
+        Intent::Query { .. }
+        | Intent::Treat(_)
+        | Intent::Subscribe(_)
+        | Intent::SubscribeAnswer(_)
+        | Intent::Unsubscribe(_)
+        | Intent::Ping
+        | Intent::Statistics
+        | Intent::List { .. } => {}
     }
     command
 }
 
-fn block(party: Party, is_on: bool) -> Command {
-    Command::Block(Block { call_id: b"call".to_vec(), party, is_on })
+fn block(party: Party, is_on: bool) -> Intent {
+    treat(Treatment::Block, party, Towards::Anywhere, is_on)
 }
 
-fn named(mut command: Command, name: &str) -> Command {
+fn treat(treatment: Treatment, party: Party, towards: Towards, is_on: bool) -> Intent {
+    Intent::Treat(Treat { call_id: b"call".to_vec(), party, towards, treatment, is_on })
+}
+
+fn named(mut command: Intent, name: &str) -> Intent {
     match &mut command {
-        Command::Offer(offer) => offer.call_id = name.into(),
-        Command::Answer(answer) => answer.call_id = name.into(),
-        Command::Delete(delete) => delete.call_id = name.into(),
-        Command::Query { call_id } => *call_id = name.into(),
-        Command::Block(block) => block.call_id = name.into(),
-        Command::Ping | Command::Statistics | Command::List { .. } => {}
+        Intent::Offer(offer) => offer.call_id = name.into(),
+        Intent::Answer(answer) => answer.call_id = name.into(),
+        Intent::Delete(delete) => delete.call_id = name.into(),
+        Intent::Query { call_id } => *call_id = name.into(),
+        Intent::Treat(treat) => treat.call_id = name.into(),
+        Intent::Subscribe(subscribe) => subscribe.call_id = name.into(),
+        Intent::SubscribeAnswer(answer) => answer.call_id = name.into(),
+        Intent::Unsubscribe(unsubscribe) => unsubscribe.call_id = name.into(),
+        Intent::Ping | Intent::Statistics | Intent::List { .. } => {}
     }
     command
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::Mux;
+use crate::intent::Mux;
 
 const ASKS: &str = "audio 4000 RTP/AVP 8\r\na=rtcp-mux";
 const ASKS_NOT: &str = "audio 5000 RTP/AVP 8";

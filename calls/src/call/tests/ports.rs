@@ -53,9 +53,9 @@ fn the_session_limit_is_told_as_the_client_understands_it() {
     rig.call();
     let second = || named(offer("a", None, &audio("192.0.2.10", 4000)), "second");
     assert_eq!(rig.error(second()), "Parallel session limit reached");
-    let Command::Offer(mut offer) = second() else { panic!("no offer") };
+    let Intent::Offer(mut offer) = second() else { panic!("no offer") };
     offer.knows_load_limit = true;
-    let reply = rig.run(Command::Offer(offer)).0;
+    let reply = rig.run(Intent::Offer(offer)).0;
     assert_eq!(reply, Reply::LoadLimit("Parallel session limit reached".into()));
     // The call that is there goes on.
     rig.sdp(super::offer("a", Some("b"), &audio("192.0.2.10", 4000)));

@@ -25,7 +25,7 @@ pub(super) fn totals() -> SourceTotals {
 }
 
 fn query(rig: &mut Rig) -> Dict<'static> {
-    let (Reply::Ok(dict), ops) = rig.run(Command::Query { call_id: b"call".to_vec() }) else { panic!("no reply") };
+    let (Reply::Ok(dict), ops) = rig.run(Intent::Query { call_id: b"call".to_vec() }) else { panic!("no reply") };
     assert_eq!(ops, []);
     dict
 }
@@ -147,8 +147,8 @@ fn a_delete_replies_with_the_statistics_unless_it_is_in_a_hurry() {
     assert_eq!(int(&dict, &["totals", "RTP", "packets"]), 100);
     rig.wait(5);
     rig.call();
-    let Command::Delete(slow) = delete(Some("a"), None) else { panic!("no delete") };
-    let reply = rig.run(Command::Delete(Delete { fast: true, ..slow })).0;
+    let Intent::Delete(slow) = delete(Some("a"), None) else { panic!("no delete") };
+    let reply = rig.run(Intent::Delete(Delete { fast: true, ..slow })).0;
     assert_eq!(reply, Reply::Ok(Dict::new()));
 }
 
@@ -168,7 +168,7 @@ fn odd_totals_do_no_harm() {
 fn statistics_tell_the_sessions_and_every_reason_that_has_occurred() {
     let mut rig = Rig::new();
     rig.call();
-    let (Reply::Ok(reply), _) = rig.run(Command::Statistics) else { panic!() };
+    let (Reply::Ok(reply), _) = rig.run(Intent::Statistics) else { panic!() };
     let number = |path: &[&str]| find(&reply, path).as_int().unwrap();
     assert_eq!(number(&["statistics", "currentstatistics", "sessionstotal"]), 1);
     assert_eq!(number(&["statistics", "reasons", "program", "stranger"]), 7);

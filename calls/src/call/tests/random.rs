@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use border::Family;
 
 use super::*;
-use crate::command::{Finality, Mux, Profile, Steady};
+use crate::intent::{Finality, Mux, Profile, Steady};
+use crate::intent::{Subscribe, SubscribeAnswer, Unsubscribe};
 
 fn any_media() -> impl Strategy<Value = String> {
     let port = prop_oneof![1 => Just(0_u16), 4 => prop::sample::select(vec![4000_u16, 4002, 65535])];
@@ -62,7 +63,7 @@ fn any_end() -> impl Strategy<Value = (u8, bool)> {
 }
 
 /// The delete of the dialogue of the caller, a, with another one.
-fn ended(other: &str, branch: Option<&str>, (form, names_branch): (u8, bool)) -> Command {
+fn ended(other: &str, branch: Option<&str>, (form, names_branch): (u8, bool)) -> Intent {
     let command = match form {
         0 => delete(Some("a"), Some(other)),
         1 => delete(Some(other), Some("a")),
@@ -94,7 +95,20 @@ fn any_lost() -> impl Strategy<Value = Lost> {
     ]
 }
 
-fn any_command() -> impl Strategy<Value = Command> {
+fn receiver() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["rec", "rec2", "a"])
+}
+
+fn any_treatment() -> impl Strategy<Value = Treatment> {
+    prop::sample::select(vec![Treatment::Block, Treatment::Silence, Treatment::Forward])
+}
+
+fn any_towards() -> impl Strategy<Value = Towards> {
+    let (leg, copy) = (Towards::Tag(b"b".to_vec()), Towards::Tag(b"rec".to_vec()));
+    prop::sample::select(vec![Towards::Anywhere, leg, copy, Towards::Dialogue, Towards::Copies, Towards::Every])
+}
+
+fn any_command() -> impl Strategy<Value = Intent> {
     let tag = || prop::sample::select(vec!["a", "b", "c", "d", "lost"]);
     let command = prop_oneof![
         6 => (tag(), prop::option::of(tag()), any_sdp(), any_options())
@@ -104,8 +118,25 @@ fn any_command() -> impl Strategy<Value = Command> {
         2 => (prop::option::of(tag()), prop::option::of(tag())).prop_map(|(from, to)| delete(from, to)),
         1 => (tag(), any::<bool>()).prop_map(|(tag, is_on)| block(Party::Tag(tag.into()), is_on)),
         1 => any::<bool>().prop_map(|is_on| block(Party::All, is_on)),
-        1 => Just(Command::Query { call_id: Vec::new() }),
-        1 => Just(Command::List { limit: 2 }),
+        1 => Just(Intent::Query { call_id: Vec::new() }),
+        1 => Just(Intent::List { limit: 2 }),
+        2 => (any_treatment(), tag(), any_towards(), any::<bool>())
+            .prop_map(|(treatment, tag, towards, is_on)| treat(treatment, Party::Tag(tag.into()), towards, is_on)),
+        2 => (vec(tag(), 0..3), prop::option::of(receiver()), any::<bool>()).prop_map(|(tags, to_tag, is_siprec)| {
+            let parties = tags.into_iter().map(|tag| Party::Tag(tag.into())).collect();
+            let to_tag = to_tag.map(|tag| tag.as_bytes().to_vec());
+            let options = Options::default();
+            Intent::Subscribe(Box::new(Subscribe { call_id: Vec::new(), parties, to_tag, is_siprec, options }))
+        }),
+        2 => (receiver(), any_sdp()).prop_map(|(to_tag, sdp)| {
+            let (to_tag, sdp) = (to_tag.into(), sdp.into());
+            let options = Options::default();
+            Intent::SubscribeAnswer(Box::new(SubscribeAnswer { call_id: Vec::new(), to_tag, sdp, options }))
+        }),
+        1 => (receiver(), prop::option::of(tag())).prop_map(|(to_tag, from)| {
+            let from_tag = from.map(|tag| tag.as_bytes().to_vec());
+            Intent::Unsubscribe(Unsubscribe { call_id: Vec::new(), to_tag: to_tag.into(), from_tag })
+        }),
     ];
     let branch = prop::option::of(prop::sample::select(vec!["x", "y"]));
     let name = prop::sample::select(vec!["one", "two", "three"]);
@@ -135,7 +166,7 @@ proptest! {
         let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(delay), ..Settings::default() }, 30099);
         let names: Vec<String> = (0..=lost.len()).map(|number| format!("b{number}")).collect();
         let branch = |at: usize| has_branches.then(|| names[at].as_str());
-        let on = |at: usize, command| branch(at).map_or_else(|| Command::clone(&command), |name| on_branch(name, command.clone()));
+        let on = |at: usize, command| branch(at).map_or_else(|| Intent::clone(&command), |name| on_branch(name, command.clone()));
         let caller = audio("192.0.2.10", 4000);
         let callee = |at: usize| audio("198.51.100.10", 5000 + 2 * at as u16);
         let early = || Options { finality: Finality::Provisional, ..Options::default() };
@@ -197,8 +228,8 @@ proptest! {
             // Rig::run compares all states after each command.
             let (reply, ops) = rig.run(command.clone());
             match reply {
-                Reply::Error(_) | Reply::Warning(_) => prop_assert_eq!(ops, []),
-                Reply::Ok(_) if matches!(command, Command::Offer(_) | Command::Answer(_)) => {
+                Reply::Error(_) | Reply::Warning(_) => prop_assert_eq!(ops, [], "{:?}", command),
+                Reply::Ok(_) if matches!(command, Intent::Offer(_) | Intent::Answer(_)) => {
                     let again = rig.run(command.clone());
                     prop_assert_eq!((again.0, again.1), (reply, vec![]), "twice is once: {:?}", command);
                 }

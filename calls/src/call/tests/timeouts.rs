@@ -1,6 +1,7 @@
-use super::super::{End, ExpiredCall};
+use super::super::ExpiredCall;
 use super::query::totals;
 use super::*;
+use crate::outcome::End;
 
 impl Rig {
     fn expire(&mut self) -> Vec<ExpiredCall> {

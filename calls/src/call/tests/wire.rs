@@ -65,7 +65,7 @@ struct Daemon {
 
 impl Daemon {
     /// The reply, and how much the relay was told to do.
-    fn receive(&mut self, datagram: &[u8], proxy: u8) -> (Vec<u8>, usize) {
+    fn receive(&mut self, datagram: &[u8], proxy: u8) -> (bytes::Bytes, usize) {
         let Rig { calls, now, meter, .. } = &mut self.rig;
         let wall = SystemTime::UNIX_EPOCH + WALL;
         let proxy = Proxy::Host([127, 0, 0, proxy].into());
@@ -84,7 +84,7 @@ proptest! {
         last_port in prop::sample::select(vec![30003, 30099]),
     ) {
         let mut daemon = Daemon { rig: Rig::with(at_once(), last_port), exchange: Exchange::new() };
-        let mut late: Option<(Vec<u8>, u8, Vec<u8>)> = None;
+        let mut late: Option<(Vec<u8>, u8, bytes::Bytes)> = None;
         for (number, (proxy, request, fate, seconds)) in steps.into_iter().enumerate() {
             daemon.rig.wait(seconds);
             daemon.rig.tick();

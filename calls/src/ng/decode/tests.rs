@@ -5,14 +5,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::intent::{AttributeEdit, Echo, Finality, Level, Mux, Offer, Options, RtcpForm};
 
-fn read(bencode: &[u8]) -> (Command, Vec<String>) {
+fn read(bencode: &[u8]) -> (Intent, Vec<String>) {
     let dict = crate::ng::bencode::decode(bencode).unwrap();
-    Command::parse(dict.as_dict().unwrap()).unwrap()
+    decode(dict.as_dict().unwrap()).unwrap()
 }
 
 fn error(dict: &Dict<'_>) -> String {
-    Command::parse(dict).unwrap_err().to_string()
+    decode(dict).unwrap_err().to_string()
 }
 
 /// A complete offer with more keys.
@@ -22,7 +23,7 @@ fn offer(more: Dict<'_>) -> (Offer, Vec<String>) {
     for (key, value) in more.iter() {
         dict.push(key.to_vec(), value.clone());
     }
-    let (Command::Offer(offer), unknown) = Command::parse(&dict).unwrap() else { panic!("no offer") };
+    let (Intent::Offer(offer), unknown) = decode(&dict).unwrap() else { panic!("no offer") };
     (*offer, unknown)
 }
 
@@ -51,7 +52,7 @@ fn a_captured_offer_of_kamailio_is_understood_as_a_whole() {
         },
         knows_load_limit: true,
     };
-    assert_eq!(command, Command::Offer(Box::new(expected)));
+    assert_eq!(command, Intent::Offer(Box::new(expected)));
     assert_eq!(unknown, [""; 0]);
 }
 
@@ -61,14 +62,14 @@ fn a_captured_answer_and_delete_of_kamailio_are_understood() {
         b"d8:supportsl10:load limite3:sdp5:v=0\r\n3:ICE6:remove7:replacel6:origine7:call-id17:1-9232@192.0.2.10\
         13:received-froml3:IP413:198.51.100.10e8:from-tag7:c9232-16:to-tag7:s9227-17:command6:answere",
     );
-    let Command::Answer(answer) = command else { panic!("no answer") };
+    let Intent::Answer(answer) = command else { panic!("no answer") };
     assert_eq!((answer.from_tag.as_slice(), answer.to_tag.as_slice()), (&b"c9232-1"[..], &b"s9227-1"[..]));
     assert!(unknown.is_empty());
     let (command, unknown) = read(
         b"d8:supportsl10:load limite7:call-id17:1-9232@192.0.2.1013:received-froml3:IP410:192.0.2.10e\
         8:from-tag7:c9232-17:command6:deletee",
     );
-    let Command::Delete(delete) = command else { panic!("no delete") };
+    let Intent::Delete(delete) = command else { panic!("no delete") };
     assert_eq!((delete.from_tag.as_deref(), delete.to_tag), (Some(&b"c9232-1"[..]), None));
     assert!(unknown.is_empty());
 }
@@ -108,11 +109,11 @@ fn a_documented_command_that_we_do_not_have_is_named() {
 
 #[test]
 fn a_list_has_a_limit() {
-    let list = |dict: Dict<'_>| Command::parse(&dict.with("command", "list")).map(|(command, _)| command);
-    assert_eq!(list(Dict::new()), Ok(Command::List { limit: 32 }));
-    assert_eq!(list(Dict::new().with("limit", "7")), Ok(Command::List { limit: 7 }));
+    let list = |dict: Dict<'_>| decode(&dict.with("command", "list")).map(|(command, _)| command);
+    assert_eq!(list(Dict::new()), Ok(Intent::List { limit: 32 }));
+    assert_eq!(list(Dict::new().with("limit", "7")), Ok(Intent::List { limit: 7 }));
     for bad in [Value::Int(0), Value::Int(-1), Value::from("x"), Value::List(vec![])] {
-        assert_eq!(list(Dict::new().with("limit", bad)), Err(CommandError::Limit));
+        assert_eq!(list(Dict::new().with("limit", bad)), Err(DecodeError::Limit));
     }
 }
 
@@ -360,8 +361,7 @@ fn tags_of_digits_may_come_as_numbers() {
 #[test]
 fn a_delete_says_how() {
     let dict = Dict::new().with("command", "delete").with("call-id", "c").with("delete_delay", "0");
-    let (Command::Delete(delete), unknown) = Command::parse(&dict.with("flags", list(&["fast", "fatal"]))).unwrap()
-    else {
+    let (Intent::Delete(delete), unknown) = decode(&dict.with("flags", list(&["fast", "fatal"]))).unwrap() else {
         panic!("no delete")
     };
     assert_eq!((delete.delay, delete.fast, delete.fatal, delete.from_tag), (Some(0), true, true, None));
@@ -372,15 +372,15 @@ fn a_delete_says_how() {
 fn json_of_the_wrong_shape_is_refused_or_ignored() {
     let parse = |text: &str| {
         let value = crate::ng::json::decode(text.as_bytes()).unwrap();
-        Command::parse(value.as_dict().unwrap()).map(|(command, _)| command)
+        decode(value.as_dict().unwrap()).map(|(command, _)| command)
     };
-    assert_eq!(parse(r#"{"command":{}}"#), Err(CommandError::NoCommand));
-    assert_eq!(parse(r#"{"command":null}"#), Err(CommandError::NoCommand));
-    assert_eq!(parse(r#"{"command":"offer","sdp":["v=0"],"call-id":"c"}"#), Err(CommandError::NoSdp));
-    assert_eq!(parse(r#"{"command":"query","call-id":{"a":1}}"#), Err(CommandError::NoCallId));
+    assert_eq!(parse(r#"{"command":{}}"#), Err(DecodeError::NoCommand));
+    assert_eq!(parse(r#"{"command":null}"#), Err(DecodeError::NoCommand));
+    assert_eq!(parse(r#"{"command":"offer","sdp":["v=0"],"call-id":"c"}"#), Err(DecodeError::NoSdp));
+    assert_eq!(parse(r#"{"command":"query","call-id":{"a":1}}"#), Err(DecodeError::NoCallId));
     let odd = r#"{"command":"ping","flags":{"a":1},"direction":{"x":[]},"replace":[[["origin"]]],"TOS":[1],
         "received-from":[],"supports":3,"rtpp-flags":[],"endpoint-learning":[]}"#;
-    assert_eq!(parse(odd), Ok(Command::Ping));
+    assert_eq!(parse(odd), Ok(Intent::Ping));
 }
 
 proptest! {
@@ -396,7 +396,7 @@ proptest! {
         for (key, value) in values {
             dict.push(key.as_bytes(), value);
         }
-        if let Ok((_, unknown)) = Command::parse(&dict) {
+        if let Ok((_, unknown)) = decode(&dict) {
             prop_assert!(unknown.len() <= 32);
         }
     }

@@ -1,14 +1,13 @@
 //! The words that say how a call is to be treated: keys with values, flags, and flags that are a key and its value in one.
 
-use std::net::IpAddr;
-
 use border::{Family, Learning};
 
 use super::editing;
 use super::flag_string::unescape;
-use super::message::Message;
-use super::options::{AliasKey, Echo, Finality, Ice, Profile, RtcpForm};
+use super::message::{All, Message};
 use super::unbuilt;
+use super::values::{address, filled, raw, words};
+use crate::intent::{AliasKey, Echo, Finality, Ice, Profile, RtcpForm};
 use crate::ng::Value;
 use crate::ng::value::canonical;
 
@@ -127,7 +126,8 @@ impl Message {
             b"fast" => self.fast = true,
             b"fatal" => self.fatal = true,
             b"directional" => self.directional = true,
-            b"all" => self.all = true,
+            b"all" => self.all = All::Parties,
+            b"siprec" => self.siprec = true,
             b"strip-extmap" => options.extmaps.push(b"all".to_vec()),
             // These ask for what is done anyway, or allow what is never done: ports are never changed under way, codecs and direction attributes
             // stay, both paths carry media that flows one way, all words of a delete are read, every answer of an unknown tag is a new branch.
@@ -188,6 +188,10 @@ impl Message {
                 self.option(key, &Value::from(uri.to_vec()));
                 return true;
             }
+        }
+        if let Some([b'-' | b'_' | b' ', tag @ ..]) = uri(b"from-tags").as_deref() {
+            self.from_tag(tag);
+            return true;
         }
         for key in [&b"endpoint-learning"[..], b"media-echo", b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"]
         {
@@ -290,30 +294,6 @@ impl Message {
             _ => self.unknown("flag", &[b"codec-", verb, b"-", name].concat()),
         }
     }
-}
-
-/// A string that says something.
-pub(super) fn filled(value: &Value<'_>) -> Option<Vec<u8>> {
-    value.as_text().filter(|text| !text.is_empty()).map(|text| text.into_owned())
-}
-
-/// How many words of a list are read. Scripts write some dozen.
-const MAX_WORDS: usize = 256;
-
-/// The words of a list, or of a single string, in their one spelling.
-pub(super) fn words(value: &Value<'_>) -> impl Iterator<Item = Vec<u8>> {
-    value.items().iter().take(MAX_WORDS).filter_map(|word| Some(canonical(&word.as_text()?)))
-}
-
-/// The words of a list, or of a single string, as they are.
-pub(super) fn raw(value: &Value<'_>) -> impl Iterator<Item = Vec<u8>> {
-    value.items().iter().take(MAX_WORDS).filter_map(|word| Some(word.as_text()?.into_owned()))
-}
-
-/// `["IP4", "192.0.2.1"]`, or only the address, or both in one string.
-pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
-    let text = value.items().last()?.as_text()?;
-    std::str::from_utf8(&text).ok()?.split_ascii_whitespace().last()?.parse().ok()
 }
 
 /// The learning mode of a word.

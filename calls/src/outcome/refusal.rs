@@ -88,6 +88,33 @@ pub enum Refusal {
     /// The party that a command names by its address is not one of the call's.
     #[error("Failed to match address to any tag")]
     NoSuchAddress,
+    /// A command that is about the media of some parties names none that there is.
+    #[error("No medias found (no monologues matched)")]
+    NoMedia,
+    /// None of the medias can be copied: they are encrypted, or no RTP.
+    #[error("Failed to request subscription")]
+    NothingToCopy,
+    /// Nobody of this tag gets copies.
+    #[error("To-tag not found")]
+    NoSuchSubscriber,
+    /// Nobody of this tag has media that could be copied.
+    #[error("From-tag not found")]
+    NoSuchSource,
+    /// The answer of a receiver of copies does not fit what it was offered.
+    #[error("Failed to process subscription answer")]
+    SubscriptionAnswer,
+    /// There is no party of this tag that media flows to.
+    #[error("Media flow not found (to-tag not found)")]
+    NoFlowToTag,
+    /// There is no party of this name that media flows to.
+    #[error("Media flow not found (to-label not found)")]
+    NoFlowToLabel,
+    /// No media flows from the one party to the other.
+    #[error("Media flow not found (to-tag not subscribed)")]
+    NoFlow,
+    /// No media flows from the party to any of those that are meant.
+    #[error("No eligible media subscriptions found")]
+    NoFlows,
     /// The party that a command names by its label is not one of the call's.
     #[error("No monologue matching the given label")]
     NoSuchLabel,
@@ -98,7 +125,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether another relay may well do it: there is too much to do here.
-    pub(super) const fn is_load(&self) -> bool {
+    pub(crate) const fn is_load(&self) -> bool {
         matches!(self, Self::SessionLimit | Self::Load | Self::Cpu | Self::Bandwidth)
     }
 }

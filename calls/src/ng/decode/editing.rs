@@ -1,7 +1,7 @@
 //! The words that ask for changes of the description's text: codecs and attributes.
 
-use super::options::{AttributeEdit, Level};
-use super::words::raw;
+use super::values::raw;
+use crate::intent::{AttributeEdit, Level};
 use crate::ng::Value;
 use crate::ng::value::canonical;
 

@@ -1,9 +1,11 @@
 //! Reading the keys of a dictionary that say which command it is and whom it is about.
 
+use super::DecodeError;
 use super::flag_string::{self, Word};
-use super::options::Finality;
-use super::words;
-use super::{Answer, Block, CommandError, Delete, Offer, Options, Party};
+use super::values;
+use crate::intent::{
+    Answer, Delete, Finality, Offer, Options, Party, Subscribe, SubscribeAnswer, Towards, Treat, Treatment, Unsubscribe,
+};
 use crate::ng::value::canonical;
 use crate::ng::{Dict, Value};
 
@@ -11,7 +13,7 @@ use crate::ng::{Dict, Value};
 #[derive(Debug, Default)]
 pub(super) struct Message {
     pub call_id: Option<Vec<u8>>,
-    pub limit: Option<Result<usize, CommandError>>,
+    pub limit: Option<Result<usize, DecodeError>>,
     from_tag: Option<Vec<u8>>,
     to_tag: Option<Vec<u8>>,
     via_branch: Option<Vec<u8>>,
@@ -21,12 +23,33 @@ pub(super) struct Message {
     pub(super) fast: bool,
     pub(super) fatal: bool,
     pub(super) directional: bool,
-    pub(super) all: bool,
+    pub(super) all: All,
+    pub(super) siprec: bool,
+    from_tags: Vec<Vec<u8>>,
     /// Interfaces that are named by flags, in order.
     pub(super) sides: Vec<Vec<u8>>,
     knows_load_limit: bool,
     unknown: Vec<String>,
 }
+
+/// Whom `all` means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum All {
+    /// It was not said.
+    #[default]
+    Nobody,
+    /// All parties.
+    Parties,
+    /// All flows between those who talk with each other.
+    Dialogues,
+    /// All other flows.
+    Copies,
+    /// All flows.
+    Flows,
+}
+
+/// How many tags a list has: no call has more parties.
+const MAX_TAGS: usize = 64;
 
 /// The keys that say whom a command is about.
 const IDENTITY: [&[u8]; 5] = [b"call-id", b"from-tag", b"to-tag", b"via-branch", b"sdp"];
@@ -55,11 +78,11 @@ impl Message {
         (message, unknown)
     }
 
-    pub(super) fn offer(self) -> Result<Offer, CommandError> {
+    pub(super) fn offer(self) -> Result<Offer, DecodeError> {
         Ok(Offer {
-            sdp: self.sdp.ok_or(CommandError::NoSdp)?,
-            call_id: self.call_id.ok_or(CommandError::NoCallId)?,
-            from_tag: self.from_tag.ok_or(CommandError::NoFromTag)?,
+            sdp: self.sdp.ok_or(DecodeError::NoSdp)?,
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
+            from_tag: self.from_tag.ok_or(DecodeError::NoFromTag)?,
             to_tag: self.to_tag,
             via_branch: self.via_branch,
             options: self.options,
@@ -67,20 +90,20 @@ impl Message {
         })
     }
 
-    pub(super) fn answer(self) -> Result<Answer, CommandError> {
+    pub(super) fn answer(self) -> Result<Answer, DecodeError> {
         Ok(Answer {
-            sdp: self.sdp.ok_or(CommandError::NoSdp)?,
-            call_id: self.call_id.ok_or(CommandError::NoCallId)?,
-            from_tag: self.from_tag.ok_or(CommandError::NoFromTag)?,
-            to_tag: self.to_tag.ok_or(CommandError::NoToTag)?,
+            sdp: self.sdp.ok_or(DecodeError::NoSdp)?,
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
+            from_tag: self.from_tag.ok_or(DecodeError::NoFromTag)?,
+            to_tag: self.to_tag.ok_or(DecodeError::NoToTag)?,
             via_branch: self.via_branch,
             options: self.options,
         })
     }
 
-    pub(super) fn delete(self) -> Result<Delete, CommandError> {
+    pub(super) fn delete(self) -> Result<Delete, DecodeError> {
         Ok(Delete {
-            call_id: self.call_id.ok_or(CommandError::NoCallId)?,
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
             from_tag: self.from_tag,
             to_tag: self.to_tag,
             via_branch: self.via_branch,
@@ -90,14 +113,61 @@ impl Message {
         })
     }
 
-    pub(super) fn block(self, is_on: bool) -> Result<Block, CommandError> {
+    pub(super) fn treat(self, treatment: Treatment, is_on: bool) -> Result<Treat, DecodeError> {
+        let towards = match (self.to_tag, self.options.to_label, self.all) {
+            (Some(tag), ..) => Towards::Tag(tag),
+            (None, Some(label), _) => Towards::Label(label),
+            (None, None, All::Dialogues) => Towards::Dialogue,
+            (None, None, All::Copies) => Towards::Copies,
+            (None, None, All::Flows) => Towards::Every,
+            (None, None, All::Nobody | All::Parties) => Towards::Anywhere,
+        };
+        let is_directional = self.directional || !matches!(self.all, All::Nobody | All::Parties);
         let party = match (self.options.label, self.address, self.from_tag) {
+            _ if self.all == All::Parties => Party::All,
             (Some(label), _, _) => Party::Label(label),
             (None, Some(address), _) => Party::Address(address),
-            (None, None, Some(tag)) if self.directional && !self.all => Party::Tag(tag),
+            (None, None, Some(tag)) if is_directional => Party::Tag(tag),
             (None, None, _) => Party::All,
         };
-        Ok(Block { call_id: self.call_id.ok_or(CommandError::NoCallId)?, party, is_on })
+        // Without a party that it comes from there is no flow.
+        let towards = if party == Party::All { Towards::Anywhere } else { towards };
+        Ok(Treat { call_id: self.call_id.ok_or(DecodeError::NoCallId)?, party, towards, treatment, is_on })
+    }
+
+    pub(super) fn subscribe(self) -> Result<Subscribe, DecodeError> {
+        let mut options = self.options;
+        let parties = match (options.label.take(), self.address, self.from_tag) {
+            _ if self.all == All::Parties => vec![Party::All],
+            (Some(label), _, _) => vec![Party::Label(label)],
+            (None, Some(address), _) => vec![Party::Address(address)],
+            (None, None, Some(tag)) => vec![Party::Tag(tag)],
+            (None, None, None) => self.from_tags.into_iter().map(Party::Tag).collect(),
+        };
+        Ok(Subscribe {
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
+            parties,
+            to_tag: self.to_tag,
+            is_siprec: self.siprec,
+            options,
+        })
+    }
+
+    pub(super) fn subscribe_answer(self) -> Result<SubscribeAnswer, DecodeError> {
+        Ok(SubscribeAnswer {
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
+            to_tag: self.to_tag.ok_or(DecodeError::NoToTag)?,
+            sdp: self.sdp.ok_or(DecodeError::NoSdp)?,
+            options: self.options,
+        })
+    }
+
+    pub(super) fn unsubscribe(self) -> Result<Unsubscribe, DecodeError> {
+        Ok(Unsubscribe {
+            call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
+            to_tag: self.to_tag.ok_or(DecodeError::NoToTag)?,
+            from_tag: self.from_tag.filter(|_| self.directional),
+        })
     }
 
     fn key(&mut self, key: &[u8], value: &Value<'_>) {
@@ -112,19 +182,26 @@ impl Message {
                     Some(_) | None => {}
                 }
             }
-            b"call-id" => self.call_id = words::filled(value),
-            b"from-tag" => self.from_tag = words::filled(value),
-            b"to-tag" => self.to_tag = words::filled(value),
-            b"via-branch" => self.via_branch = words::filled(value),
-            b"sdp" => self.sdp = words::filled(value),
-            b"address" => self.address = words::address(value),
+            b"call-id" => self.call_id = values::filled(value),
+            b"from-tag" => self.from_tag = values::filled(value),
+            b"to-tag" => self.to_tag = values::filled(value),
+            b"via-branch" => self.via_branch = values::filled(value),
+            b"sdp" => self.sdp = values::filled(value),
+            b"address" => self.address = values::address(value),
             b"limit" => {
                 let limit = value.as_int().and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-                self.limit = Some(limit.ok_or(CommandError::Limit));
+                self.limit = Some(limit.ok_or(DecodeError::Limit));
             }
-            b"all" => self.all |= words::words(value).any(|word| word != b"none"),
-            b"supports" => self.knows_load_limit |= words::words(value).any(|word| word == b"load-limit"),
-            b"flags" => words::raw(value).for_each(|word| self.flag(&word)),
+            b"all" => values::words(value).for_each(|word| match word.as_slice() {
+                b"none" => {}
+                b"offer-answer" => self.all = All::Dialogues,
+                b"except-offer-answer" | b"not-offer-answer" | b"non-offer-answer" => self.all = All::Copies,
+                b"flows" => self.all = All::Flows,
+                _ => self.all = All::Parties,
+            }),
+            b"from-tags" => values::raw(value).for_each(|tag| self.from_tag(&tag)),
+            b"supports" => self.knows_load_limit |= values::words(value).any(|word| word == b"load-limit"),
+            b"flags" => values::raw(value).for_each(|word| self.flag(&word)),
             b"rtpp-flags" => self.flag_string(value),
             key => self.option(key, value),
         }
@@ -142,12 +219,19 @@ impl Message {
                 Word::Key(key, _) if canonical(&key) == b"rtpp-flags" => self.unknown("key", b"rtpp-flags"),
                 // Nor take back what the command has said.
                 Word::Key(key, value)
-                    if words::filled(&value).is_none() && IDENTITY.contains(&canonical(&key).as_slice()) =>
+                    if values::filled(&value).is_none() && IDENTITY.contains(&canonical(&key).as_slice()) =>
                 {
                     self.unknown("key", &key);
                 }
                 Word::Key(key, value) => self.key(&key, &value),
             }
+        }
+    }
+
+    /// One more party whose media is meant.
+    pub(super) fn from_tag(&mut self, tag: &[u8]) {
+        if !tag.is_empty() && self.from_tags.len() < MAX_TAGS {
+            self.from_tags.push(tag.to_vec());
         }
     }
 
@@ -178,6 +262,6 @@ fn shown(kind: &str, word: &[u8]) -> String {
 }
 
 fn with_value(key: &[u8], value: &Value<'_>) -> Vec<u8> {
-    let values: Vec<_> = words::words(value).take(MAX_WORD).collect();
+    let values: Vec<_> = values::words(value).take(MAX_WORD).collect();
     [key, b"=", &values.join(&b' ')].concat()
 }

@@ -1,0 +1,122 @@
+//! A call as it is: its parties, their medias, the sources and sinks of each, and what they have carried.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use border::{Component, Edge, Reason, SlotIndex, SourceTotals};
+
+use crate::sdp::Direction;
+
+/// A call as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CallAccount {
+    /// When it came to be.
+    pub created: SystemTime,
+    /// When it was signalled last.
+    pub last_signal: SystemTime,
+    /// Its parties, and those who get copies of what they say, in the order in which they came.
+    pub parties: Vec<PartyAccount>,
+    /// When this was said, by both clocks.
+    pub now: (Instant, SystemTime),
+}
+
+/// A party as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PartyAccount {
+    /// Its tag, once it has one.
+    pub tag: Option<Vec<u8>>,
+    /// The branch on which it was offered the call.
+    pub via_branch: Option<Vec<u8>>,
+    /// Its name in scripts.
+    pub label: Option<Vec<u8>>,
+    /// When it came to be.
+    pub created: SystemTime,
+    /// The tag of the party that it talks with.
+    pub partner: Option<Vec<u8>>,
+    /// Other tags that it has used.
+    pub aliases: Vec<Vec<u8>>,
+    /// Whom it hears.
+    pub hears: Vec<Relation>,
+    /// Who hears it.
+    pub heard_by: Vec<Relation>,
+    /// What it sends is handed to a recording daemon, where one is.
+    pub is_forwarded: bool,
+    /// Its medias.
+    pub medias: Vec<MediaAccount>,
+}
+
+/// Somebody, and why it hears or is heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Relation {
+    /// The tag.
+    pub tag: Vec<u8>,
+    /// Why.
+    pub edge: Edge,
+}
+
+/// A media of a party as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MediaAccount {
+    /// `audio`, `video`, `image`.
+    pub kind: Vec<u8>,
+    /// The transport.
+    pub protocol: Vec<u8>,
+    /// The codec, with its clock rate and channels; empty when unknown.
+    pub codec: Vec<u8>,
+    /// It has ports.
+    pub has_ports: bool,
+    /// Which way the party wants it to flow, where it is not rejected, and whether it is on hold by its address.
+    pub flow: Option<(Direction, bool)>,
+    /// RTP and RTCP share a port.
+    pub mux: bool,
+    /// What the party sends goes nowhere.
+    pub is_blocked: bool,
+    /// Silence goes in the place of what the party sends.
+    pub is_silenced: bool,
+    /// The party sends from elsewhere than where it receives.
+    pub is_asymmetric: bool,
+    /// The party may not move once learned.
+    pub strict_source: bool,
+    /// The party may move without being signalled.
+    pub media_handover: bool,
+    /// RTP and RTCP.
+    pub sources: Vec<SourceAccount>,
+}
+
+/// A source as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SourceAccount {
+    /// Its slot: several parties of a fork may share it.
+    pub slot: SlotIndex,
+    /// RTP or RTCP.
+    pub component: Component,
+    /// The local address and port that the party sends to.
+    pub local: SocketAddr,
+    /// The name of the interface.
+    pub interface: Option<String>,
+    /// Where the party says it is.
+    pub signalled: Option<SocketAddr>,
+    /// What has arrived, and how.
+    pub totals: Option<SourceTotals>,
+    /// What the party that it talks with has sent: that leaves from here.
+    pub partner: Option<SourceTotals>,
+    /// Where its packets go.
+    pub sinks: Vec<SinkAccount>,
+}
+
+/// A sink as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SinkAccount {
+    /// The tag of the party that is fed, where it has one.
+    pub tag: Option<Vec<u8>>,
+    /// Why.
+    pub edge: Edge,
+    /// The local address and port that packets leave from.
+    pub from: Option<SocketAddr>,
+    /// Where they go.
+    pub to: Option<SocketAddr>,
+    /// The party gets silence.
+    pub is_silenced: bool,
+    /// Why the packets go nowhere.
+    pub reason: Option<Reason>,
+}

@@ -116,6 +116,25 @@ fn a_busy_branch_does_not_end_the_call_of_the_other() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF, Kamailio"]
+fn the_caller_hears_every_branch_that_announces_something() {
+    let mut exchange = exchange(0);
+    let (mut caller, mut first, mut second) = agents(&exchange);
+    let (to_first, to_second) = fork(&mut caller, &mut first, &mut second);
+    answer_early(&mut caller, &mut first, &to_first);
+    let answer = answer_early(&mut caller, &mut second, &to_second);
+    for _ in 0..3 {
+        assert!(first.is_heard_by(&caller).unwrap() && second.is_heard_by(&caller).unwrap());
+    }
+    assert!(caller.is_heard_by(&second).unwrap(), "who announced last is spoken to");
+    caller.accepted_by(&mut second, &to_second, &answer).unwrap();
+    be_cancelled(&mut first, &to_first);
+    assert!(!first.is_heard_by(&caller).unwrap(), "its branch has ended");
+    caller.converse(&mut second, 3).unwrap();
+    exchange.hang_up(&mut caller, &mut second).unwrap();
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF, Kamailio"]
 fn a_busy_branch_that_had_early_media_leaves_the_call_to_the_other() {
     let mut exchange = exchange(0);
     let (mut caller, mut first, mut second) = agents(&exchange);

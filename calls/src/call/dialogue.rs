@@ -202,6 +202,11 @@ impl Call {
         if let (None, None, Some(leg)) = (to, parties.branch, self.leg_mut(answerer)) {
             leg.is_sought = true;
         }
+        for id in [offerer, answerer] {
+            if let Some(leg) = self.leg_mut(id) {
+                leg.is_calling = to.is_none() && id == offerer;
+            }
+        }
         self.name(offerer, Some(from));
         self.name(answerer, to);
         for (id, other) in [(offerer, answerer), (answerer, offerer)] {
@@ -316,13 +321,18 @@ impl Call {
     }
 
     /// The legs of parties that were called, beside the one in the dialogue, and the leg of the one that calls them: as long as nobody has answered
-    /// for good, all may be heard, those that announce something and whichever picks up before its answer has come.
+    /// for good, all may be heard, those that announce something and whichever picks up before its answer has come. Where nobody tells an
+    /// announcement from an answer, those that have said something.
     pub(super) fn ringing(&self) -> impl Iterator<Item = [(LegId, &Leg); 2]> {
         self.legs.iter().filter_map(|(id, leg)| {
             let other = leg.other?;
             let caller = self.leg(other)?;
-            let first = caller.other.filter(|first| first != id)?;
-            let is_open = !leg.has_answered() && !self.leg(first)?.has_answered();
+            let first = caller.other.filter(|first| first != id && caller.is_calling)?;
+            let is_open = match self.leg(first)?.finality {
+                Finality::Provisional => !leg.has_answered(),
+                Finality::Unknown => leg.has_spoken && leg.finality < Finality::Final,
+                Finality::Final => false,
+            };
             is_open.then_some([(*id, leg), (other, caller)])
         })
     }

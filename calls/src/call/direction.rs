@@ -51,6 +51,11 @@ impl<'a> Direction<'a> {
         self.find(self.to, self.wanted.or(self.selected()).or(self.spoken))
     }
 
+    /// The interface of whoever gets copies: there is one name, whichever of the two it is called by.
+    pub(super) fn receiver(&self) -> Result<InterfaceId, Refusal> {
+        self.find(self.to.or(self.from), self.wanted)
+    }
+
     /// The interface of a leg that is on `now`, when its party has come to use the other family.
     pub(super) fn followed(&self, now: InterfaceId) -> Option<InterfaceId> {
         self.interfaces.in_family(now, self.spoken?)

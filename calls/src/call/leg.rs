@@ -53,6 +53,8 @@ pub(super) struct Leg {
     has_agreed: bool,
     /// The party has said again what holds for it, perhaps the same, and has no answer yet.
     renews: bool,
+    /// It calls somebody, and no offer within a dialogue has come for it since: several whom it calls may be heard.
+    pub is_calling: bool,
     /// When it ends, if that has been said.
     pub ends: Option<Instant>,
     /// The party's name in scripts that address parties by names.
@@ -99,6 +101,7 @@ impl Leg {
             answer: 0,
             has_agreed: false,
             renews: false,
+            is_calling: false,
             ends: None,
             label: None,
             echo: None,

@@ -28,8 +28,7 @@ impl Calls {
             return Err(Refusal::NothingToCopy);
         }
         let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn: draft.subscribers.len(), now };
-        let direction = Direction::new(local, options, None);
-        let interface = if direction.names_to() { direction.to()? } else { direction.from()? };
+        let interface = Direction::new(local, options, None).receiver()?;
         let before = draft.subscribers.iter().position(|subscriber| subscriber.tag == to_tag);
         let before = before.map(|at| draft.subscribers.remove(at));
         if draft.subscribers.len() >= MAX_LEGS {

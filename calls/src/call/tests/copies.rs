@@ -59,7 +59,7 @@ fn a_recorder_is_offered_every_media_and_gets_it_once_it_has_answered() {
     for (party, to) in [("192.0.2.1", 7000), ("198.51.100.1", 7002)] {
         assert_eq!(copies(&rig, &format!("{party}:30000")), [format!("198.51.100.20:{to}")]);
         assert_eq!(copies(&rig, &format!("{party}:30001")), [format!("198.51.100.20:{}", to + 1)]);
-        assert_eq!(rig.at(&format!("{party}:30000")).partner().is_some(), true, "and talks on");
+        assert!(rig.at(&format!("{party}:30000")).partner().is_some(), "and talks on");
     }
     assert_eq!(rig.run(unsubscribe(None)).0, Reply::Ok(Dict::new()));
     assert_eq!(rig.installed, before);

@@ -155,13 +155,16 @@ fn two_parties_of_one_branch_share_its_ports_and_the_last_one_that_answered_has_
 }
 
 #[test]
-fn the_branch_that_answers_has_the_call_and_the_others_are_silent() {
+fn the_branch_that_answers_has_the_call_and_is_heard_with_others_that_may_have_announced_something() {
     let (mut rig, _) = ringing();
     rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    let caller = rig.slot_of("192.0.2.1:30000");
     assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30000"));
-    assert_eq!(rig.installed.len(), 4);
+    assert_eq!(rig.installed.len(), 4, "who has not answered is silent");
     rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
     assert_eq!(rig.at("192.0.2.1:30000").partner(), rig.slot_of("198.51.100.1:30002"));
+    assert_eq!(rig.feeds("198.51.100.1:30000"), caller.into_iter().collect::<Vec<_>>());
+    assert_eq!(rig.feeds("192.0.2.1:30000").len(), 1, "and hears nothing itself");
     assert_eq!(rig.peer("198.51.100.1:30002").unwrap(), "198.51.100.20:6000");
     rig.end();
 }

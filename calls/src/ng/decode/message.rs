@@ -199,7 +199,7 @@ impl Message {
                 b"flows" => self.all = All::Flows,
                 _ => self.all = All::Parties,
             }),
-            b"from-tags" => values::raw(value).for_each(|tag| self.from_tag(&tag)),
+            b"from-tags" => values::raw(value).for_each(|tag| self.name_source(&tag)),
             b"supports" => self.knows_load_limit |= values::words(value).any(|word| word == b"load-limit"),
             b"flags" => values::raw(value).for_each(|word| self.flag(&word)),
             b"rtpp-flags" => self.flag_string(value),
@@ -229,7 +229,7 @@ impl Message {
     }
 
     /// One more party whose media is meant.
-    pub(super) fn from_tag(&mut self, tag: &[u8]) {
+    pub(super) fn name_source(&mut self, tag: &[u8]) {
         if !tag.is_empty() && self.from_tags.len() < MAX_TAGS {
             self.from_tags.push(tag.to_vec());
         }

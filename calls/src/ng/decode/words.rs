@@ -190,7 +190,7 @@ impl Message {
             }
         }
         if let Some([b'-' | b'_' | b' ', tag @ ..]) = uri(b"from-tags").as_deref() {
-            self.from_tag(tag);
+            self.name_source(tag);
             return true;
         }
         for key in [&b"endpoint-learning"[..], b"media-echo", b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"]

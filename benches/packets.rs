@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow::Be16;
 use flow::compose::Outgoing;
-use flow::forward::TTL;
+use flow::headers::TTL;
 use flow::memory::{INGRESS, Memory};
 use flow::vectors::{FILES, Outcome, Vectors};
 

@@ -136,7 +136,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::forward::TTL;
+    use crate::headers::TTL;
 
     fn bearing(tos: Option<u8>) -> Bearing {
         Bearing { from: "198.51.100.1".parse().unwrap(), to: "198.51.100.10".parse().unwrap(), tos }

@@ -1,16 +1,16 @@
 //! A UDP datagram in a frame: what the families have in common for forwarding, and where they differ.
 
 use crate::checksum::{Delta, fold};
-use crate::forward::{TTL, Tables};
 use crate::headers::{
     Addr4, Addr6, Be16, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, FRAGMENT_BITS,
-    Headers4, Headers6, IPV4_LEN, PROTOCOL_UDP, Rtp, UDP_LEN, Udp, VERSION_IHL,
+    Headers4, Headers6, IPV4_LEN, PROTOCOL_UDP, Rtp, TTL, UDP_LEN, Udp, VERSION_IHL,
 };
 use crate::hop::{HopCell, Kind};
 use crate::knock::Knocker;
 use crate::local::{LocalPorts, Locals};
 use crate::reason::Reason;
 use crate::slot::Slot;
+use crate::tables::Tables;
 
 /// The headers of an RTP packet in a frame.
 pub trait Packet {

@@ -3,19 +3,14 @@
 //! The order is the safety: everything that can fail comes before the first write, so that a frame which is passed on to the stack is
 //! untouched. Any doubt is a pass.
 
-use crate::counters::Timing;
 use crate::datagram::{Datagram, Packet, Readdressing};
 use crate::headers::{RTCP_LEN, RTP_LEN};
-use crate::hop::{HopCell, HopId};
-use crate::knock::Epoch;
-use crate::local::{Locals, SlotIndex};
+
+use crate::local::SlotIndex;
 use crate::reason::Reason;
 use crate::rtp::{Kind, classify};
 use crate::slot::{Flags, Slot, State};
-
-/// The time to live of what leaves the relay: it is the source of the packets, not a router (RFC 1700). But what comes from an address of the
-/// relay itself has been through it already, and goes on with less than it came with.
-pub const TTL: u8 = 64;
+use crate::tables::Tables;
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,29 +23,6 @@ pub enum Verdict {
     Transmit,
     /// Rewritten, out of another device.
     Redirect,
-}
-
-/// The tables behind the fast path: maps in the kernel, plain memory on the host.
-pub trait Tables {
-    /// The local addresses.
-    fn locals(&self) -> &Locals;
-    /// A slot of the flow table.
-    fn slot(&self, index: SlotIndex) -> Option<&Slot>;
-    /// What is counted of a slot's packets now and then.
-    fn timing(&self, index: SlotIndex) -> Option<&Timing>;
-    /// A next hop.
-    fn hop(&self, id: HopId) -> Option<&HopCell>;
-    /// Prepares the redirection to a device of the device map; false when it takes no frames.
-    fn redirect(&self, port: u16) -> bool;
-    /// Whether packets may come with a checksum that their sender, on this machine, has left to its device.
-    fn has_unfinished(&self) -> bool;
-    /// Whether the media ports are the relay's alone: nobody else on this host is given one of them by chance, so that what comes to one without a
-    /// call is nobody's.
-    fn owns_ports(&self) -> bool;
-    /// The time, as slots remember it.
-    fn epoch(&self) -> Epoch;
-    /// Nanoseconds of a steady clock.
-    fn clock(&self) -> u64;
 }
 
 /// Forwards a frame of `frame_len` bytes that came in by the device `ingress`, or leaves it to the stack.

@@ -204,6 +204,10 @@ pub struct Ipv6 {
     pub to: [u16; 8],
 }
 
+/// The time to live of what leaves the relay: it is the source of the packets, not a router (RFC 1700). But what comes from an address of the
+/// relay itself has been through it already, and goes on with less than it came with.
+pub const TTL: u8 = 64;
+
 /// Version 4, five words: a header without options.
 pub const VERSION_IHL: u8 = 0x45;
 /// Protocol number of UDP.

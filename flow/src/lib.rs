@@ -30,14 +30,16 @@ pub mod mutants;
 pub mod reason;
 pub mod rtp;
 pub mod slot;
+mod tables;
 #[cfg(feature = "vectors")]
 pub mod vectors;
 mod word;
 
-pub use forward::{Tables, Verdict};
+pub use forward::Verdict;
 pub use headers::{Addr4, Addr6, Be16};
 pub use hop::{Bearing, Hop, HopCell, HopId, Mac};
 pub use knock::{Epoch, Knocker, Knockers};
 pub use local::{Locals, SlotIndex};
 pub use reason::Reason;
 pub use slot::{Rule, Slot};
+pub use tables::Tables;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
-use aya::programs::loaded_programs;
 use flow::Locals;
 use flow::local::SLOTS_PER_LOCAL;
 
@@ -13,7 +12,7 @@ use crate::hops::{Entry, Event, Neighbour};
 use crate::host::Features;
 use crate::host::{Device, devices};
 use crate::host::{ethtool, permit, reserve};
-use crate::kernel::{Facts, Kernel, Sizes};
+use crate::kernel::{Facts, Kernel, Sizes, program_name};
 use crate::worker::probe_ring;
 
 /// The facts about a host.
@@ -154,13 +153,6 @@ fn nic(device: &Device, neighbours: &HashMap<Neighbour, Entry>, gateways: &[Neig
             .map(|gateway| (gateway.addr, is_known(gateway)))
             .collect(),
     }
-}
-
-/// The name of a loaded BPF program.
-pub(crate) fn program_name(id: u32) -> String {
-    let mut programs = loaded_programs().filter_map(Result::ok);
-    let found = programs.find(|program| program.id() == id);
-    found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_else(|| "without a name".to_owned())
 }
 
 /// `CapEff` of `/proc/self/status`.

@@ -59,8 +59,8 @@ struct Check {
 }
 
 const CHECKS: [Check; 5] = [
-    Check { name: "loaded", program: "relay", filter: "kernel::tests::the_program_stays_small" },
-    Check { name: "vectors", program: "relay", filter: "kernel::tests" },
+    Check { name: "loaded", program: "relay", filter: "kernel::programs::tests::the_program_stays_small" },
+    Check { name: "vectors", program: "relay", filter: "kernel::programs::tests" },
     Check { name: "forwarding", program: "media", filter: "" },
     Check { name: "sending", program: "outputs", filter: "" },
     Check { name: "bound", program: "intake", filter: "bound_ports_carry" },

@@ -1,5 +1,6 @@
 //! What developers and users type.
 
+mod circles;
 mod command;
 mod counts;
 mod fuzz;
@@ -51,6 +52,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Look for files that import each other in a circle; a part of `test`
+    Circles,
     /// Format, lints and all tests, the privileged ones included
     Test,
     /// Run the fuzzers: of frames, and of everything that comes over the control socket
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
+        Task::Circles => circles::check(),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),
         Task::Smoke => smoke::smoke().map(drop),

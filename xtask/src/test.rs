@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, run};
 use crate::counts::Counts;
-use crate::{licences, setup, smoke};
+use crate::{circles, licences, setup, smoke};
 
 /// Runs everything.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -16,6 +16,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     step("clippy");
     run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))?;
+    step("circles of imports");
+    circles::check()?;
     step("tests");
     // The tests of real calls start the daemon, which cargo does not know they need.
     run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--bins"]))?;

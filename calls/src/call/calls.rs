@@ -12,7 +12,7 @@ use super::query::Query;
 use super::settings::{Settings, Unsupported};
 use super::statistics::Statistics;
 use crate::intent::{Intent, Options};
-use crate::outcome::{CallAccount, Load, Outcome, Refusal};
+use crate::outcome::{CallAccount, Load, Outcome, PortAccount, Refusal, RelayAccount};
 
 /// What comes of an intent that is not refused, and what the relay has to do for it.
 pub(super) type Done = Result<(Outcome, Vec<FlowOp>), Refusal>;
@@ -98,7 +98,7 @@ impl Calls {
         let told = |outcome| Ok((outcome, Vec::new()));
         let done = match intent {
             Intent::Ping => told(Outcome::Alive),
-            Intent::Statistics => told(Outcome::Relay(Box::new(self.statistics(now, meter)))),
+            Intent::Statistics => told(Outcome::Relay(Box::new(self.relay_account(now, meter)))),
             Intent::List { limit } => told(Outcome::Calls(self.calls.keys().take(limit).cloned().collect())),
             Intent::Query { call_id } => {
                 self.query(&call_id, now, wall, meter).and_then(|account| told(Outcome::Call(Box::new(account))))
@@ -174,5 +174,22 @@ impl Calls {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
         let query = Query { interfaces: &self.interfaces, meter, now, wall };
         Ok(query.describe(&entry.call, &entry.installed))
+    }
+
+    /// Everything about the relay as a whole.
+    fn relay_account(&self, now: Instant, meter: &dyn Meter) -> RelayAccount {
+        let ports = self.interfaces.iter().zip(self.ports.usage());
+        let ports =
+            ports.map(|(interface, usage)| PortAccount { name: interface.name.clone(), addr: interface.addr, usage });
+        RelayAccount {
+            uptime: self.statistics.uptime(now),
+            calls: self.calls.len(),
+            load: self.load,
+            rejected: self.statistics.rejected,
+            ended: self.statistics.ended(),
+            minute: self.statistics.last_minute(),
+            ports: ports.collect(),
+            counts: meter.counts(),
+        }
     }
 }

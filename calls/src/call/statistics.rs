@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use border::Meter;
-
 use super::account::Account;
-use super::calls::Calls;
-use crate::outcome::{End, Ended, Lasted, MinuteAccount, PortAccount, RelayAccount};
+use crate::outcome::{End, Ended, Lasted, MinuteAccount};
 
 /// Sums since the start, and of the last minute.
 #[derive(Debug)]
@@ -85,28 +82,20 @@ impl Statistics {
         }
     }
 
-    fn ended(&self) -> Ended {
+    /// The last whole minute.
+    pub(super) const fn last_minute(&self) -> MinuteAccount {
+        let Minute { fewest, most, duration } = self.last_minute;
+        MinuteAccount { fewest, most, duration }
+    }
+
+    /// How long ago they began.
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// Calls that ended.
+    pub(super) fn ended(&self) -> Ended {
         let lasted = Lasted { seconds: self.duration, squares: self.duration2 };
         Ended { by: self.ended, lasted, zero_way: self.zero_way, one_way: self.one_way }
-    }
-}
-
-impl Calls {
-    /// Everything about the relay as a whole.
-    pub(super) fn statistics(&self, now: Instant, meter: &dyn Meter) -> RelayAccount {
-        let ports = self.interfaces.iter().zip(self.ports.usage());
-        let ports =
-            ports.map(|(interface, usage)| PortAccount { name: interface.name.clone(), addr: interface.addr, usage });
-        let Minute { fewest, most, duration } = self.statistics.last_minute;
-        RelayAccount {
-            uptime: now.saturating_duration_since(self.statistics.began),
-            calls: self.calls.len(),
-            load: self.load,
-            rejected: self.statistics.rejected,
-            ended: self.statistics.ended(),
-            minute: MinuteAccount { fewest, most, duration },
-            ports: ports.collect(),
-            counts: meter.counts(),
-        }
     }
 }

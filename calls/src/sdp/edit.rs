@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::body::{Body, Connection, Origin};
+use super::body::{Body, Origin};
+use super::connection::Connection;
 use super::line::{Line, address, before_slash, number, replace_tokens, tokens};
 use super::media::{Direction, Media, Profile};
 

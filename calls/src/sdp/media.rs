@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::body::{Connection, Error};
 use super::codecs::static_name;
+use super::connection::Connection;
+use super::error::Error;
 use super::line::{Line, address, before_slash, number, tokens};
 
 /// The transport of a media section: the `<proto>` of RFC 8866 section 5.14. Upper and lower case are the same here,

@@ -11,5 +11,5 @@ pub mod measure;
 mod programs;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
-pub(crate) use programs::{Facts, Kernel, Sizes};
+pub(crate) use programs::{Facts, Kernel, Sizes, program_name};
 pub use programs::{KernelError, XdpMode};

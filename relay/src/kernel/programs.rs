@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
 use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, SkLookup, Xdp};
+use aya::programs::{ProgramError, SkLookup, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flow::counters::Timing;
 use flow::{Epoch, HopCell, Locals, Reason, Slot};
@@ -15,7 +15,6 @@ use flow::{Epoch, HopCell, Locals, Reason, Slot};
 use crate::host::Device;
 use crate::host::Mapped;
 use crate::host::permit;
-use crate::probe;
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
@@ -170,7 +169,7 @@ impl Kernel {
     pub(crate) fn attach_xdp(&mut self, device: &Device, mode: XdpMode) -> Result<(), KernelError> {
         let name = device.name.clone();
         if let Some(id) = device.program {
-            return Err(KernelError::Occupied { device: name, program: probe::program_name(id), id });
+            return Err(KernelError::Occupied { device: name, program: program_name(id), id });
         }
         let old = self.links.remove(&device.index);
         let program = self.load_xdp()?;
@@ -254,6 +253,13 @@ impl Kernel {
         }
         Ok(sums)
     }
+}
+
+/// The name of a loaded BPF program.
+pub(crate) fn program_name(id: u32) -> String {
+    let mut programs = loaded_programs().filter_map(Result::ok);
+    let found = programs.find(|program| program.id() == id);
+    found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_else(|| "without a name".to_owned())
 }
 
 #[cfg(test)]

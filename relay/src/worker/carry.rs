@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use flow::compose::Outgoing;
-use flow::forward::TTL;
+use flow::headers::TTL;
 use flow::slot::Flags;
 use flow::{Be16, Reason, Rule, SlotIndex, rtp};
 use media::{Fate, Packet};

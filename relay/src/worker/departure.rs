@@ -168,7 +168,7 @@ mod tests {
         let to: std::net::IpAddr = to.parse().unwrap();
         let from = if to.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
         let headers =
-            Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), flow::forward::TTL, &[])
+            Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), flow::headers::TTL, &[])
                 .unwrap();
         Departure { way, headers, slot: SlotIndex(0) }
     }

@@ -20,7 +20,7 @@ use crate::worker::bound::Change;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
 use crate::worker::handler::{Arrival, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::worker::outbox::{Outbox, Own};
-use crate::worker::socket::Sockets;
+use crate::worker::sockets::Sockets;
 
 /// Datagrams that one system call receives.
 const BATCH: usize = 64;

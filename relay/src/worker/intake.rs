@@ -12,7 +12,8 @@ use crate::host::permit;
 use crate::host::raise_descriptor_limit;
 use crate::kernel::{Facts, Kernel, Sizes};
 use crate::worker::bound::BoundPorts;
-use crate::worker::socket::{self, Sockets};
+use crate::worker::socket;
+use crate::worker::sockets::Sockets;
 
 /// Sockets that a call needs where each port has its own: RTP and RTCP of two legs.
 const SOCKETS_PER_CALL: u64 = 4;

@@ -17,10 +17,11 @@ mod outbox;
 mod oversize;
 mod ring;
 mod socket;
+mod sockets;
 mod thread;
 
 pub(crate) use bound::BoundPorts;
 pub(crate) use carry::{Carrier, Reasons};
 pub(crate) use ring::probe as probe_ring;
-pub(crate) use socket::Sockets;
+pub(crate) use sockets::Sockets;
 pub(crate) use thread::{Manner, Worker};

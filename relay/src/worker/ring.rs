@@ -20,7 +20,7 @@ use crate::worker::buffers::Buffers;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
 use crate::worker::handler::{Arrival, CONTROL_LEN, Control, FILLED_MAX, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::worker::outbox::{Outbox, Own};
-use crate::worker::socket::Sockets;
+use crate::worker::sockets::Sockets;
 
 /// Datagrams that can be on their way through one worker at once: 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;

@@ -5,13 +5,11 @@ use std::io;
 use std::mem::size_of_val;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, ipproto, socket_with};
 
 use crate::engine::Output;
-use crate::worker::bound::Inbox;
 
 /// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
@@ -105,14 +103,6 @@ fn set_freebind(socket: &OwnedFd, local: IpAddr) -> io::Result<()> {
     let (level, option) =
         if local.is_ipv6() { (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND) } else { (libc::IPPROTO_IP, libc::IP_FREEBIND) };
     set(socket, level, option, 1)
-}
-
-/// What a worker receives from and sends by.
-pub(crate) enum Sockets {
-    /// One socket for all media ports, which the steering program fills, and senders that bring their own headers.
-    Steered(Arc<OwnedFd>, Senders),
-    /// A socket for each media port.
-    Bound(Inbox),
 }
 
 /// A socket for one media port. Its own buffer is large enough for a second of one stream of video.

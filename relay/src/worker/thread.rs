@@ -19,7 +19,8 @@ use crate::worker::epoll::Epoll;
 use crate::worker::handler::{Arrival, Handler};
 use crate::worker::outbox::Outbox;
 use crate::worker::ring::{BUFFERS, Ring};
-use crate::worker::socket::{self, Sockets};
+use crate::worker::socket;
+use crate::worker::sockets::Sockets;
 
 /// How long a worker that has nothing to do sleeps before it looks whether it shall stop.
 const IDLE: Duration = Duration::from_millis(100);

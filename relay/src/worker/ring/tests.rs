@@ -43,7 +43,7 @@ impl Handler for Echo {
         let (source, local, payload) = (arrival.sender, arrival.local, arrival.packet.payload());
         let bearing = Bearing { from: local.ip(), to: source.ip(), tos: None };
         let headers =
-            Outgoing::new(&bearing, [local.port(), source.port()].map(Be16::new), flow::forward::TTL, payload)?;
+            Outgoing::new(&bearing, [local.port(), source.port()].map(Be16::new), flow::headers::TTL, payload)?;
         let slot = SlotIndex::new(0, local.port());
         let way = if self.into_the_void { SlotIndex::new(0, 1) } else { slot };
         Some(Departure { way: Way::Port(way), headers, slot })

@@ -1,7 +1,8 @@
 //! A fast path whose packets a party says it does not hear.
 
 use super::*;
-use crate::table::reader::{Heard, Listener};
+use crate::table::listener::Listener;
+use crate::table::reader::Heard;
 
 /// A receiver report of a party about source 7.
 fn receiver_report(highest: u32) -> Vec<u8> {
@@ -17,7 +18,8 @@ struct Read {
 
 impl Read {
     fn new() -> Self {
-        let (reader, listener) = Reader::new(2 * flow::local::SLOTS_PER_LOCAL as usize);
+        let (reader, told) = Reader::new(2 * flow::local::SLOTS_PER_LOCAL as usize);
+        let listener = Listener::new(told);
         let table = call_on(table_read_by(true, Some(reader)));
         let rtcp = |local, peer, other| SourceSpec { component: Component::Rtcp, ..spec(local, Some(peer), other) };
         let ops = [

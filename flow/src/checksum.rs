@@ -30,6 +30,12 @@ impl Delta {
         Self(fold(self.0 as u32 + other.0 as u32))
     }
 
+    /// This change, to be added to with one fold at the end.
+    #[inline(always)]
+    pub(crate) const fn open(self) -> Change {
+        Change(self.0 as u32)
+    }
+
     /// The IPv4 header checksum after this change.
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
@@ -46,6 +52,26 @@ impl Delta {
             0 => 0xffff,
             computed => computed,
         }
+    }
+}
+
+/// A change of a few words that is folded when it is applied: for the fast path, where each fold counts. So many words as there are in a header
+/// cannot overflow it.
+#[derive(Clone, Copy)]
+pub(crate) struct Change(u32);
+
+impl Change {
+    /// This change and the replacement of one word by another.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn replace(self, old: u16, new: u16) -> Self {
+        Self(self.0 + !old as u32 + new as u32)
+    }
+
+    /// The IPv4 header checksum after this change.
+    #[inline(always)]
+    pub(crate) const fn apply(self, checksum: u16) -> u16 {
+        !fold(self.0 + !checksum as u32)
     }
 }
 

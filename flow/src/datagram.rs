@@ -65,11 +65,9 @@ pub trait Datagram {
     ///
     /// # Errors
     /// Why the datagram is left to the stack.
-    fn payload(&self, frame_len: usize) -> Result<u16, Reason>;
+    fn payload(&self, frame_len: usize) -> Result<u32, Reason>;
     /// Whether the datagram comes from the slot's peer.
     fn is_from<T: Tables>(&self, slot: &Slot, tables: &T) -> bool;
-    /// Whether a way is of the datagram's family.
-    fn suits(kind: Kind) -> bool;
     /// The addresses that the packets of a next hop bear.
     fn addresses(cell: &HopCell) -> Self::Addresses;
     /// The sender, for [`Slot::knock`].
@@ -95,45 +93,62 @@ pub struct Readdressing<A> {
     pub(crate) kind: Kind,
 }
 
+impl Envelope4 {
+    /// Whether it is UDP over IPv4 without options, and whole: two words of the headers, without what may be anything, say all of that.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let [kind, fragment] = [self.ethernet.kind, self.ip.fragment].map(Be16::raw);
+        let first: u32 = zerocopy::transmute!([kind, word(self.ip.version_ihl, self.ip.tos)]);
+        let second: u32 = zerocopy::transmute!([fragment, word(self.ip.ttl, self.ip.protocol)]);
+        // Type of service and time to live.
+        let first_mask: u32 = zerocopy::transmute!([0xffff, word(0xff, 0)]);
+        let second_mask: u32 = zerocopy::transmute!([Be16::new(FRAGMENT_BITS).raw(), word(0, 0xff)]);
+        let first_plain: u32 = zerocopy::transmute!([ETHERTYPE_IPV4.raw(), word(VERSION_IHL, 0)]);
+        let second_plain: u32 = zerocopy::transmute!([0, word(0, PROTOCOL_UDP)]);
+        first & first_mask == first_plain && second & second_mask == second_plain
+    }
+
+    /// Why it is not plain.
+    #[inline(always)]
+    fn oddity(&self, is_ours: bool) -> Reason {
+        if self.ethernet.kind != ETHERTYPE_IPV4 || self.ip.protocol != PROTOCOL_UDP || !is_ours {
+            Reason::NotOurs
+        } else if self.ip.version_ihl != VERSION_IHL {
+            Reason::IpOptions
+        } else {
+            Reason::Fragment
+        }
+    }
+}
+
 impl Datagram for Envelope4 {
     type Addresses = u64;
 
     #[inline(always)]
     fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
-        if self.ethernet.kind != ETHERTYPE_IPV4 || self.ip.protocol != PROTOCOL_UDP {
-            return Err(Reason::NotOurs);
+        let to = Addr4::from_halves(self.ip.to);
+        if !self.is_plain() {
+            return Err(self.oddity(locals.find4(to).is_some()));
         }
-        let local = locals.find4(Addr4::from_halves(self.ip.to)).ok_or(Reason::NotOurs)?;
-        if self.ip.version_ihl != VERSION_IHL {
-            return Err(Reason::IpOptions);
-        }
-        if self.ip.fragment.raw() & Be16::new(FRAGMENT_BITS).raw() != 0 {
-            return Err(Reason::Fragment);
-        }
-        Ok(local)
+        locals.find4(to).ok_or(Reason::NotOurs)
     }
 
     #[inline(always)]
-    fn payload(&self, frame_len: usize) -> Result<u16, Reason> {
-        let (ip_len, udp_len) = (self.ip.length.get(), self.udp.length.get());
+    fn payload(&self, frame_len: usize) -> Result<u32, Reason> {
+        let (ip_len, udp_len) = (u32::from(self.ip.length.get()), u32::from(self.udp.length.get()));
         // The frame may be longer than the datagram (padding), never shorter.
-        if ETHERNET_LEN + usize::from(ip_len) > frame_len {
+        if ETHERNET_LEN + ip_len as usize > frame_len {
             return Err(Reason::Truncated);
         }
-        if udp_len < UDP_LEN || u32::from(ip_len) != u32::from(udp_len) + u32::from(IPV4_LEN) {
+        if udp_len < u32::from(UDP_LEN) || ip_len != udp_len + u32::from(IPV4_LEN) {
             return Err(Reason::UdpLength);
         }
-        Ok(udp_len - UDP_LEN)
+        Ok(udp_len - u32::from(UDP_LEN))
     }
 
     #[inline(always)]
     fn is_from<T: Tables>(&self, slot: &Slot, _: &T) -> bool {
         slot.is_peer4(Addr4::from_halves(self.ip.from), self.udp.ports[0])
-    }
-
-    #[inline(always)]
-    fn suits(kind: Kind) -> bool {
-        !kind.is_ipv6()
     }
 
     #[inline(always)]
@@ -165,17 +180,37 @@ impl Datagram for Envelope4 {
     #[inline(always)]
     fn readdress(&mut self, way: &Readdressing<u64>) {
         let Self { ip, udp, .. } = self;
-        let mut delta = way.ip_delta.replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
-        ip.ttl = TTL;
+        let mut change = way.ip_delta.open().replace(word(ip.ttl, ip.protocol), word(TTL, PROTOCOL_UDP));
+        // Both, though the protocol stays: one store of the word that was loaded.
+        (ip.ttl, ip.protocol) = (TTL, PROTOCOL_UDP);
         if let Some(tos) = way.kind.tos() {
-            delta = delta.replace(word(VERSION_IHL, ip.tos), word(VERSION_IHL, tos));
+            change = change.replace(word(VERSION_IHL, ip.tos), word(VERSION_IHL, tos));
             ip.tos = tos;
         }
-        ip.checksum = delta.apply(ip.checksum);
+        ip.checksum = change.apply(ip.checksum);
         let [a, b, c, d]: [u16; 4] = zerocopy::transmute!(way.addresses);
         (ip.from, ip.to) = ([a, b], [c, d]);
         udp.checksum = way.udp_delta.apply_udp(udp.checksum);
         udp.ports = way.ports;
+    }
+}
+
+impl Envelope6 {
+    /// Why it is not UDP right behind the header.
+    #[inline(always)]
+    fn oddity(&self, is_ours: bool) -> Reason {
+        /// Extension headers that a UDP datagram may have (RFC 8200 4): hop-by-hop, routing, destination options.
+        const OPTIONS: [u8; 3] = [0, 43, 60];
+        const FRAGMENT: u8 = 44;
+
+        if self.ethernet.kind != ETHERTYPE_IPV6 || !is_ours {
+            return Reason::NotOurs;
+        }
+        match self.ip.next {
+            FRAGMENT => Reason::Fragment,
+            next if OPTIONS.contains(&next) => Reason::IpOptions,
+            _ => Reason::NotOurs,
+        }
     }
 }
 
@@ -184,51 +219,36 @@ impl Datagram for Envelope6 {
 
     #[inline(always)]
     fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
-        /// Extension headers that a UDP datagram may have (RFC 8200 4): hop-by-hop, routing, destination options.
-        const OPTIONS: [u8; 3] = [0, 43, 60];
-        const FRAGMENT: u8 = 44;
-
-        if self.ethernet.kind != ETHERTYPE_IPV6 {
-            return Err(Reason::NotOurs);
+        let to = Addr6::from_raw(zerocopy::transmute!(self.ip.to));
+        // The type of service is in between.
+        let is_ipv6 =
+            self.ethernet.kind == ETHERTYPE_IPV6 && self.ip.version_class.raw() & word(0xf0, 0) == word(6 << 4, 0);
+        if !is_ipv6 || self.ip.next != PROTOCOL_UDP {
+            return Err(self.oddity(locals.find6(to).is_some()));
         }
-        let local = locals.find6(Addr6::from_raw(zerocopy::transmute!(self.ip.to))).ok_or(Reason::NotOurs)?;
-        match self.ip.next {
-            PROTOCOL_UDP => {}
-            FRAGMENT => return Err(Reason::Fragment),
-            next if OPTIONS.contains(&next) => return Err(Reason::IpOptions),
-            _ => return Err(Reason::NotOurs),
-        }
-        if self.ip.version_class.get() >> 12 != 6 {
-            return Err(Reason::NotOurs);
-        }
-        Ok(local)
+        locals.find6(to).ok_or(Reason::NotOurs)
     }
 
     #[inline(always)]
-    fn payload(&self, frame_len: usize) -> Result<u16, Reason> {
-        let (ip_len, udp_len) = (self.ip.length.get(), self.udp.length.get());
-        if ETHERNET_LEN + size_of_val(&self.ip) + usize::from(ip_len) > frame_len {
+    fn payload(&self, frame_len: usize) -> Result<u32, Reason> {
+        let (ip_len, udp_len) = (u32::from(self.ip.length.get()), u32::from(self.udp.length.get()));
+        if ETHERNET_LEN + size_of_val(&self.ip) + ip_len as usize > frame_len {
             return Err(Reason::Truncated);
         }
-        if udp_len < UDP_LEN || ip_len != udp_len {
+        if udp_len < u32::from(UDP_LEN) || ip_len != udp_len {
             return Err(Reason::UdpLength);
         }
         // Not allowed over IPv6 (RFC 8200 8.1): the stack drops it, and shall.
         if self.udp.checksum == 0 {
             return Err(Reason::NoChecksum);
         }
-        Ok(udp_len - UDP_LEN)
+        Ok(udp_len - u32::from(UDP_LEN))
     }
 
     #[inline(always)]
     fn is_from<T: Tables>(&self, slot: &Slot, tables: &T) -> bool {
         let from = Addr6::from_raw(zerocopy::transmute!(self.ip.from));
         slot.is_peer6(from, self.udp.ports[0], |id| tables.hop(id))
-    }
-
-    #[inline(always)]
-    fn suits(kind: Kind) -> bool {
-        kind.is_ipv6()
     }
 
     #[inline(always)]

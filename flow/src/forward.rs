@@ -5,10 +5,9 @@
 
 use crate::datagram::{Datagram, Packet, Readdressing};
 use crate::headers::{RTCP_LEN, RTP_LEN};
-
 use crate::local::SlotIndex;
 use crate::reason::Reason;
-use crate::rtp::{Kind, classify};
+use crate::rtp::Kind;
 use crate::slot::{Flags, Slot, State};
 use crate::tables::Tables;
 
@@ -43,7 +42,7 @@ fn try_forward<P: Packet, T: Tables>(
     let Door { index, slot, state } = admit(packet, index, payload, tables)?;
     let cell = tables.hop(slot.hop()).ok_or(Verdict::Pass(Reason::NextHop))?;
     let egress = cell.egress().ok_or(Verdict::Pass(Reason::NextHop))?;
-    if payload > cell.payload_max() {
+    if payload > u32::from(cell.payload_max()) {
         return Err(Verdict::Pass(Reason::TooLong));
     }
     if tables.has_unfinished() && packet.envelope().is_unfinished() {
@@ -51,18 +50,14 @@ fn try_forward<P: Packet, T: Tables>(
     }
     let verdict = if egress.reflector == ingress {
         Verdict::Transmit
-    } else if tables.redirect(egress.port) {
+    } else if tables.redirect(cell.port()) {
         Verdict::Redirect
     } else {
         return Err(Verdict::Pass(Reason::Redirect));
     };
-    let kind = cell.kind();
-    if !P::Envelope::suits(kind) {
-        return Err(Verdict::Pass(Reason::Family));
-    }
     let is_rtp = state.flags().has(Flags::RTP);
-    let is_noted = is_rtp && slot.ssrc() != packet.rtp().fields().ssrc;
-    if is_noted && !state.flags().has(Flags::ANY_SSRC) {
+    let is_held = !state.flags().has(Flags::ANY_SSRC);
+    if is_rtp && is_held && slot.ssrc() != packet.rtp().ssrc() {
         return Err(Verdict::Pass(Reason::NewSsrc));
     }
     let macs = cell.macs();
@@ -71,7 +66,7 @@ fn try_forward<P: Packet, T: Tables>(
         ports: slot.ports(),
         ip_delta: slot.ip_delta(),
         udp_delta: slot.udp_delta(),
-        kind,
+        kind: cell.kind(),
     };
     if !cell.still(egress) {
         return Err(Verdict::Pass(Reason::NextHop));
@@ -83,7 +78,7 @@ fn try_forward<P: Packet, T: Tables>(
     packet.envelope_mut().readdress(&way);
     if is_rtp {
         let fields = packet.rtp().fields();
-        if is_noted {
+        if !is_held && slot.ssrc() != fields.ssrc {
             slot.note_ssrc(&fields, tables.timing(index));
         }
         slot.count_rtp(payload, &fields, || tables.timing(index), || tables.clock());
@@ -113,7 +108,7 @@ pub fn short<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T)
 
 /// The slot that a frame is for, and the length of its UDP payload.
 #[inline(always)]
-fn address<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Result<(SlotIndex, u16), Reason> {
+fn address<D: Datagram, T: Tables>(envelope: &D, frame_len: usize, tables: &T) -> Result<(SlotIndex, u32), Reason> {
     let local = envelope.local(tables.locals())?;
     let index = local.slot(envelope.udp().ports[1]).ok_or(Reason::NotOurs)?;
     Ok((index, envelope.payload(frame_len)?))
@@ -126,12 +121,12 @@ struct Door<'a> {
     state: State,
 }
 
-/// Holds a packet to the slot's peer, and to the kind of stream that the slot carries.
+/// Holds a packet to the slot's peer, and to the kind of source that the slot is of.
 #[inline(always)]
 fn admit<'a, P: Packet, T: Tables>(
     packet: &P,
     index: SlotIndex,
-    payload: u16,
+    payload: u32,
     tables: &'a T,
 ) -> Result<Door<'a>, Verdict> {
     let slot = tables.slot(index).ok_or(Verdict::Pass(Reason::Inactive))?;
@@ -143,25 +138,19 @@ fn admit<'a, P: Packet, T: Tables>(
     if !packet.envelope().is_from(slot, tables) {
         return Err(stranger(slot, state));
     }
-    if payload < RTCP_LEN {
-        return Err(Verdict::Pass(Reason::TooShort));
+    // Nearly all there is.
+    if packet.rtp().kind() == Kind::Rtp && flags.has(Flags::RTP) && payload >= u32::from(RTP_LEN) {
+        return Ok(Door { index, slot, state });
     }
-    let kind = classify(packet.rtp().first, packet.rtp().second);
-    if kind == Kind::Other {
-        return Err(Verdict::Pass(Reason::NotMedia));
+    match packet.rtp().kind() {
+        _ if payload < u32::from(RTCP_LEN) => Err(Verdict::Pass(Reason::TooShort)),
+        Kind::Other => Err(Verdict::Pass(Reason::NotMedia)),
+        Kind::Rtcp if flags.has(Flags::RTP) => sibling(packet, index, tables),
+        Kind::Rtp if flags.has(Flags::RTP) => Err(Verdict::Pass(Reason::TooShort)),
+        // This source's packets come by the RTP port.
+        Kind::Rtp | Kind::Rtcp if flags.has(Flags::MUX) => Err(Verdict::Pass(Reason::RtcpOnRtp)),
+        Kind::Rtp | Kind::Rtcp => Ok(Door { index, slot, state }),
     }
-    if flags.has(Flags::RTP) {
-        if kind == Kind::Rtcp {
-            return sibling(packet, index, tables);
-        }
-        if payload < RTP_LEN {
-            return Err(Verdict::Pass(Reason::TooShort));
-        }
-    } else if flags.has(Flags::MUX) {
-        // This stream's packets come by the RTP port.
-        return Err(Verdict::Pass(Reason::RtcpOnRtp));
-    }
-    Ok(Door { index, slot, state })
 }
 
 /// The slot of RTCP that came by the RTP port: its own, if the leg shares the port.
@@ -186,7 +175,7 @@ fn sibling<'a, P: Packet, T: Tables>(packet: &P, rtp: SlotIndex, tables: &'a T) 
 
 /// What becomes of a packet for a slot by which the program does not forward: nobody else need look at what goes nowhere.
 #[inline(always)]
-fn leave<P: Packet, T: Tables>(packet: &P, payload: u16, slot: &Slot, state: State, tables: &T) -> Verdict {
+fn leave<P: Packet, T: Tables>(packet: &P, payload: u32, slot: &Slot, state: State, tables: &T) -> Verdict {
     let flags = state.flags();
     if !flags.has(Flags::ACTIVE) {
         return inactive(packet.envelope(), slot, state, tables);
@@ -198,11 +187,11 @@ fn leave<P: Packet, T: Tables>(packet: &P, payload: u16, slot: &Slot, state: Sta
         return Verdict::Pass(Reason::Worker);
     }
     // It is a sign of life all the same. What may teach something is for others to see.
-    let is_plain = match (classify(packet.rtp().first, packet.rtp().second), flags.has(Flags::RTP)) {
+    let is_plain = match (packet.rtp().kind(), flags.has(Flags::RTP)) {
         (Kind::Rtp, true) => {
-            payload >= RTP_LEN && (flags.has(Flags::ANY_SSRC) || slot.ssrc() == packet.rtp().fields().ssrc)
+            payload >= u32::from(RTP_LEN) && (flags.has(Flags::ANY_SSRC) || slot.ssrc() == packet.rtp().ssrc())
         }
-        (Kind::Rtcp, false) => payload >= RTCP_LEN && !flags.has(Flags::MUX),
+        (Kind::Rtcp, false) => payload >= u32::from(RTCP_LEN) && !flags.has(Flags::MUX),
         _ => false,
     };
     if !is_plain || !slot.still(state) {

@@ -88,8 +88,6 @@ impl Kind {
 pub struct Egress {
     /// The device's index (`ifindex`), if what came by it may leave by it without being redirected.
     pub reflector: u32,
-    /// The device's index in the device map.
-    pub port: u16,
     generation: u16,
 }
 
@@ -149,7 +147,7 @@ impl HopCell {
         let [a, b, c, d, e, g] = self.macs().words();
         let (to, from, mtu) = (Mac([a, b, c]), Mac([d, e, g]), self.mtu.load());
         let (device, reflects) = (self.device.load(), egress.reflector != 0);
-        let hop = Hop { to, from, device, port: egress.port, reflects, mtu };
+        let hop = Hop { to, from, device, port: self.port(), reflects, mtu };
         self.still(egress).then_some(hop)
     }
 
@@ -161,7 +159,7 @@ impl HopCell {
             return None;
         }
         fence_loads();
-        Some(Egress { reflector: self.reflector.load(), port: self.port.load(), generation })
+        Some(Egress { reflector: self.reflector.load(), generation })
     }
 
     /// Whether all that was read since belongs to this egress.
@@ -169,6 +167,12 @@ impl HopCell {
     pub(crate) fn still(&self, egress: Egress) -> bool {
         fence_loads();
         self.generation.load() == egress.generation
+    }
+
+    /// The device's index in the device map.
+    #[inline(always)]
+    pub(crate) fn port(&self) -> u16 {
+        self.port.load()
     }
 
     /// The longest UDP payload that the way takes in one piece.

@@ -32,6 +32,12 @@ pub struct RtpFields {
 }
 
 impl Rtp {
+    /// What the packet is.
+    #[inline(always)]
+    pub fn kind(&self) -> Kind {
+        classify(self.first, self.second)
+    }
+
     /// The fields that are accounted.
     #[inline(always)]
     pub fn fields(&self) -> RtpFields {
@@ -39,8 +45,14 @@ impl Rtp {
         RtpFields {
             sequence: Sequence(self.sequence.get()),
             timestamp: u32::from(high.get()) << 16 | u32::from(low.get()),
-            ssrc: zerocopy::transmute!(self.ssrc),
+            ssrc: self.ssrc(),
         }
+    }
+
+    /// The synchronisation source, bytes in network order.
+    #[inline(always)]
+    pub fn ssrc(&self) -> u32 {
+        zerocopy::transmute!(self.ssrc)
     }
 }
 
@@ -58,11 +70,11 @@ pub enum Kind {
 /// Tells RTP from RTCP and from everything else by the first two bytes.
 #[inline(always)]
 pub const fn classify(first: u8, second: u8) -> Kind {
-    match (first, second) {
-        // 192 to 223 are RTCP packet types and no payload types may be used that look like them with the marker set.
-        (128..=191, 192..=223) => Kind::Rtcp,
-        (128..=191, _) => Kind::Rtp,
-        _ => Kind::Other,
+    // Version 2. 192 to 223 are RTCP packet types and no payload types may be used that look like them with the marker set.
+    match (first & 0xc0 == 0x80, second & 0xe0 == 0xc0) {
+        (true, false) => Kind::Rtp,
+        (true, true) => Kind::Rtcp,
+        (false, _) => Kind::Other,
     }
 }
 

@@ -345,7 +345,7 @@ impl Slot {
 
     /// Counts a packet of a stream that is not RTP.
     #[inline(always)]
-    pub(crate) fn count(&self, bytes: u16) {
+    pub(crate) fn count(&self, bytes: u32) {
         counters::count(&self.volume, bytes);
     }
 
@@ -353,7 +353,7 @@ impl Slot {
     #[inline(always)]
     pub fn count_rtp<'a>(
         &self,
-        bytes: u16,
+        bytes: u32,
         rtp: &RtpFields,
         timing: impl Fn() -> Option<&'a Timing>,
         clock: impl FnOnce() -> u64,

@@ -65,6 +65,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::EngineEpoll,
         Reason::XdpDetached,
         Reason::NoSocket,
+        Reason::Family,
         Reason::Hairpin,
         Reason::Rtcp,
         Reason::Untrusted,

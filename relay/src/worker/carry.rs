@@ -139,7 +139,7 @@ impl Carrier {
             }
             Known::Block => {
                 if let Some(carried) = self.table.carried(index) {
-                    carried.count(payload.len() as u16);
+                    carried.count(payload.len() as u32);
                 }
                 Err(Reason::Blocked)
             }
@@ -160,7 +160,7 @@ impl Carrier {
     fn count(&self, carried: &Carried<'_>, payload: &[u8], ssrc: Option<u32>) {
         let Carried { index, fields, clock_ns, .. } = *carried;
         let Some(carried) = self.table.carried(index) else { return };
-        let bytes = payload.len() as u16;
+        let bytes = payload.len() as u32;
         // The kind of source is the slot's, and an inactive slot has none: an RTP slot is even (RFC 3550 11).
         let is_rtp = !index.is_odd();
         match fields {

@@ -25,6 +25,8 @@ pub mod knock;
 pub mod local;
 #[cfg(feature = "vectors")]
 pub mod memory;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(feature = "vectors")]
 pub mod mutants;
 pub mod reason;

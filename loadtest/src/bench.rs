@@ -10,6 +10,7 @@ pub mod fastpath;
 mod flood;
 mod lane;
 mod pace;
+mod reports;
 pub mod scale;
 pub mod slowpath;
 pub mod strangers;

@@ -229,6 +229,7 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         streams: bench.streams,
         offered: slowpath::OFFERED.to_vec(),
         last_pace: slowpath::LAST_PACE,
+        reports: slowpath::REPORTS,
     };
     let result = slowpath::run(&if bench.smoke { SlowpathPlan::smoke() } else { full })?;
     if bench.smoke {
@@ -238,12 +239,15 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("relay            workers  sent, kpps  received   lost, %  us/packet  delay us: p50     p99   p99.9");
+    println!(
+        "relay            workers  RTCP/s  sent, kpps  received   lost, %  us/packet  delay us: p50     p99   p99.9"
+    );
     for row in &result.rows {
         println!(
-            "{:<16} {:>7} {:>11.1} {:>9.1} {:>9.3} {:>10.2} {:>14.0} {:>7.0} {:>7.0}",
+            "{:<16} {:>7} {:>7} {:>11.1} {:>9.1} {:>9.3} {:>10.2} {:>14.0} {:>7.0} {:>7.0}",
             row.relay,
             row.workers,
+            row.reports,
             row.offered_kpps,
             row.received_kpps,
             100.0 * row.loss,

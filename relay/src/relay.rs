@@ -37,7 +37,7 @@ pub struct Relay {
     /// Reads RTCP, where that is read.
     pub(crate) listener: Option<ReadingThread>,
     pub(crate) table: Arc<FlowTable>,
-    pub(crate) reasons: Arc<Reasons>,
+    pub(crate) reasons: Vec<Arc<Reasons>>,
     pub(crate) engine: Engine,
     pub(crate) why: String,
     /// As of the last sweep.
@@ -111,9 +111,9 @@ impl Relay {
         let ago = now.saturating_duration_since(std::mem::replace(&mut self.measured, now));
         self.traffic = self.table.sums().read(&self.traffic, ago);
         self.pass_time();
-        for worker in &mut self.workers {
+        for (worker, reasons) in self.workers.iter_mut().zip(&self.reasons) {
             match worker.new_drops() {
-                Ok(drops) => self.reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
+                Ok(drops) => reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
                 Err(error) => tracing::debug!(%error, "a worker's drops cannot be read"),
             }
         }
@@ -150,7 +150,11 @@ impl Meter for Relay {
         let program = *counted;
         drop(counted);
         let fast_path = self.guard.as_ref().map_or_else(Turns::default, Guard::turns);
-        Counts { program: named(program), workers: named(self.reasons.read()), fast_path, traffic: self.traffic }
+        let mut workers = [0; Reason::COUNT];
+        for reasons in &self.reasons {
+            workers.iter_mut().zip(reasons.read()).for_each(|(sum, count)| *sum += count);
+        }
+        Counts { program: named(program), workers: named(workers), fast_path, traffic: self.traffic }
     }
 
     fn totals(&self, slot: SlotIndex) -> Option<SourceTotals> {

@@ -64,13 +64,13 @@ impl Relay {
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, shape)?);
         let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table)));
         let listener = listener.transpose().map_err(StartError::Netlink)?;
-        let reasons = Arc::new(Reasons::default());
+        let reasons: Vec<Arc<Reasons>> = sockets.iter().map(|_| Arc::default()).collect();
         let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
         let (count, mut workers) = (workers, Vec::new());
-        for (number, sockets) in sockets.into_iter().enumerate() {
+        for (number, (sockets, reasons)) in sockets.into_iter().zip(&reasons).enumerate() {
             // Each begins at a place of its own.
             let first_id = (number * (usize::from(u16::MAX) / count)) as u16;
-            let carrier = Carrier::new(Arc::clone(&table), Arc::clone(&reasons), bound.is_some(), first_id);
+            let carrier = Carrier::new(Arc::clone(&table), Arc::clone(reasons), bound.is_some(), first_id);
             if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
                 kernel.set_worker(number, &**receiver)?;
             }

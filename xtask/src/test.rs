@@ -22,6 +22,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     // The tests of real calls start the daemon, which cargo does not know they need.
     run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--bins"]))?;
     let open = count(cargo().args(["test", "--workspace", "--locked"]), &[])?;
+    step("models");
+    let models = models()?;
     step("privileged tests");
     // One after another: they share the kernel, and measure what arrives.
     let privileged =
@@ -40,14 +42,32 @@ pub(crate) fn test() -> anyhow::Result<()> {
         privileged.failed,
         not_run(open, privileged)
     );
+    eprintln!("{} models hold, {} do not", models.passed, models.failed);
     eprintln!("{forms} short forms ran");
-    if open.failed + privileged.failed > 0 {
+    if open.failed + privileged.failed + models.failed > 0 {
         bail!("tests failed");
     }
     if privileged.passed == 0 || not_run(open, privileged) > 0 {
         bail!("privileged tests did not run: run this as root on a host that permits BPF and network namespaces");
     }
     Ok(())
+}
+
+/// Runs the models of shared memory, which are built of other atomics than anything else.
+fn models() -> anyhow::Result<Counts> {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "flow",
+        "--lib",
+        "--target-dir",
+        "target/loom",
+    ]);
+    count(command.env("RUSTFLAGS", "--cfg loom"), &["models::"])
 }
 
 /// What the first run put off and the second did not do.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::cpu::{Clock, of_threads};
 use super::flood::{Family, Flows, party, relay};
 use super::pace::{Passed, pace};
+use super::reports::Reporters;
 use crate::rig::daemon::{NG, NgClient, binary};
 use crate::rig::host::{Host, Port};
 use crate::rig::party::sdp;
@@ -86,6 +87,7 @@ pub(super) struct Lane {
     generator: Program,
     sink: Program,
     relay: Process,
+    reporters: Reporters,
     source: Host,
     _host: Host,
 }
@@ -116,9 +118,15 @@ impl Lane {
         wait_until("the relay answers", Duration::from_secs(10), || ng.request(&json!({"command": "ping"})).is_ok())?;
         anyhow::ensure!(relay.ended()?.is_none(), "{} has ended: {}", subject.name(), relay.output()?);
         let mut generator = Program::load()?;
-        set_up(&mut ng, &mut generator, flows)?;
+        let reporters = Reporters::new(&source, &set_up(&mut ng, &mut generator, flows)?)?;
         let flows = Flows { family: v4, count: flows, every: None, first_port: FIRST_PORT };
-        Ok(Self { subject, flows, generator, sink, relay, source, _host: host })
+        Ok(Self { subject, flows, generator, sink, relay, reporters, source, _host: host })
+    }
+
+    /// The same as [`Lane::pace`], with so many RTCP reports a second beside it.
+    pub(super) fn pace_with(&mut self, reports: u32, per_second: u32, time: Duration) -> anyhow::Result<Passed> {
+        let _reporting = self.reporters.report(reports);
+        self.pace(per_second, time)
     }
 
     /// Sends it so many frames a second, for a time.
@@ -137,8 +145,10 @@ impl Lane {
     }
 }
 
-/// Sets calls up, each of two flows, and tells the generator where their parties send to.
-fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Result<()> {
+/// Sets calls up, each of two flows, and tells the generator where their parties send to. Returns the addresses of each party's RTCP: its own, and the
+/// relay's.
+fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Result<Vec<(SocketAddr, SocketAddr)>> {
+    let mut reporters = Vec::new();
     let map = generator.ebpf.map_mut("DESTINATIONS").context("no DESTINATIONS")?;
     let mut destinations: Array<_, u32> = map.try_into()?;
     for call in 0..flows as u16 / 2 {
@@ -154,9 +164,11 @@ fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Res
             let local = local(reply).filter(|local| local.ip() == relay(Family::Ipv4, side));
             let local = local.with_context(|| format!("no address for side {side}: {reply}"))?;
             destinations.set(u32::from(side) << 16 | u32::from(port), u32::from(local.port().to_be()), 0)?;
+            let rtcp = |rtp: SocketAddr| SocketAddr::new(rtp.ip(), rtp.port() + 1);
+            reporters.push((rtcp(addr(side)), rtcp(local)));
         }
     }
-    Ok(())
+    Ok(reporters)
 }
 
 /// The address and port that a reply's session description names.

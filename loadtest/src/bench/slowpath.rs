@@ -25,6 +25,8 @@ const SUBJECTS: [Subject; 4] = [Subject::Uring(1), Subject::Uring(2), Subject::E
 pub const OFFERED: [u32; 3] = [50, 100, 200];
 /// A greater share of lost packets is a relay that cannot keep up.
 const LOSS: f64 = 0.001;
+/// RTCP reports a second: those of 20,000 streams (RFC 3550 6.2: one in five seconds each).
+pub const REPORTS: u32 = 4000;
 /// The search for the highest pace begins here (packets a second), and each step is so much faster than the last.
 const FIRST_PACE: f64 = 50_000.0;
 const FASTER: f64 = 1.1;
@@ -47,13 +49,15 @@ pub struct SlowpathPlan {
     pub offered: Vec<u32>,
     /// Where the search for the highest pace ends, in packets a second.
     pub last_pace: f64,
+    /// RTCP reports a second, of all streams together, beside which ours is measured once more.
+    pub reports: u32,
 }
 
 impl SlowpathPlan {
     /// A short form: whether everything works, not how fast.
     pub fn smoke() -> Self {
         let time = Duration::from_millis(200);
-        Self { rounds: 1, time, streams: 20, offered: vec![5], last_pace: FIRST_PACE / 10.0 }
+        Self { rounds: 1, time, streams: 20, offered: vec![5], last_pace: FIRST_PACE / 10.0, reports: 500 }
     }
 }
 
@@ -88,6 +92,8 @@ pub struct Row {
     pub relay: &'static str,
     /// Threads that carry packets.
     pub workers: u32,
+    /// RTCP reports a second beside it.
+    pub reports: u32,
     /// Thousands of packets a second that were sent.
     pub offered_kpps: f64,
     /// Thousands of packets a second that arrived.
@@ -120,16 +126,24 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
     let mut lanes = lanes(plan, folder.path())?;
     let mut rows = Vec::new();
     for kpps in plan.offered.iter().copied() {
-        let mut passed: Vec<Vec<Passed>> = lanes.iter().map(|_| Vec::new()).collect();
+        let mut passed: Vec<[Vec<Passed>; 2]> = lanes.iter().map(|_| Default::default()).collect();
         for round in 1..=plan.rounds {
-            for (lane, passed) in lanes.iter_mut().zip(&mut passed) {
+            for (lane, [alone, beside]) in lanes.iter_mut().zip(&mut passed) {
                 let one = lane.pace(kpps * 1000, plan.time)?;
                 eprintln!("{kpps} kpps, round {round}: {}", tell(lane.subject, &one));
-                passed.push(one);
+                alone.push(one);
+                if lane.subject != Subject::Rtpengine && plan.reports > 0 {
+                    let one = lane.pace_with(plan.reports, kpps * 1000, plan.time)?;
+                    eprintln!("{kpps} kpps beside RTCP, round {round}: {}", tell(lane.subject, &one));
+                    beside.push(one);
+                }
             }
         }
-        for (lane, passed) in lanes.iter().zip(&passed) {
-            rows.push(row(lane.subject, passed)?);
+        for (lane, [alone, beside]) in lanes.iter().zip(&passed) {
+            rows.push(row(lane.subject, 0, alone)?);
+            if !beside.is_empty() {
+                rows.push(row(lane.subject, plan.reports, beside)?);
+            }
         }
     }
     // Anew: of rtpengine, some streams stay mute for good after more than it could carry.
@@ -200,7 +214,7 @@ fn cost_us(passed: &Passed) -> f64 {
     passed.busy.as_secs_f64() * 1e6 / passed.arrived.max(1) as f64
 }
 
-fn row(subject: Subject, passed: &[Passed]) -> anyhow::Result<Row> {
+fn row(subject: Subject, reports: u32, passed: &[Passed]) -> anyhow::Result<Row> {
     let median = |of: &dyn Fn(&Passed) -> f64| {
         let mut values: Vec<f64> = passed.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -209,6 +223,7 @@ fn row(subject: Subject, passed: &[Passed]) -> anyhow::Result<Row> {
     Ok(Row {
         relay: subject.name(),
         workers: subject.workers(),
+        reports,
         offered_kpps: median(&|passed| kpps(passed.sent, passed.time))?,
         received_kpps: median(&|passed| kpps(passed.arrived, passed.time))?,
         loss: median(&Passed::loss)?,

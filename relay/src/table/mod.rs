@@ -21,6 +21,8 @@ mod ours;
 mod program;
 mod reader;
 mod reports;
+#[cfg(test)]
+pub(crate) mod rig;
 mod source;
 mod sources;
 mod suspects;

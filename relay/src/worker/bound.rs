@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use flow::SlotIndex;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -50,7 +51,7 @@ struct Open {
 
 /// The way to a worker.
 struct Line {
-    news: mpsc::Sender<News>,
+    news: Sender<News>,
     wake: Arc<OwnedFd>,
 }
 
@@ -62,7 +63,7 @@ impl BoundPorts {
     pub(crate) fn new(addrs: Vec<IpAddr>, workers: usize, max_calls: usize) -> io::Result<(Self, Vec<Inbox>)> {
         let (mut lines, mut inboxes) = (Vec::new(), Vec::new());
         for number in 0..workers {
-            let (sender, news) = mpsc::channel();
+            let (sender, news) = unbounded();
             let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
             lines.push(Line { news: sender, wake: Arc::clone(&wake) });
             let addrs = addrs.clone();
@@ -181,7 +182,7 @@ fn remedy(error: &io::Error) -> &'static str {
 
 /// A worker's side.
 pub(crate) struct Inbox {
-    news: mpsc::Receiver<News>,
+    news: Receiver<News>,
     wake: Arc<OwnedFd>,
     addrs: Vec<IpAddr>,
     /// The worker's number, and how many there are.

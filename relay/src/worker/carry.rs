@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use crossbeam::utils::CachePadded;
 use flow::compose::Outgoing;
 use flow::headers::TTL;
 use flow::slot::Flags;
@@ -22,13 +23,13 @@ use crate::worker::oversize::Oversize;
 /// So many fans are kept before those that are superseded are looked for.
 const FANS: usize = 1024;
 
-/// Counts of packets by reason, shared by the workers.
+/// Counts of packets by reason, of one worker: in cache lines that no other worker writes.
 #[derive(Debug)]
-pub(crate) struct Reasons([AtomicU64; Reason::COUNT]);
+pub(crate) struct Reasons(CachePadded<[AtomicU64; Reason::COUNT]>);
 
 impl Default for Reasons {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; Reason::COUNT])
+        Self(CachePadded::new([const { AtomicU64::new(0) }; Reason::COUNT]))
     }
 }
 
@@ -51,7 +52,7 @@ impl Reasons {
 /// What a worker needs to carry packets.
 pub(crate) struct Carrier {
     table: Arc<FlowTable>,
-    /// Packets that the workers lost, by reason.
+    /// Packets that this worker lost, by reason.
     pub(crate) reasons: Arc<Reasons>,
     /// Whether packets leave by the sockets of their ports.
     has_bound_ports: bool,

@@ -11,6 +11,8 @@ mod carry;
 mod departure;
 mod epoll;
 mod fragment;
+#[cfg(test)]
+mod graph;
 mod handler;
 pub(crate) mod intake;
 mod outbox;

@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::bounded;
 use flow::{Reason, SlotIndex};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -57,7 +57,7 @@ impl Worker {
             Sockets::Bound(_) => None,
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let (ready, is_ready) = mpsc::channel();
+        let (ready, is_ready) = bounded(1);
         let stopped = Arc::clone(&stop);
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {

@@ -18,12 +18,10 @@ use flow::HopId;
 use flow::slot::Flags;
 
 use super::*;
-use crate::engine::Output;
 use crate::hops::NO_PORT;
 use crate::table::fan::Outlet;
 use crate::table::learn::Departing;
-use crate::table::ours::{Fitness, Seat};
-use crate::table::trust::TrustConfig;
+use crate::table::rig;
 
 const A: SlotIndex = SlotIndex::new(0, 30000);
 const B: SlotIndex = SlotIndex::new(0, 30002);
@@ -37,22 +35,8 @@ fn table_with(has_fast_path: bool, reads_rtcp: bool) -> FlowTable {
 }
 
 fn table_read_by(has_fast_path: bool, reader: Option<Reader>) -> FlowTable {
-    let hops = NextHops::new(Mapped::anonymous(16).unwrap(), has_fast_path).unwrap();
-    let slots = 2 * flow::local::SLOTS_PER_LOCAL as usize;
-    let without_fast_path = (!has_fast_path).then_some(Reason::EngineUring);
     let addrs = ["192.0.2.1", "198.51.100.1"].map(|addr| addr.parse().unwrap());
-    let locals = flow::Locals::new(&addrs, 30000, 30099, 1).unwrap();
-    let ours = Ours::new(Arc::new(locals), vec![("203.0.113.200".parse().unwrap(), addrs[0])], 2);
-    (0..2).for_each(|local| ours.set_seat(local, Seat { device: Some(1), fitness: Fitness::Fit }));
-    let shape = TableShape {
-        without_fast_path,
-        ours,
-        trust: Arc::new(Trust::new(TrustConfig::default(), std::iter::empty())),
-        output: Output::Stack,
-        reader,
-        bound: None,
-    };
-    FlowTable::new(Mapped::anonymous(slots).unwrap(), Mapped::anonymous(slots).unwrap(), hops, shape).unwrap()
+    rig::table(&addrs, has_fast_path, reader)
 }
 
 /// A table as users have it.

@@ -82,6 +82,18 @@ pub enum Edge {
     Inject,
 }
 
+/// What a party gets of what its source sends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Passes {
+    /// Everything, as it is.
+    #[default]
+    All,
+    /// Silence in the place of what is said.
+    Silence,
+    /// Nothing, for now.
+    Nothing,
+}
+
 /// Where packets of a source go: to the party of another source, from that one's local address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Sink {
@@ -89,14 +101,14 @@ pub struct Sink {
     pub party: SlotIndex,
     /// Why it is fed.
     pub edge: Edge,
-    /// The party gets silence in the place of what is said.
-    pub is_silenced: bool,
+    /// What of it.
+    pub passes: Passes,
 }
 
 impl Sink {
     /// The plain sink of two that talk with each other.
     pub const fn dialogue(party: SlotIndex) -> Self {
-        Self { party, edge: Edge::Dialogue, is_silenced: false }
+        Self { party, edge: Edge::Dialogue, passes: Passes::All }
     }
 }
 
@@ -113,7 +125,7 @@ pub struct SourceSpec {
     pub party: Signalled,
     /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `party` are those of the sibling slot, and so is what is learned.
     pub mux: bool,
-    /// Where its packets go, each time to all of them; each party once.
+    /// Where its packets go, each time to all of them; each party once. Who feeds nobody only receives: a recorder.
     pub sinks: Vec<Sink>,
     /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).
     pub tos: Option<u8>,

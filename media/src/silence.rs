@@ -40,10 +40,17 @@ impl Processor for Silence {
             return Fate::Ends;
         };
         let Some(media) = payload.get_mut(start..) else { return Fate::Ends };
-        // Padding says in its last byte how long it is.
-        let padding = if first & 0x20 != 0 { media.last().map_or(0, |len| usize::from(*len)) } else { 0 };
-        let end = media.len().saturating_sub(padding);
-        media.iter_mut().take(end).for_each(|byte| *byte = pattern);
+        if first & 0x20 == 0 {
+            media.fill(pattern);
+            return Fate::Goes;
+        }
+        // Padding says in its last byte how long it is, and counts that byte. Whoever says that it is none, or more than there is, pads nothing.
+        let Some((len, padded)) = media.split_last_mut() else { return Fate::Ends };
+        if !(1..=padded.len() + 1).contains(&usize::from(*len)) {
+            return Fate::Ends;
+        }
+        // Who does not look at that plays it: so it is silence, too.
+        padded.fill(pattern);
         Fate::Goes
     }
 }
@@ -88,8 +95,17 @@ mod tests {
     fn sources_extensions_and_padding_are_no_media() {
         let sources_and_extension = [0, 0, 0, 9, 0xbe, 0xde, 0, 1, 5, 6, 7, 8];
         let before = rtp(0xb1, 8, &[&sources_and_extension[..], &[1, 2, 3, 4], &[0, 0, 3]].concat());
-        let after = rtp(0xb1, 8, &[&sources_and_extension[..], &[0xd5; 4], &[0, 0, 3]].concat());
+        let after = rtp(0xb1, 8, &[&sources_and_extension[..], &[0xd5; 6], &[3]].concat());
         assert_eq!(silenced(before), Some(after));
+    }
+
+    #[test]
+    fn speech_is_not_passed_as_padding() {
+        assert_eq!(silenced(rtp(0xa0, 8, &[1, 2, 3, 4])), Some(rtp(0xa0, 8, &[0xd5, 0xd5, 0xd5, 4])), "all of it");
+        for len in [0, 5, 255] {
+            assert_eq!(silenced(rtp(0xa0, 8, &[1, 2, 3, len])), None, "{len}");
+        }
+        assert_eq!(silenced(rtp(0xa0, 8, &[])), None);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Call {
         self.tos = options.tos.or(self.tos);
         self.learning = options.learning.unwrap_or(self.learning);
         self.delete_delay = options.delete_delay.or(self.delete_delay);
+        self.touch(now, wall);
+    }
+
+    /// Something was said about the call.
+    pub(super) fn touch(&mut self, now: Instant, wall: SystemTime) {
         self.last_signal = wall;
         self.alive = self.alive.max(now);
     }
@@ -322,7 +327,7 @@ impl Call {
 
     /// The legs of parties that were called, beside the one in the dialogue, and the leg of the one that calls them: as long as nobody has answered
     /// for good, all may be heard, those that announce something and whichever picks up before its answer has come. Where nobody tells an
-    /// announcement from an answer, those that have said something.
+    /// announcement from an answer, those that have said something. One that has been ended is heard no more, however long it is kept.
     pub(super) fn ringing(&self) -> impl Iterator<Item = [(LegId, &Leg); 2]> {
         self.legs.iter().filter_map(|(id, leg)| {
             let other = leg.other?;
@@ -333,7 +338,7 @@ impl Call {
                 Finality::Unknown => leg.has_spoken && leg.finality < Finality::Final,
                 Finality::Final => false,
             };
-            is_open.then_some([(*id, leg), (other, caller)])
+            (is_open && leg.ends.is_none()).then_some([(*id, leg), (other, caller)])
         })
     }
 
@@ -381,7 +386,7 @@ impl Call {
                 let (mine, theirs) = (mine.in_force(), theirs.in_force());
                 !mine.open || !theirs.open || mine.is_quiet() || theirs.is_quiet()
             })
-                // What is dropped by a worker is not seen, so that it is not a sign of life.
+                // Who hears nothing may well fall silent.
                 || [id, other_id].into_iter().any(|id| self.treats_leg(id, Treatment::Block))
         })
     }

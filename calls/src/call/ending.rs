@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use border::{FlowOp, Meter};
 
 use super::account::Account;
-use super::calls::{Calls, Done};
+use super::calls::{Calls, Done, Entry};
 use super::plan::{Sources, plan};
 use super::query::Query;
 use super::reading::Reading;
-use crate::intent::Delete;
+use crate::intent::{Delete, Unsubscribe};
 use crate::outcome::{End, Outcome, Refusal};
 
 /// How long a deleted call goes on at most, whatever a command says.
@@ -21,6 +21,12 @@ const ENDS: usize = 32;
 impl Calls {
     pub(super) fn delete(&mut self, delete: &Delete, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let Delete { call_id, from_tag, to_tag, via_branch, .. } = delete;
+        if let Some(tag) = [from_tag, to_tag].into_iter().flatten().find(|tag| self.is_receiver(call_id, tag)) {
+            // Who gets copies is no party: its end is the copies' end, whoever it is named with.
+            let receiver = Unsubscribe { call_id: call_id.clone(), to_tag: tag.clone(), from_tag: None };
+            let (_, ops) = self.unsubscribe(&receiver, now)?;
+            return Ok((Outcome::Ended(None), ops));
+        }
         let found = self.calls.get(call_id).and_then(|entry| {
             let ended = entry.call.ended_by(from_tag.as_deref(), to_tag.as_deref(), via_branch.as_deref())?;
             Some((entry, ended))
@@ -47,6 +53,12 @@ impl Calls {
         };
         self.look_again(call_id);
         Ok((Outcome::Ended(account), ops))
+    }
+
+    /// Whether a tag is that of somebody who gets copies, and of no party.
+    fn is_receiver(&self, call_id: &[u8], tag: &[u8]) -> bool {
+        let Some(Entry { call, .. }) = self.calls.get(call_id) else { return false };
+        call.find(tag).is_none() && call.subscribers.iter().any(|subscriber| subscriber.tag == tag)
     }
 
     /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.

@@ -1,10 +1,11 @@
 //! The sources that a call shall have, and what is to be done for that.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use border::{
-    Component, Content, Edge, FlowOp, Interfaces, Learning, PortPair, Signalled, Sink, SlotIndex, SourceSpec, Successor,
+    Component, Content, Edge, FlowOp, Interfaces, Learning, Passes, PortPair, Signalled, Sink, SlotIndex, SourceSpec,
+    Successor,
 };
 
 use super::dialogue::Call;
@@ -13,7 +14,7 @@ use super::media::View;
 use super::signalled::Signalled as Said;
 use super::subscriber::{CopiedMedia, Subscriber};
 use super::treatments::Receiver;
-use crate::intent::Treatment;
+use crate::intent::{Finality, Treatment};
 
 /// Sources by slot.
 pub(super) type Sources = BTreeMap<SlotIndex, SourceSpec>;
@@ -21,7 +22,7 @@ pub(super) type Sources = BTreeMap<SlotIndex, SourceSpec>;
 /// The sources that the call shall have, with their sinks: those of every media that both parties of a dialogue want, of those that are heard before
 /// anybody has answered for good, and of those who get copies.
 pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Sources {
-    let mut plan = Plan { call, interfaces, sources: Sources::new() };
+    let mut plan = Plan { call, interfaces, sources: Sources::new(), speakers: HashMap::new() };
     for [mine, theirs] in call.dialogues() {
         plan.add(mine, theirs, Edge::Dialogue);
     }
@@ -45,6 +46,8 @@ struct Plan<'a> {
     call: &'a Call,
     interfaces: &'a Interfaces,
     sources: Sources,
+    /// Whose source each is.
+    speakers: HashMap<SlotIndex, LegId>,
 }
 
 impl Plan<'_> {
@@ -81,23 +84,30 @@ impl Plan<'_> {
         let call = self.call;
         let content = content(mine.said, theirs.said);
         let treats = |treatment| call.treatments.of_flow(id, &Receiver::Leg(other), treatment);
-        let (is_kept, is_silenced) = self.kept(id, treats, content);
+        let [rtp_passes, rtcp_passes] =
+            [Component::Rtp, Component::Rtcp].map(|component| self.passes(id, treats, content, component));
+        // Where nobody tells an announcement from an answer, a branch that has lost may be heard for long: whoever has the luck to send to its port must at
+        // least be where its signalling came from.
+        let is_guarded = edge == Edge::Inject && leg.finality == Finality::Unknown;
         let party = |at: Option<SocketAddr>| Signalled {
-            successor: if is_all { leg.successor() } else { Successor::Nobody },
+            successor: if is_all && !is_guarded { leg.successor() } else { Successor::Nobody },
             ..signalled(call, leg, at, mine)
         };
         let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
         let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
         let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
         let mut install = |slot, component, port, peer, mux, to, clock_khz| {
-            let is_silenced = is_silenced && component == Component::Rtp;
+            let passes = match component {
+                Component::Rtp => rtp_passes,
+                Component::Rtcp => rtcp_passes,
+            };
             let spec = SourceSpec {
                 component,
                 local: SocketAddr::new(interface.addr, port),
                 call: call.number,
                 party: party(peer),
                 mux,
-                sinks: if is_kept { vec![Sink { party: to, edge, is_silenced }] } else { Vec::new() },
+                sinks: vec![Sink { party: to, edge, passes }],
                 tos: call.tos,
                 clock_khz,
                 blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence),
@@ -106,6 +116,7 @@ impl Plan<'_> {
             let may_join =
                 edge == Edge::Dialogue || (self.sources.contains_key(&to) && !self.sources.contains_key(&slot));
             if may_join {
+                self.speakers.insert(slot, id);
                 self.sources.insert(slot, spec);
             }
         };
@@ -118,11 +129,15 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether a flow is there at all, and whether it is silence. Where nobody can put silence into it, it is not there.
-    fn kept(&self, id: LegId, treats: impl Fn(Treatment) -> bool, content: Content) -> (bool, bool) {
+    /// What of a flow its receiver gets. Where nobody can put silence into it, nothing; reports say nothing that is to be silenced.
+    fn passes(&self, id: LegId, treats: impl Fn(Treatment) -> bool, content: Content, component: Component) -> Passes {
         let is_silenced = treats(Treatment::Silence) || self.call.treats_leg(id, Treatment::Silence);
-        let is_kept = !treats(Treatment::Block) && (!is_silenced || content == Content::Rtp);
-        (is_kept, is_silenced)
+        match (is_silenced && component == Component::Rtp, content) {
+            _ if treats(Treatment::Block) => Passes::Nothing,
+            (false, _) => Passes::All,
+            (true, Content::Rtp) => Passes::Silence,
+            (true, Content::SecuredRtp | Content::Datagrams) => Passes::Nothing,
+        }
     }
 
     /// Has parties' sources feed whoever gets copies, and adds what it sends itself: that goes nowhere.
@@ -131,20 +146,25 @@ impl Plan<'_> {
         for media in subscriber.medias.iter().filter(|media| media.said.open) {
             let Some((id, index)) = media.source else { continue };
             let treats = |treatment| self.call.treatments.of_flow(id, &receiver, treatment);
-            let (is_kept, is_silenced) = self.kept(id, treats, Content::Rtp);
             let source = self.call.leg(id).and_then(|leg| leg.medias.get(index));
             let pairs: Vec<PortPair> = source.into_iter().flat_map(|media| media.pairs()).collect();
             let mut is_fed = false;
             for pair in pairs {
-                for (from, to, is_rtp) in
-                    [(pair.rtp_slot, media.pair.rtp_slot, true), (pair.rtcp_slot, media.pair.rtcp_slot, false)]
-                {
+                for (from, to, component) in [
+                    (pair.rtp_slot, media.pair.rtp_slot, Component::Rtp),
+                    (pair.rtcp_slot, media.pair.rtcp_slot, Component::Rtcp),
+                ] {
+                    let passes = self.passes(id, treats, Content::Rtp, component);
+                    // The parties of a fork share ports, and only one of them speaks there at a time.
+                    if self.speakers.get(&from) != Some(&id) {
+                        continue;
+                    }
                     let Some(spec) = self.sources.get_mut(&from).filter(|spec| spec.content == Content::Rtp) else {
                         continue;
                     };
                     is_fed = true;
-                    if is_kept && spec.sinks.iter().all(|sink| sink.party != to) {
-                        spec.sinks.push(Sink { party: to, edge: Edge::Copy, is_silenced: is_silenced && is_rtp });
+                    if spec.sinks.iter().all(|sink| sink.party != to) {
+                        spec.sinks.push(Sink { party: to, edge: Edge::Copy, passes });
                     }
                 }
             }

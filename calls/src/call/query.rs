@@ -136,7 +136,7 @@ impl Query<'_> {
             edge: sink.edge,
             from: from.or_else(|| installed.get(&sink.party).map(|party| party.local)),
             to,
-            is_silenced: sink.is_silenced,
+            passes: sink.passes,
             reason,
         });
         Some(SourceAccount {

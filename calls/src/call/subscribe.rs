@@ -20,13 +20,12 @@ impl Calls {
     /// Somebody is to get copies: an offer for it. Nothing is copied before it has answered.
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe, now: Instant, wall: SystemTime) -> Done {
         let Subscribe { call_id, options, .. } = subscribe;
+        self.can_do(options)?;
         let mut draft = self.calls.get(call_id).ok_or(Refusal::UnknownCallId)?.call.clone();
         let sources = draft.medias_of(&subscribe.parties)?;
-        let to_tag = subscribe.to_tag.clone().unwrap_or_else(|| self.new_tag());
-        // A party of the call is heard by others, and would hear itself.
-        if draft.find(&to_tag).is_some() {
-            return Err(Refusal::NothingToCopy);
-        }
+        // A proxy adds the tag of the other party where it knows one: that one talks, and is no receiver of copies.
+        let wanted = subscribe.to_tag.clone().filter(|tag| draft.find(tag).is_none());
+        let to_tag = wanted.unwrap_or_else(|| self.new_tag());
         let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn: draft.subscribers.len(), now };
         let interface = Direction::new(local, options, None).receiver()?;
         let before = draft.subscribers.iter().position(|subscriber| subscriber.tag == to_tag);
@@ -65,7 +64,7 @@ impl Calls {
             return Err(Refusal::TooManyMedia);
         }
         lease.keep();
-        draft.hear(options, now, wall);
+        draft.touch(now, wall);
         let subscribed = self.offer_copies(&draft, &to_tag, subscribe).ok_or(Refusal::NothingToCopy)?;
         let ops = self.replace(call_id, draft, now);
         Ok((Outcome::Subscribed(Box::new(subscribed)), ops))
@@ -112,6 +111,7 @@ impl Calls {
         meter: &dyn Meter,
     ) -> Done {
         let SubscribeAnswer { call_id, to_tag, options, .. } = answer;
+        self.can_do(options)?;
         let mut draft = self.calls.get(call_id).ok_or(Refusal::UnknownCallId)?.call.clone();
         let body = Body::parse(&answer.sdp).map_err(Refusal::Sdp)?;
         let said = Signalled::read(&body, options)?;
@@ -121,7 +121,9 @@ impl Calls {
         let fits = |media: &CopiedMedia, said: &Signalled| {
             let family = self.interfaces.family(media.pair.interface);
             let is_reached = said.rtp.is_none_or(|at| Some(border::Family::of(at.ip())) == family);
-            media.said.kind.eq_ignore_ascii_case(&said.kind) && is_reached && (!said.open || said.has_rtcp)
+            media.said.kind.eq_ignore_ascii_case(&said.kind)
+                && is_reached
+                && (!said.open || (said.has_rtcp && !said.secured))
         };
         let do_fit = subscriber.medias.iter().zip(&said).all(|(media, said)| fits(media, said));
         if said.len() != subscriber.medias.len() || !do_fit {
@@ -138,7 +140,7 @@ impl Calls {
         for (media, said) in subscriber.medias.iter_mut().zip(said) {
             media.said = said;
         }
-        draft.hear(options, now, wall);
+        draft.touch(now, wall);
         Ok((Outcome::Done, self.replace(call_id, draft, now)))
     }
 
@@ -204,6 +206,9 @@ impl Call {
                 let said = media.in_force();
                 said.open && said.has_rtcp && !said.secured && media.now().is_some()
             };
+            // Of who has said nothing yet nobody knows what it will be.
+            let has_spoken = self.leg(id).is_some_and(|leg| leg.has_spoken);
+            let medias = if has_spoken { medias } else { &[] };
             medias.iter().enumerate().filter(move |(_, media)| can_copy(media)).map(move |(index, _)| (id, index))
         };
         let medias: Vec<_> = legs.into_iter().flat_map(of).collect();

@@ -15,7 +15,12 @@ impl Calls {
         let entry = self.calls.get(&treat.call_id).ok_or(Refusal::UnknownCallId)?;
         let mut draft = entry.call.clone();
         match draft.parties(&treat.party)? {
-            None => draft.treatments.set_all(treatment, is_on),
+            None => {
+                draft.treatments.set_all(treatment, is_on);
+                if treat.forgets_parties && !is_on {
+                    draft.treatments.forget_parties(treatment);
+                }
+            }
             Some(legs) if treat.towards == Towards::Anywhere => {
                 legs.into_iter().for_each(|leg| draft.treatments.set_leg(leg, treatment, is_on));
             }

@@ -26,15 +26,18 @@ pub(super) struct Treatments {
 }
 
 impl Treatments {
-    /// All parties' media is treated so from now on, or no longer; what was said of single ones is over.
+    /// All parties' media is treated so from now on, or no longer.
     pub(super) fn set_all(&mut self, treatment: Treatment, is_on: bool) {
-        self.legs.retain(|(_, of)| *of != treatment);
-        self.flows.retain(|(_, _, of)| *of != treatment);
         if is_on {
             self.all.insert(treatment)
         } else {
             self.all.remove(&treatment)
         };
+    }
+
+    /// Nothing that was said of single parties holds any more; of flows it does.
+    pub(super) fn forget_parties(&mut self, treatment: Treatment) {
+        self.legs.retain(|(_, of)| *of != treatment);
     }
 
     /// What a party sends is.

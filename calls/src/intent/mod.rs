@@ -151,6 +151,8 @@ pub struct Treat {
     pub treatment: Treatment,
     /// From now on, or no longer.
     pub is_on: bool,
+    /// Where all parties are meant and it is no longer so: what was said of single ones is over, too.
+    pub forgets_parties: bool,
 }
 
 /// Somebody is to get a copy of what parties of a call say.

@@ -29,8 +29,24 @@ impl fmt::Display for Proxy {
 }
 
 /// The commands that are told apart; all others are together.
-const COMMANDS: [&str; 9] =
-    ["ping", "offer", "answer", "delete", "query", "list", "statistics", "block media", "unblock media"];
+const COMMANDS: [&str; 16] = [
+    "ping",
+    "offer",
+    "answer",
+    "delete",
+    "query",
+    "list",
+    "statistics",
+    "block media",
+    "unblock media",
+    "silence media",
+    "unsilence media",
+    "start forwarding",
+    "stop forwarding",
+    "subscribe request",
+    "subscribe answer",
+    "unsubscribe",
+];
 
 /// How many proxies are told apart: whoever can send datagrams can invent some.
 const MAX_PROXIES: usize = 64;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Edge, Reason, SlotIndex, SourceTotals};
+use border::{Component, Edge, Passes, Reason, SlotIndex, SourceTotals};
 
 use crate::sdp::Direction;
 
@@ -115,8 +115,8 @@ pub struct SinkAccount {
     pub from: Option<SocketAddr>,
     /// Where they go.
     pub to: Option<SocketAddr>,
-    /// The party gets silence.
-    pub is_silenced: bool,
+    /// What of it the party gets.
+    pub passes: Passes,
     /// Why the packets go nowhere.
     pub reason: Option<Reason>,
 }

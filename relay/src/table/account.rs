@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use border::{Path, SinkState, SourceTotals};
+use border::{Passes, Path, SinkState, SourceTotals};
 use flow::{Reason, SlotIndex};
 
 use crate::hops::NO_PORT;
@@ -102,7 +102,7 @@ impl FlowTable {
         if reached.next().is_some() {
             return slow(Reason::Fan);
         }
-        if sink.is_silenced {
+        if sink.passes == Passes::Silence {
             return slow(Reason::Processed);
         }
         if source.is_doubted {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use border::Edge;
 use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;
 
@@ -13,6 +14,8 @@ pub(crate) struct Outlet {
     pub(crate) bearing: Bearing,
     /// Source and destination port.
     pub(crate) ports: [Be16; 2],
+    /// Why the party there is fed.
+    pub(crate) edge: Edge,
     /// The next hop; of an outlet of a [`Fan`] it is the route's as long as the fan is not superseded.
     pub(crate) hop: HopId,
     /// The work on its packets.

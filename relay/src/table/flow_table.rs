@@ -371,10 +371,13 @@ impl FlowTable {
 
     /// Takes what was counted of a source since the last time. What came while it was blocked went nowhere.
     pub(super) fn fold(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
-        if source.spec.blocked {
+        if source.is_blocked() {
             let blocked = source.tally.skip(cells.fast(), cells.carried.read(), now);
-            source.errors += u64::from(blocked);
-            self.sums.fail(blocked);
+            // What somebody sends who only receives is nobody's loss: a recorder's own reports.
+            if !source.spec.sinks.is_empty() {
+                source.errors += u64::from(blocked);
+                self.sums.fail(blocked);
+            }
         } else {
             self.sums.add(source.tally.fold(cells.fast(), cells.carried.read(), now));
         }

@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crossbeam::channel::RecvTimeoutError;
 use flow::SlotIndex;
 use flow::counters::{Carried, Volume};
 use flow::slot::Flags;
 
+use crate::table::doubt::Doubt;
 use crate::table::flow_table::FlowTable;
-use crate::table::reader::{Ear, Heard, Message, Reader, Told};
+use crate::table::reader::{Ear, Heard, News, Reader, Told};
 use crate::table::reports::{Reports, Sent};
+
+/// So long at most what comes and goes waits to be looked at where nothing is heard.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running listener. Dropping it ends it.
 pub(crate) struct ReadingThread {
@@ -62,6 +67,8 @@ pub(super) struct Listener {
 struct Listening {
     ear: Arc<Ear>,
     reports: Reports,
+    /// Since when it has the port.
+    since: Instant,
     /// What the source that the party hears had carried at the last report, by XDP and by a worker.
     carried: [Volume; 2],
     /// Packets that the party was sent since, likewise.
@@ -76,41 +83,66 @@ impl Listener {
 
     /// Reads until it is told to stop.
     fn run(mut self, table: &FlowTable) {
-        while let Ok(message) = self.told.0.recv() {
-            if matches!(message, Message::Stop) {
-                break;
+        loop {
+            let heard = self.told.heard.recv_timeout(PAUSE);
+            self.take_news(table);
+            match heard {
+                Ok(heard) if heard.is_empty() => break,
+                Ok(heard) => heard.iter().for_each(|heard| self.try_read(table, heard)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.take(table, message);
         }
     }
 
     /// Reads what there is now.
     #[cfg(test)]
     pub(super) fn drain(&mut self, table: &FlowTable) {
-        while let Ok(message) = self.told.0.try_recv() {
-            self.take(table, message);
+        self.take_news(table);
+        while let Ok(heard) = self.told.heard.try_recv() {
+            heard.iter().for_each(|heard| self.try_read(table, heard));
         }
     }
 
-    fn take(&mut self, table: &FlowTable, message: Message) {
-        match message {
-            Message::Open(slot, ear) => {
-                let carried = ear.partner.map_or([Volume(0); 2], |partner| carried(table, partner.sibling()));
-                match self.ears.get_mut(&slot) {
-                    Some(listening) => (listening.ear, listening.carried) = (ear, carried),
-                    None => {
-                        let listening = Listening { ear, reports: Reports::default(), carried, sent: [0; 2] };
-                        self.ears.insert(slot, listening);
-                    }
-                }
+    fn take_news(&mut self, table: &FlowTable) {
+        while let Ok(news) = self.told.news.try_recv() {
+            match news {
+                News::Open(slot, ear, since) => self.open(table, slot, ear, since),
+                News::Close(slot) => drop(self.ears.remove(&slot)),
             }
-            Message::Close(slot) => drop(self.ears.remove(&slot)),
-            Message::Heard(heard) => heard.into_iter().for_each(|heard| self.read(table, &heard)),
-            Message::Stop => {}
+        }
+    }
+
+    fn open(&mut self, table: &FlowTable, slot: SlotIndex, ear: Arc<Ear>, since: Instant) {
+        let carried = ear.partner.map_or([Volume(0); 2], |partner| carried(table, partner.sibling()));
+        let Some(listening) = self.ears.get_mut(&slot) else {
+            let listening = Listening { ear, reports: Reports::default(), since, carried, sent: [0; 2] };
+            self.ears.insert(slot, listening);
+            return;
+        };
+        // Its word about another one's media is not its word about this one's; the table has forgotten it, too.
+        if listening.ear.partner != ear.partner {
+            listening.reports.doubt = Doubt::default();
+        }
+        (listening.ear, listening.carried) = (ear, carried);
+    }
+
+    /// Reads a datagram. A fault in that costs its party's account, and nobody else's anything.
+    fn try_read(&mut self, table: &FlowTable, heard: &Heard) {
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.read(table, heard)));
+        if read.is_err() {
+            tracing::error!(
+                slot = heard.slot.0,
+                "a fault in reading RTCP (please report it): this party's quality is not told any more"
+            );
         }
     }
 
     fn read(&mut self, table: &FlowTable, heard: &Heard) {
+        // What was heard of who had the port before says nothing of who has it now.
+        if self.ears.get(&heard.slot).is_none_or(|listening| heard.at < listening.since) {
+            return;
+        }
         let Some(mut listening) = self.ears.remove(&heard.slot) else { return };
         let sent = listening.sent(table, heard.slot);
         let other = listening.ear.partner.and_then(|partner| self.ears.get(&partner));

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use border::Sink;
+use border::{Passes, Sink};
 use flow::slot::{Flags, Path};
 use flow::{Be16, Bearing, HopId, Reason, Rule, SlotIndex};
 use media::{Chain, Silence};
@@ -36,6 +36,9 @@ impl FlowTable {
     }
 
     fn destination(&self, sources: &Sources, index: SlotIndex, sink: &Sink) -> Result<Destination, Reason> {
+        if sink.passes == Passes::Nothing {
+            return Err(Reason::Blocked);
+        }
         let found = sources.destination(sink.party)?;
         let ours = &self.shape.ours;
         if ours.slot(found.to).is_some() && circuit::closes(sources, ours, index, found.to) {
@@ -50,7 +53,7 @@ impl FlowTable {
     /// Why there is none: why the first sink has none.
     pub(super) fn leads(&self, sources: &Sources, index: SlotIndex) -> Result<(), Reason> {
         let source = sources.get(index).ok_or(Reason::NoCall)?;
-        if source.spec.blocked {
+        if source.is_blocked() {
             return Err(Reason::Blocked);
         }
         let mut destinations = source.spec.sinks.iter().map(|sink| self.destination(sources, index, sink));
@@ -77,7 +80,7 @@ impl FlowTable {
         let peer = standing.confirmed.or(standing.remote).unwrap_or(UNSPECIFIED);
         let (local, tos) = (source.spec.local, source.spec.tos);
         let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos };
-        let is_blocked = source.spec.blocked;
+        let is_blocked = source.is_blocked();
         let is_needed = is_blocked || destinations.iter().any(Result::is_ok);
         // The route back may be another slot's too, if the type of service is the same.
         let towards = (is_needed && peer.is_ipv6()).then(|| bearing(local, peer));
@@ -126,14 +129,18 @@ impl FlowTable {
         };
         self.set_fan(source, index, fan);
         // Of a source that is not held to one synchronisation source, the XDP program notes the last one.
-        let ssrc = if flags.has(Flags::ANY_SSRC) { slot.ssrc() } else { source.ssrc.unwrap_or(0) };
+        let ssrc = match flags.has(Flags::ANY_SSRC) {
+            true if is_noted => slot.ssrc(),
+            true => 0,
+            false => source.ssrc.unwrap_or(0),
+        };
         let mut rule = Rule::new(&Path { peer, local, from: to.from, to: to.to }, towards);
         (rule.flags, rule.hop, rule.ssrc) = (flags, hop, ssrc);
         slot.program(rule);
     }
 
     fn lot(&self, source: &Source, peer: SocketAddr, destinations: &[Result<Destination, Reason>]) -> Option<Lot> {
-        if source.spec.blocked {
+        if source.is_blocked() {
             return Some(Lot::Blocked);
         }
         let mut reached =
@@ -186,13 +193,19 @@ impl FlowTable {
 }
 
 impl Source {
+    /// Whether what comes goes to nobody.
+    pub(super) fn is_blocked(&self) -> bool {
+        let sinks = &self.spec.sinks;
+        self.spec.blocked || (!sinks.is_empty() && sinks.iter().all(|sink| sink.passes == Passes::Nothing))
+    }
+
     /// Has the work on packets that its sinks want, which keeps its state where it was wanted before.
     fn set_chains(&mut self) {
         let silence = || Arc::new(Mutex::new(Chain::new().with(Silence)));
         for (state, sink) in self.sinks.iter_mut().zip(&self.spec.sinks) {
-            match sink.is_silenced {
-                true => drop(state.chain.get_or_insert_with(silence)),
-                false => state.chain = None,
+            match sink.passes {
+                Passes::Silence => drop(state.chain.get_or_insert_with(silence)),
+                Passes::All | Passes::Nothing => state.chain = None,
             }
         }
     }
@@ -202,12 +215,14 @@ fn outlets<'a>(
     source: &'a Source,
     destinations: &'a [Result<Destination, Reason>],
 ) -> impl Iterator<Item = Outlet> + 'a {
-    let reached = destinations.iter().zip(&source.sinks).filter_map(|(to, sink)| Some((to.as_ref().ok()?, sink)));
-    reached.map(|(Destination { from, to }, sink)| Outlet {
+    let sinks = source.spec.sinks.iter().zip(&source.sinks).zip(destinations);
+    let reached = sinks.filter_map(|((sink, state), to)| Some((sink, state, to.as_ref().ok()?)));
+    reached.map(|(sink, state, Destination { from, to })| Outlet {
         bearing: Bearing { from: from.ip(), to: to.ip(), tos: source.spec.tos },
         ports: [from, to].map(|endpoint| Be16::new(endpoint.port())),
-        hop: sink.route.map_or(HopId::NONE, |(_, id)| id),
-        chain: sink.chain.clone(),
+        edge: sink.edge,
+        hop: state.route.map_or(HopId::NONE, |(_, id)| id),
+        chain: state.chain.clone(),
     })
 }
 

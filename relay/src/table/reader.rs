@@ -1,11 +1,13 @@
 //! Who reads RTCP for what it says about the quality of calls: a thread of its own, so that neither packets nor commands wait for it.
 //!
 //! ```text
-//! worker --a datagram that was sent on--+
-//!                                       +--queue--> listener --qualities--> ears (one a source, read by queries)
-//! table ---sources come and go----------+               |
-//! table <--------------doubts, seldom------------------+
+//! worker --datagrams that were sent on--queue, wakes--+
+//!                                                     +--> listener --qualities--> ears (one a source, read by queries)
+//! table ---sources come and go---------queue----------+        |
+//! table <--------------doubts, seldom--------------------------+
 //! ```
+//!
+//! Commands wake nobody: what comes and goes is looked at before the next datagram is read, and now and then.
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use std::time::Instant;
 
 use border::Quality;
 use bytes::Bytes;
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use flow::SlotIndex;
 
 /// So many batches may wait to be read. One more is not read: a later report says what it would have said.
@@ -27,12 +29,11 @@ pub(crate) struct Heard {
     pub(crate) at: Instant,
 }
 
-/// What the listener is told.
-pub(super) enum Message {
-    Open(SlotIndex, Arc<Ear>),
+/// What comes and goes.
+pub(super) enum News {
+    /// RTCP of this slot is to be read from now on: of what was heard since.
+    Open(SlotIndex, Arc<Ear>, Instant),
     Close(SlotIndex),
-    Heard(Vec<Heard>),
-    Stop,
 }
 
 /// What a party has reported, as queries see it.
@@ -63,13 +64,18 @@ impl Ear {
     }
 }
 
-/// What the listener is told, at its end of the queue.
-pub(crate) struct Told(pub(super) Receiver<Message>);
+/// What the listener is told, at its end of the queues.
+pub(crate) struct Told {
+    pub(super) news: Receiver<News>,
+    pub(super) heard: Receiver<Vec<Heard>>,
+}
 
 /// The way to the listener.
 #[derive(Clone)]
 pub(crate) struct Reader {
-    messages: Sender<Message>,
+    news: Sender<News>,
+    /// An empty one ends the listener.
+    heard: Sender<Vec<Heard>>,
     /// Packets of each RTP source that were lost before they came here, as of the last time its counters were folded.
     lost: Arc<[AtomicI32]>,
     unread: Arc<AtomicU64>,
@@ -78,19 +84,20 @@ pub(crate) struct Reader {
 impl Reader {
     /// A way for so many slots, and its other end.
     pub(crate) fn new(slots: usize) -> (Self, Told) {
-        let (messages, received) = unbounded();
+        let (news, to_news) = unbounded();
+        let (heard, to_heard) = bounded(WAITING);
         let lost = (0..slots).map(|_| AtomicI32::new(0)).collect();
-        (Self { messages, lost, unread: Arc::default() }, Told(received))
+        (Self { news, heard, lost, unread: Arc::default() }, Told { news: to_news, heard: to_heard })
     }
 
     /// Has datagrams read that were sent on, when there is time.
     pub(crate) fn hear(&self, heard: Vec<Heard>) {
-        if self.messages.len() < WAITING {
+        let count = heard.len() as u64;
+        if !matches!(self.heard.try_send(heard), Err(TrySendError::Full(_))) {
             // Without a listener the relay is about to end.
-            drop(self.messages.send(Message::Heard(heard)));
             return;
         }
-        let unread = self.unread.fetch_add(heard.len() as u64, Ordering::Relaxed) + heard.len() as u64;
+        let unread = self.unread.fetch_add(count, Ordering::Relaxed) + count;
         if unread.is_power_of_two() {
             tracing::warn!(
                 unread,
@@ -101,17 +108,17 @@ impl Reader {
 
     /// RTCP of a slot is to be read from now on.
     pub(super) fn open(&self, slot: SlotIndex, ear: Arc<Ear>) {
-        drop(self.messages.send(Message::Open(slot, ear)));
+        drop(self.news.send(News::Open(slot, ear, Instant::now())));
     }
 
     /// And no more.
     pub(super) fn close(&self, slot: SlotIndex) {
-        drop(self.messages.send(Message::Close(slot)));
+        drop(self.news.send(News::Close(slot)));
     }
 
     /// The listener is to end.
     pub(super) fn stop(&self) {
-        drop(self.messages.send(Message::Stop));
+        drop(self.heard.send(Vec::new()));
     }
 
     /// So many packets of a source have been lost before they came here.

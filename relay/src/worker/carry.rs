@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use border::Edge;
 use bytes::Bytes;
 use crossbeam::utils::CachePadded;
 use flow::compose::Outgoing;
@@ -182,7 +183,7 @@ impl Carrier {
         }
     }
 
-    /// Sends a packet to all sinks of its source: the last one gets it from the buffer that it came in, the others copies.
+    /// Sends a packet to all sinks of its source: the first one, who talks with it, gets it from the buffer that it came in, the others copies.
     fn spread(
         &mut self,
         carried: &Carried<'_>,
@@ -190,7 +191,8 @@ impl Carrier {
         packet: &mut Packet<'_>,
         outbox: &mut Outbox,
     ) -> Option<Departure> {
-        let (last, others) = outlets.split_last()?;
+        let (first, others) = outlets.split_first()?;
+        // Before the first one's work changes it.
         for outlet in others {
             let mut copy = outbox.copy(packet.payload());
             let sent = copy.packet().map(|mut packet| {
@@ -205,7 +207,7 @@ impl Carrier {
                 Some((None, _)) | None => outbox.recycle(copy),
             }
         }
-        self.send_by(carried, last, packet)
+        self.send_by(carried, first, packet)
     }
 
     /// Has a packet worked on for a sink; tells how it leaves. What is in the way of one sink is in no other's.
@@ -222,10 +224,13 @@ impl Carrier {
             self.table.hops().cell(outlet.hop).is_some_and(|cell| cell.bearing() == outlet.bearing)
         });
         let departing = Departing { bearing: outlet.bearing, ports: outlet.ports, hop };
-        self.outgoing(carried, &departing, packet.payload()).unwrap_or_else(|reason| {
+        let departure = self.outgoing(carried, &departing, packet.payload()).unwrap_or_else(|reason| {
             self.reasons.count(reason);
             None
-        })
+        })?;
+        // A copy that cannot be sent is no error of the call.
+        let slot = departure.slot.filter(|_| outlet.edge != Edge::Copy);
+        Some(Departure { slot, ..departure })
     }
 
     /// How a payload leaves; `None` when it has left in fragments.
@@ -254,13 +259,13 @@ impl Carrier {
             self.last_id = self.last_id.wrapping_add(1);
             headers.complete(self.last_id);
         }
-        Ok(Some(Departure { way, headers, slot: index }))
+        Ok(Some(Departure { way, headers, slot: Some(index) }))
     }
 
     fn send_fragments(&mut self, departing: &Departing, headers: &Outgoing, payload: &[u8], mtu: u16, slot: SlotIndex) {
         if let Err(error) = self.oversize.send(departing.bearing.from, headers, payload, mtu) {
             tracing::trace!(%error, slot = slot.0, "a packet could not be sent in fragments");
-            self.refused(slot);
+            self.refused(Some(slot));
         }
     }
 
@@ -365,9 +370,11 @@ impl Carrier {
     }
 
     /// A departure that the kernel refused.
-    pub(crate) fn refused(&self, slot: SlotIndex) {
+    pub(crate) fn refused(&self, slot: Option<SlotIndex>) {
         self.reasons.count(Reason::SendFailed);
-        self.table.fail(slot);
+        if let Some(slot) = slot {
+            self.table.fail(slot);
+        }
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Departure {
     pub(crate) way: Way,
     /// The packet's headers.
     pub(crate) headers: Outgoing,
-    /// The slot that it is counted at.
-    pub(crate) slot: SlotIndex,
+    /// The slot that it is counted at if it cannot be sent; `None` for a copy, which no call misses.
+    pub(crate) slot: Option<SlotIndex>,
 }
 
 /// How a packet gets onto the wire.
@@ -170,7 +170,7 @@ mod tests {
         let headers =
             Outgoing::new(&Bearing { from, to, tos: None }, [30000, 6000].map(Be16::new), flow::headers::TTL, &[])
                 .unwrap();
-        Departure { way, headers, slot: SlotIndex(0) }
+        Departure { way, headers, slot: None }
     }
 
     fn link() -> Way {

@@ -198,7 +198,8 @@ enum Stock {
 
 /// A packet that is ready to be sent.
 struct Letter {
-    slot: SlotIndex,
+    /// As [`Departure::slot`].
+    slot: Option<SlotIndex>,
     /// `None`: there was no room for its headers.
     written: Option<(Exit, usize, usize)>,
     end: usize,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use border::{Component, Content, Edge, FlowOp, Signalled, Sink, SourceSpec};
+use border::{Component, Content, Edge, FlowOp, Passes, Signalled, Sink, SourceSpec};
 use flow::slot::Flags;
 use flow::{Reason, SlotIndex};
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
@@ -49,8 +49,8 @@ const fn stranger(source: usize) -> &'static str {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// There shall be this source: fed parties with whether each gets silence, and whether it is blocked.
-    Install { source: usize, sinks: BTreeMap<usize, (Edge, bool)>, blocked: bool },
+    /// There shall be this source: fed parties with what each gets, and whether it is blocked.
+    Install { source: usize, sinks: BTreeMap<usize, (Edge, Passes)>, blocked: bool },
     /// There shall be none.
     Remove(usize),
     /// Its party says something.
@@ -61,7 +61,8 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let edge = prop::sample::select(vec![Edge::Dialogue, Edge::Copy, Edge::Inject]);
-    let sinks = prop::collection::btree_map(0..SOURCES, (edge, prop::bool::weighted(0.25)), 0..4);
+    let passes = prop_oneof![4 => Just(Passes::All), 1 => Just(Passes::Silence), 1 => Just(Passes::Nothing)];
+    let sinks = prop::collection::btree_map(0..SOURCES, (edge, passes), 0..4);
     prop_oneof![
         4 => (0..SOURCES, sinks, prop::bool::weighted(0.2)).prop_map(|(source, mut sinks, blocked)| {
             // RTP feeds RTP and RTCP feeds RTCP, and nobody hears himself.
@@ -77,7 +78,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// A source as the model knows it.
 #[derive(Clone, Debug)]
 struct Modelled {
-    sinks: BTreeMap<usize, (Edge, bool)>,
+    sinks: BTreeMap<usize, (Edge, Passes)>,
     blocked: bool,
     /// Its party has been heard: it is where its signalling says, beyond doubt.
     is_heard: bool,
@@ -104,12 +105,12 @@ impl Rig {
         Self { table, carrier, reasons, model: BTreeMap::new(), sequence: 0 }
     }
 
-    fn install(&mut self, source: usize, sinks: &BTreeMap<usize, (Edge, bool)>, blocked: bool) {
+    fn install(&mut self, source: usize, sinks: &BTreeMap<usize, (Edge, Passes)>, blocked: bool) {
         let (slot, local, party) = place(source);
-        let sink = |(sink, (edge, is_silenced)): (&usize, &(Edge, bool))| Sink {
+        let sink = |(sink, (edge, passes)): (&usize, &(Edge, Passes))| Sink {
             party: place(*sink).0,
             edge: *edge,
-            is_silenced: *is_silenced,
+            passes: *passes,
         };
         let spec = SourceSpec {
             call: 1,
@@ -136,10 +137,11 @@ impl Rig {
     /// Where the packets of a source go.
     fn expected(&self, source: usize) -> Received {
         let Some(known) = self.model.get(&source).filter(|known| !known.blocked) else { return Received::new() };
-        let reached = known.sinks.iter().filter(|(sink, _)| self.model.contains_key(sink));
+        let is_reached = |sink: &usize, passes| passes != Passes::Nothing && self.model.contains_key(sink);
+        let reached = known.sinks.iter().filter(|(sink, (_, passes))| is_reached(sink, *passes));
         // RTCP tells how many packets there were and not what was said.
-        let is_said = |silenced: bool| !silenced || component(source) == Component::Rtcp;
-        reached.map(|(sink, (_, silenced))| (place(*sink).1, place(*sink).2, is_said(*silenced))).collect()
+        let is_said = |passes| passes == Passes::All || component(source) == Component::Rtcp;
+        reached.map(|(sink, (_, passes))| (place(*sink).1, place(*sink).2, is_said(*passes))).collect()
     }
 
     /// Has something sent to a source's port; who gets it.
@@ -191,10 +193,11 @@ impl Rig {
         if !known.is_heard {
             return;
         }
-        assert_eq!(rule.flags.has(Flags::BLOCKED), known.blocked, "{source}");
+        let is_mute = !known.sinks.is_empty() && known.sinks.values().all(|(_, passes)| *passes == Passes::Nothing);
+        assert_eq!(rule.flags.has(Flags::BLOCKED), known.blocked || is_mute, "{source}");
         let expected = self.expected(source);
-        let is_worked_on =
-            known.sinks.iter().any(|(sink, (_, is_silenced))| *is_silenced && self.model.contains_key(sink));
+        let is_work = |sink: &usize, passes| passes == Passes::Silence && self.model.contains_key(sink);
+        let is_worked_on = known.sinks.iter().any(|(sink, (_, passes))| is_work(sink, *passes));
         let is_read = reads_rtcp && component(source) == Component::Rtcp;
         let is_one = expected.len() == 1 && !is_worked_on && !is_read;
         let is_fast = is_one && expected.iter().all(|(_, to, _)| to.is_ipv4() == party.is_ipv4());

@@ -41,7 +41,7 @@ pub(crate) trait Handler {
     /// A datagram that was longer than a buffer.
     fn oversized(&mut self);
     /// The kernel refused to send a departure.
-    fn refused(&mut self, slot: SlotIndex, error: &io::Error);
+    fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error);
 }
 
 /// A datagram that has arrived.

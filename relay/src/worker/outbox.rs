@@ -1,5 +1,7 @@
 //! Packets that a worker sends beside the one that came: copies for further sinks, and packets of its own.
 
+use std::collections::VecDeque;
+
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
 
 use crate::worker::departure::{Departure, HEADERS_MAX, NAME_MAX};
@@ -38,7 +40,7 @@ impl Own {
 /// Packets that are to be sent in this turn.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    packets: Vec<(Departure, Own)>,
+    packets: VecDeque<(Departure, Own)>,
     spare: Vec<Vec<u8>>,
 }
 
@@ -56,12 +58,12 @@ impl Outbox {
 
     /// Has a packet sent.
     pub(crate) fn send(&mut self, departure: Departure, packet: Own) {
-        self.packets.push((departure, packet));
+        self.packets.push_back((departure, packet));
     }
 
-    /// The next packet to send; they go in no order.
+    /// The next packet to send: in the order in which they came.
     pub(crate) fn next(&mut self) -> Option<(Departure, Own)> {
-        self.packets.pop()
+        self.packets.pop_front()
     }
 
     /// Takes back what was sent, or is not.
@@ -75,6 +77,20 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_leave_in_the_order_in_which_they_came() {
+        let mut outbox = Outbox::default();
+        for number in 0..3 {
+            let packet = outbox.copy(&[number]);
+            let bearing = flow::Bearing { from: [192, 0, 2, 1].into(), to: [192, 0, 2, 2].into(), tos: None };
+            let headers = flow::compose::Outgoing::new(&bearing, [flow::Be16::new(1); 2], 64, &[number]).unwrap();
+            let way = crate::worker::departure::Way::Stack(0);
+            outbox.send(Departure { way, headers, slot: None }, packet);
+        }
+        let left = std::iter::from_fn(|| outbox.next()).map(|(_, mut packet)| packet.packet().unwrap().payload()[0]);
+        assert_eq!(left.collect::<Vec<_>>(), [0, 1, 2]);
+    }
 
     #[test]
     fn a_copy_has_room_on_both_sides_and_its_buffer_is_used_again() {

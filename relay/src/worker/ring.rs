@@ -36,8 +36,8 @@ const RECEIVER: Fixed = Fixed(0);
 /// What a completion is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Request {
-    /// A departure of a slot.
-    Send(SlotIndex),
+    /// A departure, with the slot that it is counted at.
+    Send(Option<SlotIndex>),
     /// The receive of the steered socket.
     Receive,
     /// The receive of a slot's port, the so-manieth that had the slot.
@@ -54,7 +54,8 @@ impl Request {
 
     const fn data(self) -> u64 {
         let (kind, generation, slot) = match self {
-            Self::Send(slot) => (0, 0, slot.0),
+            Self::Send(Some(slot)) => (0, 0, slot.0),
+            Self::Send(None) => (5, 0, 0),
             Self::Receive => (1, 0, 0),
             Self::ReceivePort(slot, generation) => (2, generation & Self::GENERATIONS, slot.0),
             Self::Wake => (3, 0, 0),
@@ -66,7 +67,8 @@ impl Request {
     const fn of(data: u64) -> Self {
         let (slot, generation) = (SlotIndex(data as u32), (data >> 32) as u32 & Self::GENERATIONS);
         match data >> 56 {
-            0 => Self::Send(slot),
+            0 => Self::Send(Some(slot)),
+            5 => Self::Send(None),
             1 => Self::Receive,
             2 => Self::ReceivePort(slot, generation),
             3 => Self::Wake,

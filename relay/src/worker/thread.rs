@@ -190,8 +190,8 @@ impl Handler for Work {
         self.carrier.reasons.count(Reason::Truncated);
     }
 
-    fn refused(&mut self, slot: SlotIndex, error: &io::Error) {
-        tracing::trace!(%error, slot = slot.0, "a packet could not be sent");
+    fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error) {
+        tracing::trace!(%error, ?slot, "a packet could not be sent");
         self.carrier.refused(slot);
     }
 }

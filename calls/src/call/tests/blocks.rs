@@ -1,3 +1,5 @@
+use border::Passes;
+
 use super::*;
 use crate::intent::Echo;
 
@@ -104,7 +106,8 @@ fn the_media_of_a_party_is_silenced_wherever_it_goes_and_its_reports_are_not() {
     rig.call();
     let silence = |party, is_on| treat(Treatment::Silence, party, Towards::Anywhere, is_on);
     let is_silenced = |rig: &Rig| {
-        ["192.0.2.1:30000", "198.51.100.1:30000", "192.0.2.1:30001"].map(|at| rig.at(at).sinks[0].is_silenced)
+        ["192.0.2.1:30000", "198.51.100.1:30000", "192.0.2.1:30001"]
+            .map(|at| rig.at(at).sinks[0].passes == Passes::Silence)
     };
     rig.run(silence(Party::Tag(b"a".to_vec()), true));
     assert_eq!(is_silenced(&rig), [true, false, false]);
@@ -112,6 +115,9 @@ fn the_media_of_a_party_is_silenced_wherever_it_goes_and_its_reports_are_not() {
     rig.run(silence(Party::All, true));
     assert_eq!(is_silenced(&rig), [true, true, false]);
     rig.run(silence(Party::All, false));
+    assert_eq!(is_silenced(&rig), [true, false, false], "what was said of the one holds");
+    let Intent::Treat(treat) = silence(Party::All, false) else { panic!("no treatment") };
+    rig.run(Intent::Treat(Treat { forgets_parties: true, ..treat }));
     assert_eq!(is_silenced(&rig), [false; 3], "also of the one");
 }
 
@@ -122,7 +128,48 @@ fn what_is_encrypted_cannot_be_silenced_and_is_blocked_instead() {
     rig.sdp(offer("a", None, &sdp("192.0.2.10", 4000)));
     rig.sdp(answer("a", "b", &sdp("198.51.100.10", 5000)));
     rig.run(treat(Treatment::Silence, Party::Tag(b"a".to_vec()), Towards::Anywhere, true));
-    assert!(rig.at("192.0.2.1:30000").blocked && !rig.at("198.51.100.1:30000").blocked);
+    assert_eq!(passes(&rig), [Passes::Nothing, Passes::All, Passes::All], "but not its reports");
+}
+
+/// What is passed on of what both parties say, and of the first one's reports.
+fn passes(rig: &Rig) -> [Passes; 3] {
+    ["192.0.2.1:30000", "198.51.100.1:30000", "192.0.2.1:30001"].map(|at| rig.at(at).sinks[0].passes)
+}
+
+#[test]
+fn a_call_of_which_no_flow_passes_lives_as_long_as_its_parties_send() {
+    let sdp = |address, port| session(address, &[&format!("audio {port} RTP/SAVP 8")]);
+    let everything = |treatment, towards| treat(treatment, Party::Tag(b"a".to_vec()), towards, true);
+    for command in [
+        treat(Treatment::Silence, Party::All, Towards::Anywhere, true),
+        everything(Treatment::Block, Towards::Tag(b"b".to_vec())),
+        everything(Treatment::Silence, Towards::Dialogue),
+    ] {
+        let mut rig = Rig::new();
+        rig.sdp(offer("a", None, &sdp("192.0.2.10", 4000)));
+        rig.sdp(answer("a", "b", &sdp("198.51.100.10", 5000)));
+        rig.run(command);
+        let slot = rig.slot_of("192.0.2.1:30000").unwrap();
+        for _ in 0..20 {
+            rig.wait(10);
+            let totals = SourceTotals { last_slow: Some(rig.now), last_fast: None, ..query::totals() };
+            rig.meter.0.insert(slot, totals);
+            assert_eq!(rig.tick(), []);
+        }
+        assert!(rig.at("192.0.2.1:30000").partner().is_some(), "the two still belong together");
+        rig.end();
+    }
+}
+
+#[test]
+fn what_is_said_of_all_leaves_what_was_said_of_a_flow() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.run(treat(Treatment::Block, Party::Tag(b"a".to_vec()), Towards::Tag(b"b".to_vec()), true));
+    rig.run(block(Party::All, true));
+    rig.run(block(Party::All, false));
+    assert_eq!(passes(&rig), [Passes::Nothing, Passes::All, Passes::Nothing]);
+    rig.end();
 }
 
 #[test]
@@ -134,9 +181,9 @@ fn one_flow_is_blocked_and_the_others_are_not() {
         rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
         let flow = |is_on| treat(Treatment::Block, Party::Tag(b"a".to_vec()), towards.clone(), is_on);
         rig.run(flow(true));
-        assert!(rig.at("192.0.2.1:30000").blocked && !rig.at("198.51.100.1:30000").blocked, "{towards:?}");
+        assert_eq!(passes(&rig), [Passes::Nothing, Passes::All, Passes::Nothing], "{towards:?}");
         rig.run(flow(false));
-        assert!(!rig.at("192.0.2.1:30000").blocked);
+        assert_eq!(passes(&rig), [Passes::All; 3]);
         rig.end();
     }
 }

@@ -1,7 +1,7 @@
-use border::{Edge, Learning};
+use border::{Edge, Learning, Passes};
 
 use super::*;
-use crate::intent::{Subscribe, SubscribeAnswer, Unsubscribe};
+use crate::intent::{Finality, Subscribe, SubscribeAnswer, Unsubscribe};
 
 fn tags(tags: &[&str]) -> Vec<Party> {
     tags.iter().map(|tag| Party::Tag(tag.as_bytes().to_vec())).collect()
@@ -34,7 +34,7 @@ fn recorder() -> String {
 
 /// Where copies of what arrives at a local endpoint go.
 fn copies(rig: &Rig, local: &str) -> Vec<String> {
-    let copies = rig.at(local).sinks.iter().filter(|sink| sink.edge == Edge::Copy);
+    let copies = rig.at(local).sinks.iter().filter(|sink| sink.edge == Edge::Copy && sink.passes != Passes::Nothing);
     copies.map(|sink| rig.installed[&sink.party].party.at.unwrap().to_string()).collect()
 }
 
@@ -113,7 +113,6 @@ fn what_cannot_be_copied_is_refused_with_the_texts_of_the_contract_and_takes_no_
     ] {
         assert_eq!(rig.error(subscribe(parties)), text);
     }
-    assert_eq!(rig.error(subscribe_as(Some("b"), tags(&["a"]), false)), "Failed to request subscription");
     for intent in [accept(&recorder()), unsubscribe(None)] {
         assert_eq!(rig.error(intent), "To-tag not found");
     }
@@ -231,13 +230,79 @@ fn flows_to_a_recorder_are_treated_apart() {
     assert!(copies(&rig, "192.0.2.1:30000").is_empty() && rig.at("192.0.2.1:30000").partner().is_some());
     rig.run(flow(Treatment::Block, Towards::Every, false));
     rig.run(flow(Treatment::Silence, Towards::Tag(b"rec".to_vec()), true));
-    let silenced: Vec<_> = rig.at("192.0.2.1:30000").sinks.iter().map(|sink| sink.is_silenced).collect();
+    let silenced: Vec<_> = rig.at("192.0.2.1:30000").sinks.iter().map(|sink| sink.passes == Passes::Silence).collect();
     assert_eq!(silenced, [false, true]);
     rig.run(flow(Treatment::Block, Towards::Dialogue, true));
-    assert_eq!(rig.at("192.0.2.1:30000").partner(), None);
-    assert!(!rig.at("192.0.2.1:30000").blocked, "the recorder still hears it");
+    let passes: Vec<_> = rig.at("192.0.2.1:30000").sinks.iter().map(|sink| sink.passes).collect();
+    assert_eq!(passes, [Passes::Nothing, Passes::Silence], "the recorder still gets something");
     rig.run(unsubscribe(None));
-    assert!(rig.at("192.0.2.1:30000").blocked, "and now nobody does");
+    assert_eq!(rig.at("192.0.2.1:30000").sinks.len(), 1);
+    rig.end();
+}
+
+#[test]
+fn a_party_that_is_named_as_receiver_is_none() {
+    let mut rig = Rig::new();
+    rig.call();
+    let (Reply::Ok(dict), _) = rig.run(subscribe_as(Some("b"), tags(&["a"]), false)) else { panic!("no reply") };
+    let to_tag = text(dict.get("to-tag").unwrap());
+    assert!(!["a", "b"].contains(&to_tag.as_str()), "{to_tag}");
+    rig.end();
+}
+
+#[test]
+fn of_the_parties_of_a_fork_that_share_ports_each_is_copied_only_while_it_speaks() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    let early = Options { finality: Finality::Provisional, ..Options::default() };
+    rig.sdp(answer_with("a", "b1", &audio("198.51.100.10", 5000), early));
+    rig.sdp(subscribe(tags(&["b1"])));
+    rig.run(accept(&session("198.51.100.20", &["audio 7000 RTP/AVP 8"])));
+    assert_eq!(copies(&rig, "198.51.100.1:30000"), ["198.51.100.20:7000"]);
+    rig.sdp(answer("a", "b2", &audio("198.51.100.11", 5000)));
+    assert_eq!(copies(&rig, "198.51.100.1:30000"), Vec::<String>::new(), "nobody asked for the other one");
+    rig.sdp(subscribe(tags(&["b1", "b2"])));
+    rig.run(accept(&recorder()));
+    assert_eq!(copies(&rig, "198.51.100.1:30000"), ["198.51.100.20:7002"], "its own line");
+    rig.end();
+}
+
+#[test]
+fn what_is_said_for_a_recorder_changes_nothing_of_the_call() {
+    let mut rig = Rig::new();
+    rig.call();
+    let before = rig.installed.clone();
+    let options =
+        Options { learning: Some(Learning::Off), tos: Some(184), delete_delay: Some(9), ..Options::default() };
+    let (call_id, to_tag) = (b"call".to_vec(), b"rec".to_vec());
+    let Intent::Subscribe(asked) = subscribe(tags(&["a"])) else { panic!("no request") };
+    rig.sdp(Intent::Subscribe(Box::new(Subscribe { options: options.clone(), ..*asked })));
+    let sdp = session("198.51.100.20", &["audio 7000 RTP/AVP 8"]).into();
+    rig.run(Intent::SubscribeAnswer(Box::new(SubscribeAnswer { call_id, to_tag, sdp, options })));
+    for (slot, spec) in &before {
+        assert_eq!((rig.installed[slot].party, rig.installed[slot].tos), (spec.party, spec.tos));
+    }
+    rig.end();
+}
+
+#[test]
+fn the_end_of_a_recorder_by_its_tag_is_the_end_of_its_copies_and_of_nothing_else() {
+    for (from, to) in [(Some("rec"), None), (None, Some("rec")), (Some("a"), Some("rec")), (Some("rec"), Some("a"))] {
+        let mut rig = recorded();
+        rig.run(delete(from, to));
+        assert_eq!(copies(&rig, "192.0.2.1:30000"), Vec::<String>::new());
+        assert_eq!((rig.calls.len(), rig.calls.ports().used()), (1, 2), "{from:?} {to:?}");
+        rig.end();
+    }
+}
+
+#[test]
+fn a_recorder_that_wants_its_copies_encrypted_is_refused() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.sdp(subscribe(tags(&["a"])));
+    let error = rig.error(accept(&session("198.51.100.20", &["audio 7000 RTP/SAVP 8"])));
+    assert_eq!(error, "Failed to process subscription answer");
     rig.end();
 }
 

@@ -144,6 +144,20 @@ fn every_branch_that_announces_something_is_heard_until_one_has_answered_for_goo
 }
 
 #[test]
+fn a_branch_that_has_been_ended_is_not_heard_while_its_end_is_waited_for() {
+    let settings = Settings { delete_delay: Duration::from_secs(30), ..Settings::default() };
+    let mut rig = Rig::with(settings, 30099);
+    for branch in ["x", "y"] {
+        rig.sdp(on_branch(branch, offer("a", None, &audio("192.0.2.10", 4000))));
+    }
+    rig.sdp(on_branch("x", answer("a", "b", &audio("198.51.100.10", 5000))));
+    rig.sdp(on_branch("y", answer("a", "c", &audio("198.51.100.20", 6000))));
+    assert_eq!(rig.at("198.51.100.1:30000").party.successor, border::Successor::Nobody, "a lost branch is guarded");
+    rig.run(on_branch("x", delete(Some("a"), None)));
+    assert_eq!(rig.slot_of("198.51.100.1:30000"), None);
+}
+
+#[test]
 fn two_parties_of_one_branch_share_its_ports_and_the_last_one_that_answered_has_them() {
     let (mut rig, _) = ringing();
     let early = Options { finality: Finality::Provisional, ..Options::default() };

@@ -298,7 +298,7 @@ fn block(party: Party, is_on: bool) -> Intent {
 }
 
 fn treat(treatment: Treatment, party: Party, towards: Towards, is_on: bool) -> Intent {
-    Intent::Treat(Treat { call_id: b"call".to_vec(), party, towards, treatment, is_on })
+    Intent::Treat(Treat { call_id: b"call".to_vec(), party, towards, treatment, is_on, forgets_parties: false })
 }
 
 fn named(mut command: Intent, name: &str) -> Intent {

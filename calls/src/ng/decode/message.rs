@@ -25,6 +25,8 @@ pub(super) struct Message {
     pub(super) directional: bool,
     pub(super) all: All,
     pub(super) siprec: bool,
+    /// What whom the command makes, or is about, is to be called.
+    pub(super) set_label: Option<Vec<u8>>,
     from_tags: Vec<Vec<u8>>,
     /// Interfaces that are named by flags, in order.
     pub(super) sides: Vec<Vec<u8>>,
@@ -78,7 +80,8 @@ impl Message {
         (message, unknown)
     }
 
-    pub(super) fn offer(self) -> Result<Offer, DecodeError> {
+    pub(super) fn offer(mut self) -> Result<Offer, DecodeError> {
+        self.options.label = self.options.label.or(self.set_label);
         Ok(Offer {
             sdp: self.sdp.ok_or(DecodeError::NoSdp)?,
             call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
@@ -90,7 +93,8 @@ impl Message {
         })
     }
 
-    pub(super) fn answer(self) -> Result<Answer, DecodeError> {
+    pub(super) fn answer(mut self) -> Result<Answer, DecodeError> {
+        self.options.label = self.options.label.or(self.set_label);
         Ok(Answer {
             sdp: self.sdp.ok_or(DecodeError::NoSdp)?,
             call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
@@ -123,6 +127,7 @@ impl Message {
             (None, None, All::Nobody | All::Parties) => Towards::Anywhere,
         };
         let is_directional = self.directional || !matches!(self.all, All::Nobody | All::Parties);
+        let forgets_parties = self.all == All::Parties;
         let party = match (self.options.label, self.address, self.from_tag) {
             _ if self.all == All::Parties => Party::All,
             (Some(label), _, _) => Party::Label(label),
@@ -132,7 +137,8 @@ impl Message {
         };
         // Without a party that it comes from there is no flow.
         let towards = if party == Party::All { Towards::Anywhere } else { towards };
-        Ok(Treat { call_id: self.call_id.ok_or(DecodeError::NoCallId)?, party, towards, treatment, is_on })
+        let call_id = self.call_id.ok_or(DecodeError::NoCallId)?;
+        Ok(Treat { call_id, party, towards, treatment, is_on, forgets_parties })
     }
 
     pub(super) fn subscribe(self) -> Result<Subscribe, DecodeError> {
@@ -144,6 +150,7 @@ impl Message {
             (None, None, Some(tag)) => vec![Party::Tag(tag)],
             (None, None, None) => self.from_tags.into_iter().map(Party::Tag).collect(),
         };
+        options.to_label = self.set_label.or(options.to_label);
         Ok(Subscribe {
             call_id: self.call_id.ok_or(DecodeError::NoCallId)?,
             parties,

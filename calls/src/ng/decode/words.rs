@@ -38,7 +38,8 @@ impl Message {
             }
             b"from-interface" | b"interface" => self.options.from_interface = filled(value),
             b"to-interface" => self.options.to_interface = filled(value),
-            b"label" | b"from-label" | b"set-label" => self.options.label = filled(value),
+            b"label" | b"from-label" => self.options.label = filled(value),
+            b"set-label" => self.set_label = filled(value),
             b"to-label" => self.options.to_label = filled(value),
             b"tos" => match value.as_int().and_then(|tos| u8::try_from(tos).ok()) {
                 Some(tos) => self.options.tos = Some(tos),

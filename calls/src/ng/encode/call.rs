@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Edge, Path, Quality, Sample, SlotIndex, SourceTotals};
+use border::{Component, Edge, Passes, Path, Quality, Sample, SlotIndex, SourceTotals};
 
 use crate::ng::{Dict, Value};
 use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
@@ -278,8 +278,10 @@ fn sink(sink: &SinkAccount) -> Value<'static> {
     if let Some(to) = sink.to {
         dict.push(&b"to"[..], endpoint(to));
     }
-    if sink.is_silenced {
-        dict.push(&b"silenced"[..], 1);
+    match sink.passes {
+        Passes::All => {}
+        Passes::Silence => dict.push(&b"silenced"[..], 1),
+        Passes::Nothing => dict.push(&b"blocked"[..], 1),
     }
     if let Some(reason) = sink.reason {
         dict.push(&b"reason"[..], reason.name());

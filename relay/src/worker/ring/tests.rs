@@ -15,7 +15,8 @@ const TIMEOUT: Duration = Duration::from_millis(20);
 fn a_completion_names_the_request_that_it_is_of() {
     let slot = SlotIndex(0x000f_1234);
     for request in [
-        Request::Send(slot),
+        Request::Send(Some(slot)),
+        Request::Send(None),
         Request::Receive,
         Request::ReceivePort(slot, 0x00ab_cdef),
         Request::Wake,
@@ -46,14 +47,14 @@ impl Handler for Echo {
             Outgoing::new(&bearing, [local.port(), source.port()].map(Be16::new), flow::headers::TTL, payload)?;
         let slot = SlotIndex::new(0, local.port());
         let way = if self.into_the_void { SlotIndex::new(0, 1) } else { slot };
-        Some(Departure { way: Way::Port(way), headers, slot })
+        Some(Departure { way: Way::Port(way), headers, slot: Some(slot) })
     }
 
     fn oversized(&mut self) {
         self.oversized += 1;
     }
 
-    fn refused(&mut self, _: SlotIndex, _: &io::Error) {
+    fn refused(&mut self, _: Option<SlotIndex>, _: &io::Error) {
         self.refused += 1;
     }
 }

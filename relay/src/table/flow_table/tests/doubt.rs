@@ -77,6 +77,40 @@ fn a_party_that_hears_nothing_of_the_fast_path_is_served_by_the_slow_one_and_nob
 }
 
 #[test]
+fn a_party_that_talks_with_another_one_is_believed_anew() {
+    let mut call = Read::new();
+    let mut first = 2;
+    for _ in 0..2 {
+        // It hears nothing, also not on trial.
+        for _ in 0..4 {
+            call.report(FROM_B, &receiver_report(5));
+            send_fast(&call.table, A, first);
+            first += 250;
+        }
+        assert!(!programmed(&call.table, A).is_fast());
+        // Another one's media comes and goes.
+        for (slot, other) in [(A, B), (B_RTCP, A_RTCP)] {
+            let spec = call.table.lock().get(slot).unwrap().spec.clone();
+            for sinks in [vec![Sink::dialogue(SlotIndex::new(0, other.port() + 8))], vec![Sink::dialogue(other)]] {
+                call.table.apply(&[FlowOp::Install(slot, SourceSpec { sinks, ..spec.clone() })], Instant::now());
+            }
+        }
+        call.listener.drain(&call.table);
+        assert!(programmed(&call.table, A).is_fast());
+    }
+}
+
+#[test]
+fn what_was_heard_of_who_had_the_port_before_is_not_read() {
+    let mut call = Read::new();
+    let before = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    let datagram = bytes::Bytes::copy_from_slice(&receiver_report(250));
+    call.table.reader().unwrap().hear(vec![Heard { slot: B_RTCP, datagram, at: before }]);
+    call.listener.drain(&call.table);
+    assert_eq!(call.table.totals(B_RTCP).unwrap().quality.len(), 0);
+}
+
+#[test]
 fn a_party_that_hears_the_fast_path_stays_there() {
     let mut call = Read::new();
     for report in 0..6 {

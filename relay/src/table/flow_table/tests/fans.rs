@@ -1,6 +1,6 @@
 //! Sources with several sinks, and parties that several sources feed.
 
-use border::Edge;
+use border::{Edge, Passes};
 use flow::HopId;
 
 use super::*;
@@ -105,13 +105,13 @@ fn a_party_that_several_feed_is_followed_by_each_when_it_is_heard_elsewhere() {
 #[test]
 fn a_silenced_sink_is_worked_on_and_its_work_outlives_changes() {
     let table = recorded();
-    feed(&table, A, &[Sink { is_silenced: true, ..Sink::dialogue(B) }]);
+    feed(&table, A, &[Sink { passes: Passes::Silence, ..Sink::dialogue(B) }]);
     let rule = programmed(&table, A);
     assert!(rule.is_active() && !rule.is_fast() && rule.hop == HopId::NONE);
     assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::Processed));
     let chain = |table: &FlowTable, at: usize| table.fan(A).unwrap().outlets[at].chain.clone().unwrap();
     let before = chain(&table, 0);
-    feed(&table, A, &[copy(RECORDER), Sink { is_silenced: true, ..Sink::dialogue(B) }]);
+    feed(&table, A, &[copy(RECORDER), Sink { passes: Passes::Silence, ..Sink::dialogue(B) }]);
     assert!(Arc::ptr_eq(&before, &chain(&table, 1)) && table.fan(A).unwrap().outlets[0].chain.is_none());
     feed(&table, A, &[Sink::dialogue(B)]);
     assert!(programmed(&table, A).is_fast());

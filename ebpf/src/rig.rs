@@ -6,7 +6,7 @@
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, map, xdp};
-use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet over IPv4 and two bytes more.
@@ -120,6 +120,36 @@ fn redirect(context: XdpContext) -> u32 {
     let Some(frame) = bare_words(&context) else { return XDP_PASS };
     swap_macs(frame);
     EGRESS.redirect(0, 0).unwrap_or(XDP_ABORTED)
+}
+
+/// The program that is measured alone.
+#[map]
+static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Makes the frame of a test run the next one of its flow, over IPv4, and hands it to the program that is measured: of one frame again and again,
+/// all but the first would be late.
+#[xdp]
+fn step4(context: XdpContext) -> u32 {
+    step(&context, |frame: &mut [u64; WORDS_6]| &mut frame[5], 32)
+}
+
+/// The same over IPv6.
+#[xdp]
+fn step6(context: XdpContext) -> u32 {
+    step(&context, |frame: &mut [u64; WORDS_6]| &mut frame[8], 0)
+}
+
+/// `shift`: where in its word the sequence number is.
+#[inline(always)]
+fn step(context: &XdpContext, word: impl FnOnce(&mut [u64; WORDS_6]) -> &mut u64, shift: u32) -> u32 {
+    let Some(frame) = words_mut::<WORDS_6>(context) else { return XDP_ABORTED };
+    let word = word(frame);
+    let next = u16::from_be((*word >> shift) as u16).wrapping_add(1);
+    *word = *word & !(0xffff << shift) | u64::from(next.to_be()) << shift;
+    #[expect(unsafe_code, reason = "a helper call")]
+    // SAFETY: the context is the program's own; where there is no program to go on with, this one does.
+    let _nobody = unsafe { MEASURED.tail_call(context, 0) };
+    XDP_ABORTED
 }
 
 /// Words of a frame that bears the time of its making: the headers over IPv4, two bytes more, and eight bytes of payload.

@@ -10,7 +10,8 @@ const HEADER_LEN: usize = rtp::HEADER_LEN;
 const SOURCE_LEN: usize = 4;
 
 /// Puts silence in the place of what is said, where the codec has a pattern for it: G.711 and G.722 by their fixed payload types
-/// (RFC 3551 6). Other RTP - another codec, video, digits (RFC 4733) - ends: whoever asks for silence must not be heard after all. RTCP passes.
+/// (RFC 3551 6). Other RTP - another codec, video, digits (RFC 4733) - ends: whoever asks for silence must not be heard after all. It is for
+/// RTP alone: reports are not silenced, and have no work done on them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Silence;
 
@@ -32,8 +33,8 @@ impl Processor for Silence {
         let payload = packet.payload_mut();
         let [first, second, ..] = *payload else { return Fate::Ends };
         match rtp::classify(first, second) {
-            rtp::Kind::Rtcp => return Fate::Goes,
-            rtp::Kind::Other => return Fate::Ends,
+            // Among RTP, what looks like RTCP is RTP with the marker and a payload type from 64 to 95 (RFC 5761 4).
+            rtp::Kind::Rtcp | rtp::Kind::Other => return Fate::Ends,
             rtp::Kind::Rtp => {}
         }
         let (Some(pattern), Some(start)) = (Self::pattern(second & 0x7f), media_start(payload)) else {
@@ -120,9 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn reports_pass() {
-        let report = vec![0x80, 200, 0, 1, 1, 2, 3, 4];
-        assert_eq!(silenced(report.clone()), Some(report));
+    fn speech_is_not_passed_as_reports() {
+        for second in [192, 199, 200, 208, 223] {
+            assert_eq!(silenced(rtp(0x80, second, &[1; 160])), None, "{second}");
+        }
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl Call {
         self.treatments.of_leg(id, treatment)
     }
 
+    /// Whether a tag is that of somebody who gets copies, and of no party.
+    pub(super) fn is_receiver(&self, tag: &[u8]) -> bool {
+        self.subscribers.iter().any(|subscriber| subscriber.tag == tag) && self.find(tag).is_none()
+    }
+
     /// The tag of whom a slot belongs to.
     pub(super) fn tag_at(&self, slot: SlotIndex) -> Option<Vec<u8>> {
         let has = |pair: PortPair| pair.rtp_slot == slot || pair.rtcp_slot == slot;
@@ -169,6 +174,9 @@ impl Call {
         let Parties { from, to, .. } = *parties;
         if to == Some(from) {
             return Err(Refusal::SameTags);
+        }
+        if [Some(parties.from), parties.to].into_iter().flatten().any(|tag| self.is_receiver(tag)) {
+            return Err(Refusal::TagOfReceiver);
         }
         let known_to = to.and_then(|tag| self.find(tag));
         // The party it is for is known, and waits for the answer of one that has no tag: this one.
@@ -271,6 +279,9 @@ impl Call {
         let to = to.ok_or(Refusal::UnknownFromTag)?;
         if to == from {
             return Err(Refusal::SameTags);
+        }
+        if [Some(parties.from), parties.to].into_iter().flatten().any(|tag| self.is_receiver(tag)) {
+            return Err(Refusal::TagOfReceiver);
         }
         let offerer = self.find(from).ok_or(Refusal::UnknownFromTag)?;
         let answerer = match self.find(to) {

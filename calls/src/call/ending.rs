@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use border::{FlowOp, Meter};
 
 use super::account::Account;
-use super::calls::{Calls, Done, Entry};
+use super::calls::{Calls, Done};
 use super::plan::{Sources, plan};
 use super::query::Query;
 use super::reading::Reading;
@@ -57,8 +57,7 @@ impl Calls {
 
     /// Whether a tag is that of somebody who gets copies, and of no party.
     fn is_receiver(&self, call_id: &[u8], tag: &[u8]) -> bool {
-        let Some(Entry { call, .. }) = self.calls.get(call_id) else { return false };
-        call.find(tag).is_none() && call.subscribers.iter().any(|subscriber| subscriber.tag == tag)
+        self.calls.get(call_id).is_some_and(|entry| entry.call.is_receiver(tag))
     }
 
     /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.

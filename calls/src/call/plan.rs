@@ -10,7 +10,7 @@ use border::{
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId, Mirror};
-use super::media::View;
+use super::media::{Media, View};
 use super::signalled::Signalled as Said;
 use super::subscriber::{CopiedMedia, Subscriber};
 use super::treatments::Receiver;
@@ -146,7 +146,9 @@ impl Plan<'_> {
         for media in subscriber.medias.iter().filter(|media| media.said.open) {
             let Some((id, index)) = media.source else { continue };
             let treats = |treatment| self.call.treatments.of_flow(id, &receiver, treatment);
-            let source = self.call.leg(id).and_then(|leg| leg.medias.get(index));
+            // A line that has become another media is none that the receiver knows.
+            let is_alike = |source: &&Media| source.in_force().kind.eq_ignore_ascii_case(&media.said.kind);
+            let source = self.call.leg(id).and_then(|leg| leg.medias.get(index)).filter(is_alike);
             let pairs: Vec<PortPair> = source.into_iter().flat_map(|media| media.pairs()).collect();
             let mut is_fed = false;
             for pair in pairs {

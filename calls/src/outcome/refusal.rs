@@ -21,6 +21,9 @@ pub enum Refusal {
     /// A party cannot talk to itself.
     #[error("from-tag and to-tag are the same")]
     SameTags,
+    /// Who gets copies of a call is no party of it.
+    #[error("The tag is that of a receiver of copies: unsubscribe it first")]
+    TagOfReceiver,
     /// A call of very many parties.
     #[error("Too many tags in this call")]
     TooManyLegs,

@@ -1,9 +1,9 @@
-//! The XDP program alone, by `BPF_PROG_TEST_RUN`, for the benchmarks: no device, one flow, warm caches.
+//! The XDP program alone, for the benchmarks: no device, one flow.
 
 use std::io;
 use std::net::SocketAddr;
 
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::ProgramFd;
 use flow::slot::{Flags, Path};
 use flow::{Be16, Bearing, Hop, HopId, Locals, Rule};
 
@@ -13,29 +13,24 @@ use super::{Facts, Kernel, KernelError, Sizes};
 const INGRESS: u32 = 1;
 /// Another one, which need not exist: nothing leaves.
 const EGRESS: u32 = 2;
-const XDP_TX: u32 = 3;
-const XDP_REDIRECT: u32 = 4;
-
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Measured<'a> {
-    /// An RTP frame of the party to the local address. It is forwarded to where it came for, from where it came: every run finds it the same.
-    pub frame: &'a [u8],
-    /// Where the frame comes from.
+pub struct Measured {
+    /// Where frames come from. They are forwarded to where they came for, from where they came: every run finds the same addresses.
     pub party: SocketAddr,
-    /// Where it goes.
+    /// Where they go.
     pub local: SocketAddr,
-    /// Whether it leaves by another device than it came by.
+    /// The synchronisation source of the frames.
+    pub ssrc: u32,
+    /// Whether they leave by another device than they came by.
     pub is_redirect: bool,
-    /// How often the program runs.
-    pub repeat: u32,
 }
 
-/// Nanoseconds of the program for one packet.
+/// Has the program run, with a slot for the flow.
 ///
 /// # Errors
-/// When the kernel refuses, or the program did not forward the frame.
-pub fn test_run(measured: &Measured<'_>) -> Result<f64, KernelError> {
+/// When the kernel refuses it.
+pub fn with_program<T>(measured: &Measured, run: impl FnOnce(&ProgramFd) -> T) -> Result<T, KernelError> {
     let Measured { party, local, .. } = *measured;
     let locals = Locals::new(&[local.ip()], local.port(), local.port() + 1, 1)
         .map_err(|_| io::Error::other("no port beside the local one"))?;
@@ -63,18 +58,14 @@ pub fn test_run(measured: &Measured<'_>) -> Result<f64, KernelError> {
         }
     }
     let mut rule = Rule::new(&Path { peer: party, local, from: party, to: local }, towards);
-    (rule.flags, rule.hop) =
-        (Flags::ACTIVE.with(Flags::FAST).with(Flags::CALL).with(Flags::RTP).with(Flags::ANY_SSRC), way);
+    (rule.flags, rule.hop, rule.ssrc) =
+        (Flags::ACTIVE.with(Flags::FAST).with(Flags::CALL).with(Flags::RTP), way, measured.ssrc.to_be());
     let slot = locals.find(local.ip()).and_then(|ports| ports.slot(Be16::new(local.port())));
     if let Some(slot) = slot.and_then(|index| slots.get(index.0 as usize)) {
         slot.program(rule);
     }
     kernel.set_device(0, INGRESS)?;
-    let options = TestRunOptions { data_in: Some(measured.frame), repeat: measured.repeat, ..TestRunOptions::new() };
-    let result = kernel.load_xdp()?.test_run(options).map_err(|error| KernelError::Program("relay", error))?;
-    let expected = if measured.is_redirect { XDP_REDIRECT } else { XDP_TX };
-    if result.return_value != expected {
-        return Err(io::Error::other(format!("the program answered {}", result.return_value)).into());
-    }
-    Ok(result.duration.as_nanos() as f64)
+    let program = kernel.load_xdp()?;
+    let fd = program.fd().map_err(|error| KernelError::Program("relay", error))?;
+    Ok(run(fd))
 }

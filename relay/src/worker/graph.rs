@@ -137,10 +137,12 @@ impl Rig {
     /// Where the packets of a source go.
     fn expected(&self, source: usize) -> Received {
         let Some(known) = self.model.get(&source).filter(|known| !known.blocked) else { return Received::new() };
-        let is_reached = |sink: &usize, passes| passes != Passes::Nothing && self.model.contains_key(sink);
+        // Nobody silences reports: what comes of that is nothing.
+        let is_rtcp = component(source) == Component::Rtcp;
+        let is_passed = |passes| passes == Passes::All || (passes == Passes::Silence && !is_rtcp);
+        let is_reached = |sink: &usize, passes| is_passed(passes) && self.model.contains_key(sink);
         let reached = known.sinks.iter().filter(|(sink, (_, passes))| is_reached(sink, *passes));
-        // RTCP tells how many packets there were and not what was said.
-        let is_said = |passes| passes == Passes::All || component(source) == Component::Rtcp;
+        let is_said = |passes| passes == Passes::All;
         reached.map(|(sink, (_, passes))| (place(*sink).1, place(*sink).2, is_said(*passes))).collect()
     }
 

@@ -297,6 +297,37 @@ fn the_end_of_a_recorder_by_its_tag_is_the_end_of_its_copies_and_of_nothing_else
 }
 
 #[test]
+fn a_receiver_becomes_no_party_by_its_tag() {
+    let mut rig = recorded();
+    let before = rig.installed.clone();
+    let text = "The tag is that of a receiver of copies: unsubscribe it first";
+    for command in [
+        offer("rec", None, &audio("192.0.2.10", 4000)),
+        offer("a", Some("rec"), &audio("192.0.2.10", 4000)),
+        answer("a", "rec", &audio("198.51.100.10", 5000)),
+        answer("rec", "b", &audio("198.51.100.10", 5000)),
+    ] {
+        assert_eq!(rig.error(command), text);
+    }
+    assert_eq!(rig.installed, before);
+    rig.end();
+}
+
+#[test]
+fn a_line_that_becomes_another_media_is_not_copied_as_the_old_one() {
+    let mut rig = recorded();
+    let video = |address, port| session(address, &[&format!("video {port} RTP/AVP 96")]);
+    rig.sdp(offer("a", Some("b"), &video("192.0.2.10", 4000)));
+    rig.sdp(answer("a", "b", &video("198.51.100.10", 5000)));
+    assert!(rig.installed.values().flat_map(|spec| &spec.sinks).all(|sink| sink.edge != Edge::Copy));
+    rig.sdp(subscribe(tags(&["a", "b"])));
+    rig.run(accept(&session("198.51.100.20", &["video 7000 RTP/AVP 96", "video 7002 RTP/AVP 96"])));
+    let copied = rig.installed.values().flat_map(|spec| &spec.sinks).filter(|sink| sink.edge == Edge::Copy).count();
+    assert_eq!(copied, 4, "both, with their reports");
+    rig.end();
+}
+
+#[test]
 fn a_recorder_that_wants_its_copies_encrypted_is_refused() {
     let mut rig = Rig::new();
     rig.call();

@@ -50,9 +50,6 @@ pub(super) enum All {
     Flows,
 }
 
-/// How many tags a list has: no call has more parties.
-const MAX_TAGS: usize = 64;
-
 /// The keys that say whom a command is about.
 const IDENTITY: [&[u8]; 5] = [b"call-id", b"from-tag", b"to-tag", b"via-branch", b"sdp"];
 
@@ -237,7 +234,7 @@ impl Message {
 
     /// One more party whose media is meant.
     pub(super) fn name_source(&mut self, tag: &[u8]) {
-        if !tag.is_empty() && self.from_tags.len() < MAX_TAGS {
+        if !tag.is_empty() {
             self.from_tags.push(tag.to_vec());
         }
     }

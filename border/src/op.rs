@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use flow::SlotIndex;
+use smallvec::SmallVec;
 
 /// Which of a media's two sources of a party.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -105,6 +106,9 @@ pub struct Sink {
     pub passes: Passes,
 }
 
+/// The sinks of a source: nearly always one, or one and a recorder, which need no memory of their own.
+pub type Sinks = SmallVec<[Sink; 2]>;
+
 impl Sink {
     /// The plain sink of two that talk with each other.
     pub const fn dialogue(party: SlotIndex) -> Self {
@@ -126,7 +130,7 @@ pub struct SourceSpec {
     /// RTCP shares the port, and the party, of its RTP (RFC 5761): `local` and `party` are those of the sibling slot, and so is what is learned.
     pub mux: bool,
     /// Where its packets go, each time to all of them; each party once. Who feeds nobody only receives: a recorder.
-    pub sinks: Vec<Sink>,
+    pub sinks: Sinks,
     /// Type of service of the packets that leave; `None` leaves it as it came (slow path: 0).
     pub tos: Option<u8>,
     /// Clock rate of the payload in kHz, for jitter; 0 when unknown.

@@ -172,7 +172,7 @@ impl Calls {
 
     fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<CallAccount, Refusal> {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
-        let query = Query { interfaces: &self.interfaces, meter, now, wall };
+        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true };
         Ok(query.describe(&entry.call, &entry.installed))
     }
 

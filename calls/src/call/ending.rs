@@ -35,7 +35,7 @@ impl Calls {
             return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Outcome::NothingToEnd, Vec::new())) };
         };
         let reading = Reading::of(&entry.installed, meter);
-        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall };
+        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall, tells_sinks: false };
         let account = (!delete.fast).then(|| Box::new(query.describe(&entry.call, &entry.installed)));
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);

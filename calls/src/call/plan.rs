@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use border::{
-    Component, Content, Edge, FlowOp, Interfaces, Learning, Passes, PortPair, Signalled, Sink, SlotIndex, SourceSpec,
-    Successor,
+    Component, Content, Edge, FlowOp, Interfaces, Learning, Passes, PortPair, Signalled, Sink, Sinks, SlotIndex,
+    SourceSpec, Successor,
 };
 
 use super::dialogue::Call;
@@ -107,7 +107,7 @@ impl Plan<'_> {
                 call: call.number,
                 party: party(peer),
                 mux,
-                sinks: vec![Sink { party: to, edge, passes }],
+                sinks: Sinks::from_elem(Sink { party: to, edge, passes }, 1),
                 tos: call.tos,
                 clock_khz,
                 blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence),
@@ -185,7 +185,7 @@ impl Plan<'_> {
             call: self.call.number,
             party: Signalled { at, learning: Learning::Off, ..Signalled::default() },
             mux: false,
-            sinks: Vec::new(),
+            sinks: Sinks::new(),
             tos: self.call.tos,
             clock_khz: 0,
             blocked: true,
@@ -239,7 +239,7 @@ mod tests {
             local: SocketAddr::from(([192, 0, 2, 1], port)),
             party: Signalled::default(),
             mux: false,
-            sinks: Vec::new(),
+            sinks: Sinks::new(),
             tos: None,
             clock_khz: 8,
             blocked: false,

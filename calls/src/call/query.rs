@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Edge, Interfaces, Meter, Sink, SinkState, SlotIndex};
+use border::{Component, Edge, Interfaces, Meter, Sink, SinkState, SlotIndex, SourceTotals};
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
@@ -17,6 +17,8 @@ pub(super) struct Query<'a> {
     pub meter: &'a dyn Meter,
     pub now: Instant,
     pub wall: SystemTime,
+    /// Whether it is told where packets go: of a call that ends, nowhere.
+    pub tells_sinks: bool,
 }
 
 impl Query<'_> {
@@ -128,9 +130,9 @@ impl Query<'_> {
         let spec = installed.get(&slot)?;
         let totals = self.meter.totals(slot);
         // What the data plane does not know (yet) is as it was asked for.
+        let sinks_of = |totals: &SourceTotals| if self.tells_sinks { totals.sinks.clone() } else { Vec::new() };
         let asked = |sink: &Sink| SinkState { sink: *sink, from: None, to: None, reason: None };
-        let sinks =
-            totals.as_ref().map_or_else(|| spec.sinks.iter().map(asked).collect(), |totals| totals.sinks.clone());
+        let sinks = totals.as_ref().map_or_else(|| spec.sinks.iter().map(asked).collect(), sinks_of);
         let sinks = sinks.into_iter().map(|SinkState { sink, from, to, reason }| SinkAccount {
             tag: call.tag_at(sink.party),
             edge: sink.edge,

@@ -9,6 +9,7 @@ use border::{FlowOp, Signalled, SourceSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
+use smallvec::SmallVec;
 
 use crate::engine::Output;
 use crate::hops::NextHops;
@@ -211,6 +212,7 @@ impl FlowTable {
                 any_ssrc: false,
                 towards: None,
                 sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
+                feeders: SmallVec::new(),
                 is_fanned: false,
                 tally: Tally::new(cells.fast(), cells.carried.read()),
                 errors: 0,
@@ -276,9 +278,10 @@ impl FlowTable {
             }
             return;
         }
-        let ear = Ear::new(source.spec.partner());
-        if source.ear.as_ref().is_none_or(|known| known.partner != ear.partner) {
-            let ear = Arc::new(ear);
+        let partner = source.spec.partner();
+        if source.ear.as_ref().is_none_or(|known| known.partner != partner) {
+            let since = source.ear.as_ref().map_or_else(Instant::now, |known| known.since);
+            let ear = Arc::new(Ear::new(partner, since));
             reader.open(index, Arc::clone(&ear));
             // What was reported to another partner before is still the party's report.
             if let Some(before) = source.ear.replace(Arc::clone(&ear)) {

@@ -66,12 +66,17 @@ pub(super) struct Listener {
 /// One party that is listened to.
 struct Listening {
     ear: Arc<Ear>,
-    reports: Reports,
-    /// Since when it has the port.
-    since: Instant,
     /// What the source that the party hears had carried at the last report, by XDP and by a worker.
     carried: [Volume; 2],
-    /// Packets that the party was sent since, likewise.
+    /// What it has said; many parties never report.
+    said: Option<Box<Said>>,
+}
+
+/// What a party has said.
+#[derive(Default)]
+struct Said {
+    reports: Reports,
+    /// Packets that the party was sent until its last report, by XDP and by a worker.
     sent: [u64; 2],
 }
 
@@ -107,22 +112,23 @@ impl Listener {
     fn take_news(&mut self, table: &FlowTable) {
         while let Ok(news) = self.told.news.try_recv() {
             match news {
-                News::Open(slot, ear, since) => self.open(table, slot, ear, since),
+                News::Open(slot, ear) => self.open(table, slot, ear),
                 News::Close(slot) => drop(self.ears.remove(&slot)),
             }
         }
     }
 
-    fn open(&mut self, table: &FlowTable, slot: SlotIndex, ear: Arc<Ear>, since: Instant) {
+    fn open(&mut self, table: &FlowTable, slot: SlotIndex, ear: Arc<Ear>) {
         let carried = ear.partner.map_or([Volume(0); 2], |partner| carried(table, partner.sibling()));
         let Some(listening) = self.ears.get_mut(&slot) else {
-            let listening = Listening { ear, reports: Reports::default(), since, carried, sent: [0; 2] };
-            self.ears.insert(slot, listening);
+            self.ears.insert(slot, Listening { ear, carried, said: None });
             return;
         };
         // Its word about another one's media is not its word about this one's; the table has forgotten it, too.
-        if listening.ear.partner != ear.partner {
-            listening.reports.doubt = Doubt::default();
+        if listening.ear.partner != ear.partner
+            && let Some(said) = &mut listening.said
+        {
+            said.reports.doubt = Doubt::default();
         }
         (listening.ear, listening.carried) = (ear, carried);
     }
@@ -140,16 +146,18 @@ impl Listener {
 
     fn read(&mut self, table: &FlowTable, heard: &Heard) {
         // What was heard of who had the port before says nothing of who has it now.
-        if self.ears.get(&heard.slot).is_none_or(|listening| heard.at < listening.since) {
+        if self.ears.get(&heard.slot).is_none_or(|listening| heard.at < listening.ear.since) {
             return;
         }
         let Some(mut listening) = self.ears.remove(&heard.slot) else { return };
-        let sent = listening.sent(table, heard.slot);
-        let other = listening.ear.partner.and_then(|partner| self.ears.get(&partner));
-        let was_doubted = listening.reports.doubt.is_doubted();
-        listening.reports.read(other.map(|other| &other.reports), sent, &heard.datagram, heard.at);
-        listening.ear.publish(&listening.reports.qualities);
-        let is_doubted = listening.reports.doubt.is_doubted();
+        let mut said = listening.said.take().unwrap_or_default();
+        let sent = listening.sent(table, heard.slot, &mut said.sent);
+        let other = listening.ear.partner.and_then(|partner| self.ears.get(&partner)?.said.as_ref());
+        let was_doubted = said.reports.doubt.is_doubted();
+        said.reports.read(other.map(|other| &other.reports), sent, &heard.datagram, heard.at);
+        listening.ear.publish(&said.reports.qualities);
+        let is_doubted = said.reports.doubt.is_doubted();
+        listening.said = Some(said);
         self.ears.insert(heard.slot, listening);
         if is_doubted != was_doubted {
             table.doubt(heard.slot, is_doubted, Instant::now());
@@ -159,19 +167,19 @@ impl Listener {
 
 impl Listening {
     /// What the party of an RTCP source was sent of its media: what the other party's RTP source has carried.
-    fn sent(&mut self, table: &FlowTable, slot: SlotIndex) -> Sent {
+    fn sent(&mut self, table: &FlowTable, slot: SlotIndex, counted: &mut [u64; 2]) -> Sent {
         let clock_khz = table.carried(slot.sibling()).map_or(0, Carried::clock_khz);
         let Some(sender) = self.ear.partner.map(SlotIndex::sibling) else {
             return Sent { clock_khz, ..Sent::default() };
         };
         let now = carried(table, sender);
         let is_blocked = table.slot(sender).is_some_and(|slot| slot.state().flags().has(Flags::BLOCKED));
-        for ((sent, now), last) in self.sent.iter_mut().zip(now).zip(&mut self.carried) {
+        for ((sent, now), last) in counted.iter_mut().zip(now).zip(&mut self.carried) {
             let (packets, _) = now.since(std::mem::replace(last, now));
             // What is blocked is counted and not sent. A counter that seems to go back has lost an update.
             *sent += if is_blocked || packets > u32::MAX / 2 { 0 } else { u64::from(packets) };
         }
-        let [fast, slow] = self.sent;
+        let [fast, slow] = *counted;
         // With what was lost on the way to the relay, which the party misses too.
         let lost = table.reader().map_or(0, |reader| reader.lost(sender));
         Sent { packets: fast + slow + lost, fast, slow, clock_khz }

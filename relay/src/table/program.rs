@@ -185,7 +185,7 @@ impl FlowTable {
 
     /// Programs the slots whose packets go to a source's party.
     pub(super) fn program_feeders(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
-        let feeders: Vec<SlotIndex> = sources.feeders(index).filter(|feeder| *feeder != index).collect();
+        let feeders: Vec<SlotIndex> = sources.feeders(index).into_iter().filter(|feeder| *feeder != index).collect();
         for feeder in feeders {
             self.program(sources, feeder, now);
         }

@@ -31,8 +31,8 @@ pub(crate) struct Heard {
 
 /// What comes and goes.
 pub(super) enum News {
-    /// RTCP of this slot is to be read from now on: of what was heard since.
-    Open(SlotIndex, Arc<Ear>, Instant),
+    /// RTCP of this slot is to be read from now on.
+    Open(SlotIndex, Arc<Ear>),
     Close(SlotIndex),
 }
 
@@ -41,12 +41,14 @@ pub(super) enum News {
 pub(super) struct Ear {
     /// The RTCP of the party that it talks with.
     pub(super) partner: Option<SlotIndex>,
+    /// Since when the party has the port: what was heard there before is another one's.
+    pub(super) since: Instant,
     qualities: Mutex<Vec<Quality>>,
 }
 
 impl Ear {
-    pub(super) const fn new(partner: Option<SlotIndex>) -> Self {
-        Self { partner, qualities: Mutex::new(Vec::new()) }
+    pub(super) const fn new(partner: Option<SlotIndex>, since: Instant) -> Self {
+        Self { partner, since, qualities: Mutex::new(Vec::new()) }
     }
 
     /// How the party receives, by its own reports.
@@ -108,7 +110,7 @@ impl Reader {
 
     /// RTCP of a slot is to be read from now on.
     pub(super) fn open(&self, slot: SlotIndex, ear: Arc<Ear>) {
-        drop(self.news.send(News::Open(slot, ear, Instant::now())));
+        drop(self.news.send(News::Open(slot, ear)));
     }
 
     /// And no more.

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use border::{Component, Content, SourceSpec};
 use flow::slot::Flags;
-use flow::{Bearing, HopId};
+use flow::{Bearing, HopId, SlotIndex};
 use media::Chain;
+use smallvec::SmallVec;
 
 use crate::table::learning::{Peer, Standing};
 use crate::table::matter::Matter;
@@ -29,7 +30,9 @@ pub(super) struct Source {
     /// The route to the source's own peer, by which an IPv6 peer is known.
     pub(super) towards: Option<Held>,
     /// What is kept of each sink of the specification, in their order.
-    pub(super) sinks: Vec<SinkState>,
+    pub(super) sinks: SmallVec<[SinkState; 1]>,
+    /// The slots of the sources that feed its party.
+    pub(super) feeders: SmallVec<[SlotIndex; 4]>,
     /// The workers have been told of several sinks, or of work on packets.
     pub(super) is_fanned: bool,
     pub(super) tally: Tally,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use border::{LONG_REST, Sink};
@@ -34,8 +35,8 @@ pub(super) struct Sources {
     /// Those whose party was signalled elsewhere a moment ago, and when each is to be looked at next.
     moving: HashSet<SlotIndex>,
     turns: BTreeSet<(Instant, SlotIndex)>,
-    /// Each sink: the slot of the party that is fed, and that of the source.
-    feeds: BTreeSet<(SlotIndex, SlotIndex)>,
+    /// Each sink whose party is not there: the slot of the party that is to be fed, and that of the source. Of the others, the party's source knows.
+    unplaced: BTreeSet<(SlotIndex, SlotIndex)>,
 }
 
 impl Sources {
@@ -46,7 +47,7 @@ impl Sources {
             formers: HashMap::new(),
             moving: HashSet::new(),
             turns: BTreeSet::new(),
-            feeds: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
         }
     }
 
@@ -72,7 +73,11 @@ impl Sources {
     }
 
     /// Puts a source into a slot that has none.
-    pub(super) fn insert(&mut self, index: SlotIndex, source: Source) {
+    pub(super) fn insert(&mut self, index: SlotIndex, mut source: Source) {
+        source.feeders = self.unplaced.range(every(index)).map(|(_, feeder)| *feeder).collect();
+        for feeder in &source.feeders {
+            self.unplaced.remove(&(index, *feeder));
+        }
         let Some(place) = self.places.get_mut(index.0 as usize) else { return };
         if place.replace(Box::new(source)).is_none()
             && let Some(count) = self.counts.get_mut(index.0 as usize / CHUNK)
@@ -87,6 +92,7 @@ impl Sources {
         if let Some(count) = self.counts.get_mut(index.0 as usize / CHUNK) {
             *count -= 1;
         }
+        self.unplaced.extend(source.feeders.iter().map(|feeder| (index, *feeder)));
         Some(*source)
     }
 
@@ -140,16 +146,27 @@ impl Sources {
 
     /// A source feeds these parties, and no others.
     pub(super) fn feed(&mut self, index: SlotIndex, before: &[Sink], now: &[Sink]) {
-        for sink in before {
-            self.feeds.remove(&(sink.party, index));
+        for party in before.iter().map(|sink| sink.party) {
+            match self.get_mut(party) {
+                Some(source) => source.feeders.retain(|feeder| *feeder != index),
+                None => drop(self.unplaced.remove(&(party, index))),
+            }
         }
-        self.feeds.extend(now.iter().map(|sink| (sink.party, index)));
+        for party in now.iter().map(|sink| sink.party) {
+            match self.get_mut(party) {
+                Some(source) if source.feeders.contains(&index) => {}
+                Some(source) => source.feeders.push(index),
+                None => drop(self.unplaced.insert((party, index))),
+            }
+        }
     }
 
     /// The slots of the sources that feed a party.
-    pub(super) fn feeders(&self, party: SlotIndex) -> impl Iterator<Item = SlotIndex> {
-        let (first, last) = ((party, SlotIndex(0)), (party, SlotIndex(u32::MAX)));
-        self.feeds.range(first..=last).map(|(_, source)| *source)
+    pub(super) fn feeders(&self, party: SlotIndex) -> Vec<SlotIndex> {
+        match self.get(party) {
+            Some(source) => source.feeders.to_vec(),
+            None => self.unplaced.range(every(party)).map(|(_, feeder)| *feeder).collect(),
+        }
     }
 
     /// The slot whose source learns the peer of this one: of RTCP that shares the port of its RTP, that.
@@ -185,6 +202,11 @@ impl Sources {
         };
         self.get(index).is_some_and(|source| source.spec.sinks.iter().any(has_said))
     }
+}
+
+/// All feeders of a party that is not there.
+const fn every(party: SlotIndex) -> RangeInclusive<(SlotIndex, SlotIndex)> {
+    (party, SlotIndex(0))..=(party, SlotIndex(u32::MAX))
 }
 
 /// From where to where packets go: a local address with its port, and a party.

@@ -11,7 +11,7 @@ mod trust;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use border::{Component, Content, Learning, Path, Sink, Successor};
+use border::{Component, Content, Learning, Path, Sink, Sinks, Successor};
 use flow::Hop;
 
 use flow::HopId;
@@ -78,7 +78,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> SourceSpec {
         local: addr(local),
         party: Signalled { at: peer.map(addr), ..Signalled::default() },
         mux: false,
-        sinks: vec![Sink::dialogue(other)],
+        sinks: smallvec::smallvec![Sink::dialogue(other)],
         tos: None,
         clock_khz: 8,
         blocked: false,

@@ -91,8 +91,14 @@ fn a_party_that_talks_with_another_one_is_believed_anew() {
         // Another one's media comes and goes.
         for (slot, other) in [(A, B), (B_RTCP, A_RTCP)] {
             let spec = call.table.lock().get(slot).unwrap().spec.clone();
-            for sinks in [vec![Sink::dialogue(SlotIndex::new(0, other.port() + 8))], vec![Sink::dialogue(other)]] {
-                call.table.apply(&[FlowOp::Install(slot, SourceSpec { sinks, ..spec.clone() })], Instant::now());
+            for party in [SlotIndex::new(0, other.port() + 8), other] {
+                call.table.apply(
+                    &[FlowOp::Install(
+                        slot,
+                        SourceSpec { sinks: smallvec::smallvec![Sink::dialogue(party)], ..spec.clone() },
+                    )],
+                    Instant::now(),
+                );
             }
         }
         call.listener.drain(&call.table);
@@ -143,7 +149,7 @@ fn what_a_party_reports_is_told_by_its_source_and_ends_with_it() {
     assert_eq!(qualities(&call), 1);
     // The party is joined with another one.
     let spec = call.table.lock().get(B_RTCP).unwrap().spec.clone();
-    let other = SourceSpec { sinks: vec![Sink::dialogue(SlotIndex::new(0, 30011))], ..spec.clone() };
+    let other = SourceSpec { sinks: smallvec::smallvec![Sink::dialogue(SlotIndex::new(0, 30011))], ..spec.clone() };
     call.table.apply(&[FlowOp::Install(B_RTCP, other)], Instant::now());
     assert_eq!(qualities(&call), 1, "it is the same party's");
     call.table.apply(&[FlowOp::Remove(B_RTCP)], Instant::now());

@@ -16,7 +16,7 @@ fn copy(party: SlotIndex) -> Sink {
 /// A call that both parties speak in, with a recorder beside it that nobody feeds.
 fn recorded() -> FlowTable {
     let table = call();
-    let recorder = SourceSpec { sinks: Vec::new(), ..spec("198.51.100.1:30020", Some("198.51.100.20:7000"), A) };
+    let recorder = SourceSpec { sinks: Sinks::new(), ..spec("198.51.100.1:30020", Some("198.51.100.20:7000"), A) };
     table.apply(&[FlowOp::Install(RECORDER, recorder)], Instant::now());
     learn(&table, A, "192.0.2.10:4000", &rtp(1, 7)).unwrap();
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
@@ -25,7 +25,7 @@ fn recorded() -> FlowTable {
 
 fn feed(table: &FlowTable, index: SlotIndex, sinks: &[Sink]) {
     let mut spec = table.lock().get(index).unwrap().spec.clone();
-    spec.sinks = sinks.to_vec();
+    spec.sinks = sinks.into();
     table.apply(&[FlowOp::Install(index, spec)], Instant::now());
 }
 
@@ -67,7 +67,7 @@ fn a_sink_that_is_nowhere_keeps_the_others_on_the_fast_path() {
         );
     }
     // It comes.
-    let spec = SourceSpec { sinks: Vec::new(), ..spec("198.51.100.1:30030", Some("198.51.100.30:7000"), A) };
+    let spec = SourceSpec { sinks: Sinks::new(), ..spec("198.51.100.1:30030", Some("198.51.100.30:7000"), A) };
     table.apply(&[FlowOp::Install(nowhere, spec)], Instant::now());
     assert_eq!(targets(&table, A), [addr("198.51.100.30:7000"), addr("198.51.100.10:6000")]);
     table.apply(&[FlowOp::Remove(nowhere)], Instant::now());
@@ -79,7 +79,7 @@ fn a_sink_that_moves_is_followed_by_all_who_feed_it() {
     let table = recorded();
     feed(&table, A, &[Sink::dialogue(B), copy(RECORDER)]);
     feed(&table, B, &[Sink::dialogue(A), copy(RECORDER)]);
-    let moved = SourceSpec { sinks: Vec::new(), ..spec("198.51.100.1:30020", Some("198.51.100.21:7002"), A) };
+    let moved = SourceSpec { sinks: Sinks::new(), ..spec("198.51.100.1:30020", Some("198.51.100.21:7002"), A) };
     table.apply(&[FlowOp::Install(RECORDER, moved)], Instant::now());
     assert_eq!(targets(&table, A)[1], addr("198.51.100.21:7002"));
     assert_eq!(targets(&table, B), [addr("192.0.2.10:4000"), addr("198.51.100.21:7002")]);
@@ -89,7 +89,8 @@ fn a_sink_that_moves_is_followed_by_all_who_feed_it() {
 fn a_party_that_several_feed_is_followed_by_each_when_it_is_heard_elsewhere() {
     let table = call();
     let ringing = spec("198.51.100.1:30022", Some("198.51.100.22:6000"), A);
-    let ringing = SourceSpec { sinks: vec![Sink { edge: Edge::Inject, ..Sink::dialogue(A) }], ..ringing };
+    let ringing =
+        SourceSpec { sinks: smallvec::smallvec![Sink { edge: Edge::Inject, ..Sink::dialogue(A) }], ..ringing };
     table.apply(&[FlowOp::Install(RINGING, ringing)], Instant::now());
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();
     learn(&table, RINGING, "198.51.100.22:6000", &rtp(1, 9)).unwrap();

@@ -2,7 +2,7 @@
 
 use border::{Component, Meter};
 
-use super::plan::Sources;
+use super::sources::Sources;
 
 /// Sums over all streams of a call, as they are logged.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]

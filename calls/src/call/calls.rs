@@ -7,9 +7,10 @@ use border::{FlowOp, Interfaces, Meter, Ports};
 use indexmap::IndexMap;
 
 use super::dialogue::Call;
-use super::plan::{Sources, desired, plan};
+use super::plan::{desired, plan};
 use super::query::Query;
 use super::settings::{Settings, Unsupported};
+use super::sources::Sources;
 use super::statistics::Statistics;
 use crate::intent::{Intent, Options};
 use crate::outcome::{CallAccount, Load, Outcome, PortAccount, Refusal, RelayAccount};

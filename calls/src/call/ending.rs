@@ -6,9 +6,10 @@ use border::{FlowOp, Meter};
 
 use super::account::Account;
 use super::calls::{Calls, Done};
-use super::plan::{Sources, plan};
+use super::plan::plan;
 use super::query::Query;
 use super::reading::Reading;
+use super::sources::Sources;
 use crate::intent::{Delete, Unsubscribe};
 use crate::outcome::{End, Outcome, Refusal};
 

@@ -26,6 +26,7 @@ mod reading;
 mod settings;
 mod signal;
 mod signalled;
+mod sources;
 mod statistics;
 mod subscribe;
 mod subscriber;

@@ -1,6 +1,6 @@
 //! The sources that a call shall have, and what is to be done for that.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use border::{
@@ -12,12 +12,10 @@ use super::dialogue::Call;
 use super::leg::{Leg, LegId, Mirror};
 use super::media::{Media, View};
 use super::signalled::Signalled as Said;
+use super::sources::Sources;
 use super::subscriber::{CopiedMedia, Subscriber};
 use super::treatments::Receiver;
 use crate::intent::{Finality, Treatment};
-
-/// Sources by slot.
-pub(super) type Sources = BTreeMap<SlotIndex, SourceSpec>;
 
 /// The sources that the call shall have, with their sinks: those of every media that both parties of a dialogue want, of those that are heard before
 /// anybody has answered for good, and of those who get copies.
@@ -38,7 +36,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Sources {
         // What would go nowhere is not even looked at.
         spec.blocked |= spec.sinks.is_empty();
     }
-    sources
+    sources.packed()
 }
 
 /// The sources of a call, as far as they are known.

@@ -7,7 +7,7 @@ use border::{Component, Edge, Interfaces, Meter, Sink, SinkState, SlotIndex, Sou
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
 use super::media::Media;
-use super::plan::Sources;
+use super::sources::Sources;
 use super::subscriber::Subscriber;
 use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
 

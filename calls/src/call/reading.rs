@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use border::{Counts, Meter, SlotIndex, SourceTotals, Untrusted};
 
-use super::plan::Sources;
+use super::sources::Sources;
 
 /// What the meter says of some streams at one moment.
 pub(super) struct Reading<'a> {

@@ -115,6 +115,18 @@ impl Call {
         self.treatments.of_leg(id, treatment)
     }
 
+    /// Refuses tags that cannot be those of two parties.
+    fn check_tags(&self, parties: &Parties<'_>) -> Result<(), Refusal> {
+        let Parties { from, to, .. } = *parties;
+        if to == Some(from) {
+            return Err(Refusal::SameTags);
+        }
+        if [Some(from), to].into_iter().flatten().any(|tag| self.is_receiver(tag)) {
+            return Err(Refusal::TagOfReceiver);
+        }
+        Ok(())
+    }
+
     /// Whether a tag is that of somebody who gets copies, and of no party.
     pub(super) fn is_receiver(&self, tag: &[u8]) -> bool {
         self.subscribers.iter().any(|subscriber| subscriber.tag == tag) && self.find(tag).is_none()
@@ -172,12 +184,7 @@ impl Call {
         wall: SystemTime,
     ) -> Result<Roles, Refusal> {
         let Parties { from, to, .. } = *parties;
-        if to == Some(from) {
-            return Err(Refusal::SameTags);
-        }
-        if [Some(parties.from), parties.to].into_iter().flatten().any(|tag| self.is_receiver(tag)) {
-            return Err(Refusal::TagOfReceiver);
-        }
+        self.check_tags(parties)?;
         let known_to = to.and_then(|tag| self.find(tag));
         // The party it is for is known, and waits for the answer of one that has no tag: this one.
         let nameless = known_to.and_then(|to| self.partner(to)).filter(|id| self.is_nameless(*id));
@@ -277,12 +284,7 @@ impl Call {
     ) -> Result<Roles, Refusal> {
         let Parties { from, to, branch } = *parties;
         let to = to.ok_or(Refusal::UnknownFromTag)?;
-        if to == from {
-            return Err(Refusal::SameTags);
-        }
-        if [Some(parties.from), parties.to].into_iter().flatten().any(|tag| self.is_receiver(tag)) {
-            return Err(Refusal::TagOfReceiver);
-        }
+        self.check_tags(parties)?;
         let offerer = self.find(from).ok_or(Refusal::UnknownFromTag)?;
         let answerer = match self.find(to) {
             Some(id) => id,

@@ -294,20 +294,20 @@ impl Peer {
         if self.opened.is_none() {
             return Err(Reason::NoDestination);
         }
+        // Nothing is better than what the signalling says: whoever was on the port before has to give way.
+        let nearness = self.nearness(source);
         match self.taught {
             Taught::Learned(peer) if peer == source => return Ok(Admission::Peer),
+            Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) if nearness == Nearness::Exact => {
+                self.taught = Taught::Learned(source);
+                return Ok(Admission::Peer);
+            }
             Taught::Provisional(candidate) if candidate.source == source => {
                 let is_sender = candidate.is_sender || matter == Matter::Media;
                 self.try_out(Candidate { is_sender, ..candidate }, now);
                 return Ok(Admission::Peer);
             }
             Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => {}
-        }
-        // Nothing is better than what the signalling says: whoever was on the port before has to give way.
-        let nearness = self.nearness(source);
-        if nearness == Nearness::Exact {
-            self.taught = Taught::Learned(source);
-            return Ok(Admission::Peer);
         }
         if self.has_left(source, now) {
             // It has left, but whoever has come is farther: nobody that the signalling speaks of.

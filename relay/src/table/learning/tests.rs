@@ -418,3 +418,17 @@ fn the_two_families_are_told_apart_and_learned_alike() {
         assert_eq!(rig.confirmed(), source);
     }
 }
+
+#[test]
+fn a_party_that_turns_out_to_send_from_where_it_receives_is_certain_with_its_next_packet() {
+    for learning in [Learning::Immediate, Learning::Delayed, Learning::Heuristic] {
+        let mut rig = Rig::asymmetric(Successor::Signalled);
+        rig.set(learning, Successor::Signalled);
+        let at = rig.peer.signalled.at.unwrap();
+        assert_eq!(rig.peer.admit(at, Matter::Media, None, rig.now), Ok(Admission::Peer));
+        rig.peer.signal(Signalled { is_asymmetric: false, ..rig.peer.signalled }, rig.now);
+        assert_eq!(rig.peer.admit(at, Matter::Media, None, rig.now), Ok(Admission::Peer));
+        let standing = rig.peer.standing();
+        assert_eq!((standing.confirmed, standing.is_settled), (Some(at), true));
+    }
+}

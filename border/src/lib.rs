@@ -3,10 +3,13 @@
 //! ```text
 //! calls --FlowOp--> relay            which sources there shall be, at which ports, and where their packets go
 //! calls <--Meter--- relay            what they have carried, by which path, how it was received
+//! calls <--Event--- relay            what has happened to them
 //! ```
 //!
 //! Builds where there is no BPF toolchain, no io_uring and no root: what is decided about calls can be tested anywhere.
 
+mod announcement;
+mod event;
 mod interface;
 mod meter;
 mod op;
@@ -14,6 +17,8 @@ mod ports;
 mod quality;
 mod untrusted;
 
+pub use announcement::{Announcement, Played};
+pub use event::Event;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 pub use meter::{Counts, Meter, NoTraffic, Path, SinkState, SourceTotals, Traffic, Turns, Volume};

@@ -1,9 +1,12 @@
 //! What control tells the relay: which sources there shall be, and where their packets go.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use flow::SlotIndex;
 use smallvec::SmallVec;
+
+use crate::announcement::Announcement;
 
 /// Which of a media's two sources of a party.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -139,6 +142,8 @@ pub struct SourceSpec {
     pub blocked: bool,
     /// What its packets are.
     pub content: Content,
+    /// What its party hears beside those whose sources feed it.
+    pub announcement: Option<Arc<Announcement>>,
 }
 
 impl SourceSpec {

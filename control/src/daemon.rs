@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use border::{Counts, Meter as _};
+use border::{Counts, Event, Meter as _};
 use relay::{DeadThread, Relay};
 
 use crate::host_load::HostLoad;
+use crate::library::Library;
 use bytes::Bytes;
 use calls::call::Calls;
-use calls::ng::{Exchange, Frame, Proxy, encode};
+use calls::ng::{Exchange, Frame, Loaded, Proxy, encode};
 use calls::outcome::Load;
 
 /// How many ticks there are to a second.
@@ -20,8 +21,23 @@ const SLICES: usize = 16;
 /// How many while there is no call: nobody waits then, and a host without calls may sleep.
 const IDLE_TICKS: usize = 10;
 
+/// How many events are taken at a time, between two of which no command waits.
+const EVENTS: usize = 64;
+
 /// The calls and the relay, behind one lock: commands are carried out one after another, in microseconds each, and never across a wait.
-pub struct Daemon(Mutex<State>);
+pub struct Daemon {
+    state: Mutex<State>,
+    library: Library,
+}
+
+/// What comes of a request at once.
+#[derive(Debug)]
+pub enum Reply {
+    /// It is done; the reply to it, where there is one.
+    Done(Option<Bytes>),
+    /// It is not: a file has to be read first. [`Daemon::datagram`] waits for that.
+    Waits,
+}
 
 struct State {
     calls: Calls,
@@ -34,30 +50,81 @@ struct State {
 
 impl Daemon {
     /// A daemon without calls.
-    pub fn new(calls: Calls, relay: Relay) -> Self {
-        Self(Mutex::new(State { calls, exchange: Exchange::new(), relay, host: HostLoad::default(), slice: 0 }))
+    pub fn new(calls: Calls, relay: Relay, library: Library) -> Self {
+        let state = State { calls, exchange: Exchange::new(), relay, host: HostLoad::default(), slice: 0 };
+        Self { state: Mutex::new(state), library }
     }
 
-    /// The reply to an NG datagram; what it asked for has been done when this returns.
-    pub fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Bytes> {
-        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
-            let (reply, ops) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay)?;
-            relay.apply(&ops, now);
-            exchange.took(now.elapsed());
-            Some(reply)
-        });
-        done.unwrap_or_else(|| Some(internal_error(&Frame::datagram(bytes)?)))
+    /// The reply to an NG datagram, if it needs no file; what it asked for has been done when this returns.
+    pub fn try_datagram(&self, bytes: &[u8], proxy: Proxy) -> Reply {
+        self.carry_out(bytes, proxy, None).map_or(Reply::Waits, Reply::Done)
+    }
+
+    /// The reply to an NG datagram; what it asked for has been done then.
+    pub async fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Bytes> {
+        match self.carry_out(bytes, proxy, None) {
+            Ok(reply) => reply,
+            Err(file) => {
+                let loaded = self.library.load(file).await;
+                self.carry_out(bytes, proxy, Some(loaded)).unwrap_or_default()
+            }
+        }
     }
 
     /// The reply to an NG message of a stream.
-    pub fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Bytes {
+    pub async fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Bytes {
+        match self.carry_out_message(frame, proxy, None) {
+            Ok(reply) => reply,
+            Err(file) => {
+                let loaded = self.library.load(file).await;
+                self.carry_out_message(frame, proxy, Some(loaded)).unwrap_or_else(|_| internal_error(frame))
+            }
+        }
+    }
+
+    /// The reply to a datagram, or the file that it needs.
+    fn carry_out(&self, bytes: &[u8], proxy: Proxy, loaded: Option<Loaded>) -> Result<Option<Bytes>, Vec<u8>> {
         let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
-            let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
+            exchange.lay_out(loaded);
+            let Some((reply, ops)) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay) else {
+                return Ok(None);
+            };
+            if let Some(file) = exchange.lacks() {
+                return Err(file);
+            }
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
-            reply
+            Ok(Some(reply))
         });
-        done.unwrap_or_else(|| internal_error(frame))
+        done.unwrap_or_else(|| Ok(Frame::datagram(bytes).map(|frame| internal_error(&frame))))
+    }
+
+    /// The reply to a message, or the file that it needs.
+    fn carry_out_message(&self, frame: &Frame<'_>, proxy: Proxy, loaded: Option<Loaded>) -> Result<Bytes, Vec<u8>> {
+        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
+            exchange.lay_out(loaded);
+            let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
+            if let Some(file) = exchange.lacks() {
+                return Err(file);
+            }
+            relay.apply(&ops, now);
+            exchange.took(now.elapsed());
+            Ok(reply)
+        });
+        done.unwrap_or_else(|| Ok(internal_error(frame)))
+    }
+
+    /// Takes some of what the relay tells; whether there may be more.
+    pub fn hear(&self) -> bool {
+        let (now, mut state) = (Instant::now(), self.lock());
+        let State { calls, relay, .. } = &mut *state;
+        for _ in 0..EVENTS {
+            let Some(event) = relay.next_event() else { return false };
+            log(&event, calls);
+            let ops = calls.hear(event, now);
+            relay.apply(&ops, now);
+        }
+        true
     }
 
     /// Carries something out; `None` when it panicked. It is done on a copy of a call, so the others are whole, and a mistake of ours in one
@@ -118,7 +185,33 @@ impl Daemon {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A command is carried out on a copy of its call, so a panic in one leaves the others whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes an event down, for whoever wants to see every one.
+fn log(event: &Event, calls: &Calls) {
+    if let Event::Dropped(count) = event {
+        tracing::warn!(
+            count,
+            "events were lost, because there were too many at once; what they would have told was looked up"
+        );
+    }
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let call_id = |call: u64| calls.call_id(call).unwrap_or_default().escape_ascii().to_string();
+    match *event {
+        Event::Learned { call, slot, at } => {
+            tracing::debug!(call_id = call_id(call), port = slot.port(), %at, "a party was learned from its packets");
+        }
+        Event::Silent { call, slot } => {
+            tracing::debug!(call_id = call_id(call), port = slot.port(), "a party has fallen silent");
+        }
+        Event::Ended { call, slot, .. } => {
+            tracing::debug!(call_id = call_id(call), port = slot.port(), "an announcement is over");
+        }
+        Event::Dropped(_) => {}
     }
 }
 

@@ -4,5 +4,6 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod host_load;
+pub mod library;
 pub mod listen;
 pub mod serve;

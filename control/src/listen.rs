@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -22,7 +23,7 @@ pub use self::http::{Http, http};
 use self::places::{Place, Places, clients};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Reply};
 use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// A client that says nothing for so long has gone, or never meant anything.
@@ -116,23 +117,38 @@ fn bind_error(path: &Path) -> String {
 impl NgUnixgram {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
+        let this = Arc::new(self);
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
-            match self.socket.recv_from(&mut buffer).await {
+            match this.socket.recv_from(&mut buffer).await {
                 Ok((len, client)) => {
                     let Some(path) = client.as_pathname() else {
                         tracing::warn!("an NG client has no address to reply to: it must bind its own socket first");
                         continue;
                     };
-                    if let Some(reply) = daemon.datagram(buffer.get(..len).unwrap_or_default(), Proxy::Unix)
-                        // Not waiting: a client that does not read must not keep the others from being served. It will ask again.
-                        && let Err(error) = self.socket.try_send_to(&reply, path)
-                    {
-                        tracing::warn!(%error, client = %path.display(), "a reply could not be sent");
+                    let request = buffer.get(..len).unwrap_or_default();
+                    match daemon.try_datagram(request, Proxy::Unix) {
+                        Reply::Done(reply) => this.reply(reply, path),
+                        Reply::Waits => {
+                            let (this, daemon) = (Arc::clone(&this), Arc::clone(&daemon));
+                            let (request, path) = (request.to_vec(), path.to_owned());
+                            tokio::spawn(
+                                async move { this.reply(daemon.datagram(&request, Proxy::Unix).await, &path) },
+                            );
+                        }
                     }
                 }
                 Err(error) => tracing::debug!(%error, "the NG socket reports an error"),
             }
+        }
+    }
+
+    /// Not waiting: a client that does not read must not keep the others from being served. It will ask again.
+    fn reply(&self, reply: Option<Bytes>, client: &Path) {
+        if let Some(reply) = reply
+            && let Err(error) = self.socket.try_send_to(&reply, client)
+        {
+            tracing::warn!(%error, client = %client.display(), "a reply could not be sent");
         }
     }
 }
@@ -192,10 +208,10 @@ async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::R
         }
         while scan.is_due(&received, false) {
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
-                Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix), consumed, false),
+                Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix).await, consumed, false),
                 Ok(None) => break,
                 // Where the next request would begin nobody knows.
-                Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix), received.len(), true),
+                Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix).await, received.len(), true),
             };
             tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);

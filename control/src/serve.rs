@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use border::Ports;
 use relay::Relay;
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::daemon::Daemon;
+use crate::library::Library;
 use crate::listen;
 use calls::call::Calls;
 
@@ -36,14 +38,16 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
     let ports = Ports::of(&config.relay.interfaces, (config.relay.port_min, config.relay.port_max))?;
-    let relay = Relay::start(&config.relay)?;
+    let news = Arc::new(Notify::new());
+    let notified = Arc::clone(&news);
+    let relay = Relay::start(&config.relay, move || notified.notify_one())?;
     let mut settings = config.calls.clone();
     // A call that is refused can go elsewhere; one without sockets would be silent.
     settings.limits.sessions = settings.limits.sessions.into_iter().chain(relay.max_calls()).min();
     let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, mark(), now);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
-    let daemon = Arc::new(Daemon::new(calls, relay));
+    let daemon = Arc::new(Daemon::new(calls, relay, Library::start()?));
 
     let mut tasks = tokio::task::JoinSet::new();
     for socket in udp {
@@ -62,6 +66,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
     tasks.spawn(tick(Arc::clone(&daemon)));
+    tasks.spawn(hear(Arc::clone(&daemon), news));
     tracing::info!(%engine, why, ports, "ready");
 
     tokio::select! {
@@ -80,6 +85,16 @@ fn mark() -> Vec<u8> {
     // Its keys are from the system's random numbers.
     let secret = RandomState::new();
     format!("{:016x}{:016x}", secret.hash_one(1), secret.hash_one(2)).into_bytes()
+}
+
+/// Takes what the relay tells, some events at a time: commands are served in between.
+async fn hear(daemon: Arc<Daemon>, news: Arc<Notify>) {
+    loop {
+        news.notified().await;
+        while daemon.hear() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 async fn tick(daemon: Arc<Daemon>) {

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
 use loadtest::rig::host::{Host, in_namespace};
@@ -215,4 +215,43 @@ fn listeners_beyond_loopback_serve_only_those_that_are_named() {
             assert_eq!(String::from_utf8_lossy(&buffer[..len]).contains("pong"), is_allowed, "{trunk:?} {port}");
         }
     }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_command_that_needs_a_file_is_answered_over_every_socket_and_keeps_no_other_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let datagram = folder.path().join("ng-datagram.sock");
+    let path = folder.path().join("ng.sock");
+    let args = ["--listen-tcp-ng", TCP, "--listen-http", HTTP, "--listen-ng-unix", path.to_str().unwrap()];
+    let args = [&args[..], &["--listen-ng-unixgram", datagram.to_str().unwrap()]].concat();
+    let mut scene = Scene::new(Trunks::new().unwrap(), "uring", &args).unwrap();
+    let host = &scene.trunks.relay;
+    let file = folder.path().join("none.wav");
+    let play = serde_json::json!({"command": "play media", "call-id": "c", "from-tag": "a", "file": file}).to_string();
+    let with_cookie = format!("7 {play}");
+    let expected = "Failed to start media playback from file";
+    assert!(ask(&mut connect(host, TCP), with_cookie.as_bytes()).contains(expected));
+    for (url, body) in [("/ng", &with_cookie), ("/ng-plain", &play)] {
+        assert!(ask(&mut connect(host, HTTP), &post(url, "", body.as_bytes())).contains(expected), "{url}");
+    }
+    assert!(ask(&mut UnixStream::connect(&path).unwrap(), play.as_bytes()).contains(expected));
+    let client = UnixDatagram::bind(folder.path().join("client.sock")).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // The ping is answered first or second.
+    for request in [with_cookie.as_bytes(), PING] {
+        client.send_to(request, &datagram).unwrap();
+    }
+    let mut replies: Vec<String> = (0..2)
+        .map(|_| {
+            let mut buffer = [0; 2048];
+            let len = client.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..len]).into_owned()
+        })
+        .collect();
+    replies.sort();
+    assert!(replies[0] == "1 d6:result4:ponge" && replies[1].contains(expected), "{replies:?}");
+    // Nobody has such a call, which is looked at when the file is there.
+    let reply = scene.ng.request(&serde_json::from_str(&play).unwrap()).unwrap();
+    assert!(reply["error-reason"].as_str().unwrap().starts_with(expected), "{reply}");
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use border::{Counts, FlowOp, Meter, SourceTotals, Traffic, Turns, Untrusted};
+use border::{Counts, Event, FlowOp, Meter, SourceTotals, Traffic, Turns, Untrusted};
 use flow::{Reason, SlotIndex};
 
 use crate::engine::Engine;
 use crate::hops::Watcher;
 use crate::kernel::{Guard, Kernel};
-use crate::table::{FlowTable, ReadingThread};
+use crate::table::{Events, FlowTable, ReadingThread};
 use crate::worker::{BoundPorts, Reasons, Worker};
 
 /// Seconds of an epoch.
@@ -38,6 +38,8 @@ pub struct Relay {
     pub(crate) listener: Option<ReadingThread>,
     pub(crate) table: Arc<FlowTable>,
     pub(crate) reasons: Vec<Arc<Reasons>>,
+    /// What is to be told.
+    pub(crate) events: Arc<Events>,
     pub(crate) engine: Engine,
     pub(crate) why: String,
     /// As of the last sweep.
@@ -89,6 +91,11 @@ impl Relay {
     /// Makes the flow table as control wants it.
     pub fn apply(&self, ops: &[FlowOp], now: Instant) {
         self.table.apply(ops, now);
+    }
+
+    /// The next event, in the order in which they happened.
+    pub fn next_event(&self) -> Option<Event> {
+        self.events.take()
     }
 
     /// What all streams together have carried, as of the last second.

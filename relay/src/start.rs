@@ -11,18 +11,19 @@ use flow::{Locals, Reason};
 use crate::config::{RelayConfig, StartError};
 use crate::engine::{Engine, Loop, Output};
 use crate::hops::{HOPS, NextHops, Watcher};
-use crate::host::{Device, Mapped, devices, ethtool, fitness, permit, reserve};
+use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
 use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Program, Sizes, XdpMode};
 use crate::relay::Relay;
-use crate::table::{FlowTable, Ours, Reader, ReadingThread, TableShape, Trust};
-use crate::worker::{Carrier, Manner, Reasons, Sockets, Worker, intake, probe_ring};
+use crate::table::{Announcer, Events, FlowTable, Ours, Reader, ReadingThread, TableShape, Trust};
+use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Worker, intake, probe_ring};
 
 impl Relay {
-    /// Starts the relay: tables, programs, workers, next hops.
+    /// Starts the relay: tables, programs, workers, next hops. `notify` is called, by any thread and not for long, when there are events
+    /// to be taken.
     ///
     /// # Errors
     /// When something that was asked for cannot be had.
-    pub fn start(config: &RelayConfig) -> Result<Self, StartError> {
+    pub fn start(config: &RelayConfig, notify: impl Fn() + Send + Sync + 'static) -> Result<Self, StartError> {
         let addrs = config.interfaces.addrs();
         let seated = seats(config)?;
         let devices: Vec<Device> = distinct(&seated);
@@ -46,13 +47,17 @@ impl Relay {
         if kind == Loop::Epoll && engine != Engine::Xdp {
             engine = Engine::Epoll;
         }
-        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, workers)?;
+        let wakes: Result<Vec<_>, _> = (0..workers).map(|_| Wake::new().map(Arc::new)).collect();
+        let wakes = wakes.map_err(|error| StartError::Worker(0, error.to_string()))?;
+        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, &wakes)?;
         let has_fast_path = engine == Engine::Xdp;
         let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
         let advertised = config.advertised();
         let trust = Trust::new(config.trust.clone(), advertised.iter().map(|(advertised, _)| *advertised));
         trust.set_host(devices::host_addresses().map_err(StartError::Netlink)?);
         let (reader, listener) = config.measure_rtcp.then(|| Reader::new(sizes.slots)).unzip();
+        let events = Arc::new(Events::new(notify));
+        let (announcer, orders) = Announcer::new(&wakes);
         let shape = TableShape {
             without_fast_path: without_fast_path(engine),
             ours: Ours::new(locals, advertised, addrs.len()),
@@ -60,6 +65,8 @@ impl Relay {
             output: config.output,
             reader,
             bound: bound.clone(),
+            announcer,
+            events: Arc::clone(&events),
         };
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, shape)?);
         let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table)));
@@ -67,14 +74,16 @@ impl Relay {
         let reasons: Vec<Arc<Reasons>> = sockets.iter().map(|_| Arc::default()).collect();
         let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
         let (count, mut workers) = (workers, Vec::new());
-        for (number, (sockets, reasons)) in sockets.into_iter().zip(&reasons).enumerate() {
+        let posts = sockets.into_iter().zip(&reasons).zip(wakes.into_iter().zip(orders));
+        for (number, ((sockets, reasons), (wake, orders))) in posts.enumerate() {
             // Each begins at a place of its own.
             let first_id = (number * (usize::from(u16::MAX) / count)) as u16;
             let carrier = Carrier::new(Arc::clone(&table), Arc::clone(reasons), bound.is_some(), first_id);
             if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
                 kernel.set_worker(number, &**receiver)?;
             }
-            let worker = Worker::start(number, carrier, sockets, manner);
+            let players = Players::new(orders, Arc::clone(&events), Instant::now());
+            let worker = Worker::start(number, carrier, players, (sockets, wake), manner);
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
         }
         let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
@@ -105,6 +114,7 @@ impl Relay {
             listener,
             table,
             reasons,
+            events,
             engine,
             why,
             traffic: Traffic::default(),

@@ -1,6 +1,6 @@
 //! All calls, and what commands do to them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
 use border::{FlowOp, Interfaces, Meter, Ports};
@@ -37,6 +37,10 @@ pub struct Calls {
     pub(super) mark: Vec<u8>,
     /// Tags that were made for receivers of copies.
     pub(super) tags: u64,
+    /// How many announcements there were: the number of the last one.
+    pub(super) announcements: u64,
+    /// In which calls those are that are heard now.
+    pub(super) announced: HashMap<u64, Vec<u8>>,
 }
 
 /// A call, and what the relay has been told to do for it.
@@ -63,6 +67,8 @@ impl Calls {
             unreadable: 0,
             mark,
             tags: 0,
+            announcements: 0,
+            announced: HashMap::new(),
         }
     }
 
@@ -109,6 +115,8 @@ impl Calls {
             Intent::Subscribe(subscribe) => self.subscribe(&subscribe, now, wall),
             Intent::SubscribeAnswer(answer) => self.answer_subscription(&answer, now, wall, meter),
             Intent::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, now),
+            Intent::Play(play) => self.play(&play, now),
+            Intent::StopPlaying(stop) => self.stop_playing(&stop, now),
             Intent::Answer(answer) => self.answer(&answer, now, wall, meter),
             Intent::Offer(offer) => match self.offer(&offer, now, wall, meter) {
                 Err(limit) if limit.is_load() && offer.knows_load_limit => told(Outcome::Overloaded(limit)),
@@ -167,7 +175,12 @@ impl Calls {
             self.ports.release(pair, now);
         }
         let ops = plan(&entry.installed, &desired);
-        (entry.call, entry.installed) = (draft, desired);
+        let before = std::mem::replace(&mut entry.call, draft).playing;
+        entry.installed = desired;
+        let playing = entry.call.playing.clone();
+        if !before.is_empty() || !playing.is_empty() {
+            self.note_announcements(call_id, &before, &playing);
+        }
         ops
     }
 

@@ -8,6 +8,7 @@ use border::{Learning, PortPair, SlotIndex};
 
 use super::direction::Direction;
 use super::leg::{Leg, LegId};
+use super::playing::Playing;
 use super::settings::Settings;
 use super::signalled::Signalled;
 use super::subscriber::Subscriber;
@@ -44,6 +45,8 @@ pub(super) struct Call {
     pub treatments: Treatments,
     /// Who gets copies of what parties say.
     pub subscribers: Vec<Subscriber>,
+    /// What parties hear although nobody says it; each hears one at a time.
+    pub playing: Vec<Playing>,
     /// How many answers there were.
     answers: u32,
     /// Branches that have ended: who ends them once more means nobody.
@@ -88,6 +91,7 @@ impl Call {
             learning: settings.learning,
             treatments: Treatments::default(),
             subscribers: Vec::new(),
+            playing: Vec::new(),
             answers: 0,
             gone: Vec::new(),
             is_handed_over: false,

@@ -114,6 +114,7 @@ impl Calls {
         for pair in entry.call.pairs() {
             self.ports.release(pair, now);
         }
+        self.note_announcements(call_id, &entry.call.playing, &[]);
         plan(&entry.installed, &Sources::new())
     }
 }

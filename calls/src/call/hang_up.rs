@@ -97,6 +97,7 @@ impl Call {
         for id in before.into_iter().filter(|id| !self.legs.contains_key(id)) {
             self.treatments.forget(id);
             self.subscribers.iter_mut().for_each(|subscriber| subscriber.leave(id));
+            self.playing.retain(|playing| playing.leg != id);
         }
         let (gone, left) = std::mem::take(&mut self.subscribers)
             .into_iter()

@@ -21,6 +21,8 @@ mod lease;
 mod leg;
 mod media;
 mod plan;
+mod play;
+mod playing;
 mod query;
 mod reading;
 mod settings;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use border::{
     Component, Content, Edge, FlowOp, Interfaces, Learning, Passes, PortPair, Signalled, Sink, Sinks, SlotIndex,
@@ -11,6 +12,7 @@ use border::{
 use super::dialogue::Call;
 use super::leg::{Leg, LegId, Mirror};
 use super::media::{Media, View};
+use super::playing::Playing;
 use super::signalled::Signalled as Said;
 use super::sources::Sources;
 use super::subscriber::{CopiedMedia, Subscriber};
@@ -28,6 +30,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Sources {
         plan.add(mine, caller, Edge::Inject);
     }
     call.subscribers.iter().filter(|subscriber| subscriber.is_answered).for_each(|subscriber| plan.copy(subscriber));
+    call.audible().for_each(|playing| plan.play(playing));
     let mut sources = plan.sources;
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.
     let ours: HashSet<SocketAddr> = sources.values().map(|spec| spec.local).collect();
@@ -110,6 +113,7 @@ impl Plan<'_> {
                 clock_khz,
                 blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence),
                 content,
+                announcement: None,
             };
             let may_join =
                 edge == Edge::Dialogue || (self.sources.contains_key(&to) && !self.sources.contains_key(&slot));
@@ -174,6 +178,18 @@ impl Plan<'_> {
         }
     }
 
+    /// Has a party hear what nobody says, as long as it has a source.
+    fn play(&mut self, playing: &Playing) {
+        let medias = self.call.leg(playing.leg).map(|leg| leg.medias.as_slice()).unwrap_or_default();
+        let Some(view) = medias.get(playing.media).and_then(Media::now) else { return };
+        // The parties of a fork share ports, and only one of them is there at a time.
+        if self.speakers.get(&view.pair.rtp_slot) == Some(&playing.leg)
+            && let Some(spec) = self.sources.get_mut(&view.pair.rtp_slot)
+        {
+            spec.announcement = Some(Arc::clone(&playing.announcement));
+        }
+    }
+
     /// Copies go to where the receiver said it is, and never elsewhere: nobody who sends from somewhere learns what is said.
     fn install_receiver(&mut self, media: &CopiedMedia) {
         let Some(interface) = self.interfaces.get(media.pair.interface) else { return };
@@ -188,6 +204,7 @@ impl Plan<'_> {
             clock_khz: 0,
             blocked: true,
             content: Content::Rtp,
+            announcement: None,
         };
         let rtp = spec(Component::Rtp, media.pair.rtp_port, media.said.rtp);
         let rtcp = spec(Component::Rtcp, media.pair.rtcp_port(), media.said.rtcp);
@@ -242,6 +259,7 @@ mod tests {
             clock_khz: 8,
             blocked: false,
             content: Content::Rtp,
+            announcement: None,
         }
     }
 

@@ -76,6 +76,10 @@ impl Query<'_> {
             mux: media.mux,
             is_blocked: call.treats_leg(id, crate::intent::Treatment::Block),
             is_silenced: call.treats_leg(id, crate::intent::Treatment::Silence),
+            is_played_to: media
+                .now()
+                .and_then(|view| installed.get(&view.pair.rtp_slot))
+                .is_some_and(|spec| spec.announcement.is_some()),
             is_asymmetric: leg.asymmetric,
             strict_source: leg.strict_source,
             media_handover: leg.media_handover,
@@ -106,6 +110,7 @@ impl Query<'_> {
                 mux: false,
                 is_blocked: false,
                 is_silenced: false,
+                is_played_to: false,
                 is_asymmetric: false,
                 strict_source: false,
                 media_handover: false,

@@ -41,7 +41,7 @@ impl Calls {
 
 impl Call {
     /// The legs of the parties that are meant; `None`: all, also of those that come later.
-    fn parties(&self, party: &Party) -> Result<Option<Vec<LegId>>, Refusal> {
+    pub(super) fn parties(&self, party: &Party) -> Result<Option<Vec<LegId>>, Refusal> {
         let some = |ids: Vec<_>, refusal| if ids.is_empty() { Err(refusal) } else { Ok(Some(ids)) };
         match party {
             Party::All => Ok(None),

@@ -1,12 +1,15 @@
 //! Intents: what a proxy wants, whatever dialect it said it in.
 
 mod options;
+mod play;
 
 use std::net::IpAddr;
 
 pub use options::{
     AliasKey, AttributeEdit, Codecs, Echo, Finality, Ice, Level, Mux, Options, Profile, RtcpForm, Steady,
 };
+
+pub use play::{Play, Sound, StopPlaying};
 
 /// What a proxy wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +37,10 @@ pub enum Intent {
     SubscribeAnswer(Box<SubscribeAnswer>),
     /// And wants it no longer.
     Unsubscribe(Unsubscribe),
+    /// Parties of a call are to hear a recording.
+    Play(Box<Play>),
+    /// And no longer.
+    StopPlaying(StopPlaying),
     /// Which calls are there?
     List {
         /// At most so many.

@@ -1,9 +1,11 @@
 //! One message in, one message out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{FlowOp, Meter};
 use bytes::Bytes;
+use media::Recording;
 
 use super::cookies::Cookies;
 use super::decode::decode;
@@ -13,6 +15,7 @@ use super::ledger::{Ledger, Proxy};
 use super::noticed::Noticed;
 use super::value::canonical;
 use crate::call::Calls;
+use crate::intent::{Intent, Sound};
 use crate::outcome::Outcome;
 
 /// The longest reply that fits a datagram, and the buffer of every client.
@@ -26,6 +29,19 @@ pub struct Exchange {
     cookies: Cookies,
     noticed: Noticed,
     ledger: Ledger,
+    /// A file that was read for the next message.
+    loaded: Option<Loaded>,
+    /// The file that the last message would have needed.
+    lacked: Option<Vec<u8>>,
+}
+
+/// A file that somebody has read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its path.
+    pub file: Vec<u8>,
+    /// What is in it, or why it cannot be played.
+    pub recording: Result<Arc<Recording>, String>,
 }
 
 impl Default for Exchange {
@@ -37,7 +53,7 @@ impl Default for Exchange {
 impl Exchange {
     /// Nothing remembered yet.
     pub fn new() -> Self {
-        Self { cookies: Cookies::new(), noticed: Noticed::new(), ledger: Ledger::default() }
+        Self { cookies: Cookies::new(), noticed: Noticed::new(), ledger: Ledger::default(), loaded: None, lacked: None }
     }
 
     /// The reply to a datagram, and what the relay has to do. None for a datagram that cannot be replied to.
@@ -58,8 +74,21 @@ impl Exchange {
             return Some((reply.clone(), Vec::new()));
         }
         let (reply, ops) = self.message(&frame, proxy, calls, now, wall, meter);
-        self.cookies.keep(cookie, frame.payload, reply.clone(), now);
+        // What could not be done yet comes again.
+        if self.lacked.is_none() {
+            self.cookies.keep(cookie, frame.payload, reply.clone(), now);
+        }
         Some((reply, ops))
+    }
+
+    /// Has a file at hand for the next message, or none.
+    pub fn lay_out(&mut self, loaded: Option<Loaded>) {
+        self.loaded = loaded;
+    }
+
+    /// The file that the last message lacked: nothing has been done, its reply is void, and it is to come again when somebody has read that.
+    pub fn lacks(&mut self) -> Option<Vec<u8>> {
+        self.lacked.take()
     }
 
     /// The last message has taken so long to be carried out.
@@ -84,7 +113,19 @@ impl Exchange {
             Err(why) => Err(error(&why.to_string())),
         };
         let (told, ops) = match intent {
-            Ok((intent, unknown)) => {
+            Ok((mut intent, unknown)) => {
+                if let Intent::Play(play) = &mut intent
+                    && let Sound::File(file) = &play.sound
+                {
+                    match self.loaded.take().filter(|loaded| loaded.file == *file) {
+                        Some(Loaded { recording: Ok(recording), .. }) => play.sound = Sound::Recording(recording),
+                        Some(Loaded { recording: Err(why), .. }) => play.sound = Sound::Unreadable(why),
+                        None => {
+                            self.lacked = Some(file.clone());
+                            return (frame.reply(&error("The file is not read yet")).into(), Vec::new());
+                        }
+                    }
+                }
                 for word in unknown.iter().filter(|word| self.noticed.first_time(word)) {
                     tracing::warn!("not supported, ignored from now on: {word}");
                 }

@@ -73,6 +73,8 @@ pub struct MediaAccount {
     pub is_blocked: bool,
     /// Silence goes in the place of what the party sends.
     pub is_silenced: bool,
+    /// The party hears a recording.
+    pub is_played_to: bool,
     /// The party sends from elsewhere than where it receives.
     pub is_asymmetric: bool,
     /// The party may not move once learned.

@@ -4,6 +4,8 @@ mod account;
 mod refusal;
 mod totals;
 
+use std::time::Duration;
+
 pub use account::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
 pub use refusal::Refusal;
 pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, RelayAccount};
@@ -31,6 +33,10 @@ pub enum Outcome {
     Calls(Vec<Vec<u8>>),
     /// Who is to get copies, and a description to offer it.
     Subscribed(Box<Subscribed>),
+    /// Parties hear a recording, which is so long.
+    Playing(Duration),
+    /// They hear it no longer; it had come to here.
+    StoppedPlaying(Duration),
     /// Not done.
     Refused(Refusal),
     /// Not done because there is too much to do, told to a client that knows this result: it tries the next relay.

@@ -121,6 +121,12 @@ pub enum Refusal {
     /// The party that a command names by its label is not one of the call's.
     #[error("No monologue matching the given label")]
     NoSuchLabel,
+    /// A recording that cannot be played.
+    #[error("Failed to start media playback from file: {0}")]
+    Unplayable(String),
+    /// Nothing can be played to those who are meant.
+    #[error("Failed to start media playback: no party takes PCMU or PCMA, unencrypted")]
+    NotPlayable,
     /// The interface has no free ports.
     #[error(transparent)]
     Ports(#[from] Exhausted),

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
+use media::Law;
+
 use super::body::Body;
+use super::codecs::static_name;
+use super::line::{number, split, tokens};
 
 /// How many bytes of a media's formats are kept: what a party writes beyond that is left out.
 const MAX_FORMATS: usize = 2048;
@@ -14,6 +18,33 @@ pub struct Formats {
     list: Vec<u8>,
     /// The attribute lines that say what they are, line endings included.
     lines: Vec<u8>,
+}
+
+impl Formats {
+    /// The payload types of G.711 with one channel, in their order, and by which law each is.
+    pub fn g711(&self) -> Vec<(u8, Law)> {
+        let lines: Vec<_> = split(&self.lines).collect();
+        let names: Vec<(&[u8], &[u8])> = lines
+            .iter()
+            .filter_map(|line| {
+                let mut parts = tokens(line.attribute_named(b"rtpmap")?);
+                Some((parts.next()?, parts.next()?))
+            })
+            .collect();
+        let law = |format: &[u8]| {
+            let named = names.iter().find(|(of, _)| *of == format).map(|(_, name)| *name);
+            let name = named.unwrap_or_else(|| static_name(format)).to_ascii_lowercase();
+            match name.strip_suffix(b"/1").unwrap_or(&name) {
+                b"pcmu/8000" => Some(Law::Mu),
+                b"pcma/8000" => Some(Law::A),
+                _ => None,
+            }
+        };
+        let formats = tokens(&self.list);
+        formats
+            .filter_map(|format| Some((number::<u8>(format).filter(|number| *number < 128)?, law(format)?)))
+            .collect()
+    }
 }
 
 /// The formats of each media.

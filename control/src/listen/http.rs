@@ -111,7 +111,7 @@ async fn guard(request: Request, next: Next) -> Response {
 
 async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
-    match daemon.datagram(&body, Proxy::Host(client.addr.ip())) {
+    match daemon.datagram(&body, Proxy::Host(client.addr.ip())).await {
         Some(reply) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response(),
         None => (StatusCode::BAD_REQUEST, "a cookie, a space and a dictionary are expected\n").into_response(),
     }
@@ -119,7 +119,7 @@ async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Exten
 
 async fn plain(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
-    let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip()));
+    let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip())).await;
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response()
 }
 
@@ -142,11 +142,11 @@ async fn websocket(
 /// One connection: requests one after another, each answered by a message of its own kind.
 async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client, has_cookie: bool) {
     let proxy = Proxy::Host(client.addr.ip());
-    let reply = |request: &[u8]| {
+    let reply = async |request: &[u8]| {
         client.place.asked(Instant::now());
         match has_cookie {
-            true => daemon.datagram(request, proxy),
-            false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy)),
+            true => daemon.datagram(request, proxy).await,
+            false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy).await),
         }
     };
     let mut unanswered = 0;
@@ -159,10 +159,10 @@ async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client
             Ok(Some(Ok(message))) => {
                 unanswered = 0;
                 match message {
-                    Message::Binary(request) => reply(&request).map(Message::Binary),
+                    Message::Binary(request) => reply(&request).await.map(Message::Binary),
                     // Text that is not UTF-8 would break the connection; SDP may be anything.
                     Message::Text(request) => {
-                        reply(request.as_bytes()).map(|reply| match Utf8Bytes::try_from(reply.clone()) {
+                        reply(request.as_bytes()).await.map(|reply| match Utf8Bytes::try_from(reply.clone()) {
                             Ok(text) => Message::Text(text),
                             Err(_) => Message::Binary(reply),
                         })

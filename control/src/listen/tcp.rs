@@ -119,7 +119,7 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
             place.asked(Instant::now());
             let frame = rest.get(..len).unwrap_or_default().trim_ascii_start();
             // One write for each reply: clients take what comes together as one.
-            if let Some(reply) = daemon.datagram(frame, Proxy::Host(client)) {
+            if let Some(reply) = daemon.datagram(frame, Proxy::Host(client)).await {
                 tokio::time::timeout(PATIENCE, stream.write_all(&reply))
                     .await
                     .map_err(|_| io::ErrorKind::TimedOut)??;

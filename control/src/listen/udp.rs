@@ -1,14 +1,15 @@
 //! NG over UDP, as Kamailio speaks it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use super::addressed::Addressed;
 use super::guests::Guests;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Reply};
 use calls::ng::{MAX_MESSAGE, Proxy};
 
 /// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
@@ -46,6 +47,7 @@ impl NgUdp {
     /// Serves the socket until the daemon ends.
     pub async fn serve(self, daemon: Arc<Daemon>) {
         let Self(socket, guests) = self;
+        let socket = Arc::new(socket);
         let mut buffer = vec![0; MAX_MESSAGE];
         let mut turned_away = 0_u64;
         loop {
@@ -58,16 +60,30 @@ impl NgUdp {
                     }
                 }
                 Ok((len, client, asked)) => {
-                    let reply = daemon.datagram(buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
-                    if let Some(reply) = reply
-                        && let Err(error) = socket.send(&reply, client, asked).await
-                    {
-                        tracing::warn!(%error, %client, len = reply.len(), "a reply could not be sent");
+                    let (request, proxy) = (buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
+                    match daemon.try_datagram(request, proxy) {
+                        Reply::Done(reply) => send(&socket, reply, client, asked).await,
+                        Reply::Waits => {
+                            let (socket, daemon) = (Arc::clone(&socket), Arc::clone(&daemon));
+                            let request = request.to_vec();
+                            tokio::spawn(async move {
+                                send(&socket, daemon.datagram(&request, proxy).await, client, asked).await;
+                            });
+                        }
                     }
                 }
                 // An ICMP error of an earlier reply: the client has gone.
                 Err(error) => tracing::debug!(%error, "the NG socket reports an error"),
             }
         }
+    }
+}
+
+/// Sends a reply, where there is one, from the address that was asked.
+async fn send(socket: &Addressed, reply: Option<Bytes>, client: SocketAddr, asked: Option<IpAddr>) {
+    if let Some(reply) = reply
+        && let Err(error) = socket.send(&reply, client, asked).await
+    {
+        tracing::warn!(%error, %client, len = reply.len(), "a reply could not be sent");
     }
 }

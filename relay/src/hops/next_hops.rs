@@ -1,15 +1,14 @@
 //! The next-hop table: numbers for destinations, and the requests that have them resolved.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
 
 use flow::{Bearing, Hop, HopCell, HopId};
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::hops::resolver::{Event, Ports};
-use crate::host::Mapped;
+use crate::host::{Mapped, Wake};
 
 /// How many ways there can be: trunks have few, and phones behind a registrar share a gateway but not an address.
 pub(crate) const HOPS: usize = 1 << 16;
@@ -23,7 +22,7 @@ pub(crate) struct NextHops {
     /// Whether there is a resolver that takes requests.
     has_resolver: bool,
     state: Mutex<State>,
-    wake: OwnedFd,
+    wake: Wake,
 }
 
 #[derive(Default)]
@@ -42,8 +41,7 @@ struct Entry {
 impl NextHops {
     /// An empty table on this memory. Without a resolver, ways have numbers and are never resolved: the slow path needs no more.
     pub(crate) fn new(cells: Mapped<HopCell>, has_resolver: bool) -> io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { cells, has_resolver, state: Mutex::default(), wake })
+        Ok(Self { cells, has_resolver, state: Mutex::default(), wake: Wake::new()? })
     }
 
     /// The number of a way, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
@@ -117,9 +115,7 @@ impl NextHops {
 
     /// The requests since the last call, in order.
     pub(crate) fn take_requests(&self) -> Vec<Event> {
-        let mut buffer = [0; 8];
-        // An empty counter is what an idle table has; the requests themselves are under the lock.
-        let _already_empty = rustix::io::read(&self.wake, &mut buffer);
+        self.wake.hush();
         mem::take(&mut self.lock().requests)
     }
 
@@ -130,8 +126,7 @@ impl NextHops {
 
     /// Has the resolver look up from its sleep.
     pub(crate) fn wake(&self) {
-        // A full counter wakes as well.
-        let _already_awake = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.wake.ring();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -10,9 +10,11 @@ pub(crate) mod netlink;
 pub(crate) mod permit;
 mod prefix;
 pub(crate) mod reserve;
+mod wake;
 
 pub use descriptors::raise_descriptor_limit;
 pub(crate) use devices::{Device, HostAddresses};
 pub use features::Features;
 pub(crate) use memory::Mapped;
 pub use prefix::{Prefix, UnknownPrefix};
+pub(crate) use wake::Wake;

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use border::{FlowOp, Signalled, SourceSpec};
+use border::{Component, Event, FlowOp, Signalled, SourceSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
@@ -14,6 +14,8 @@ use smallvec::SmallVec;
 use crate::engine::Output;
 use crate::hops::NextHops;
 use crate::host::Mapped;
+use crate::table::announcer::Announcer;
+use crate::table::events::Events;
 use crate::table::fan::{Fan, Fans};
 use crate::table::learning::Peer;
 use crate::table::ours::Ours;
@@ -24,6 +26,9 @@ use crate::table::tally::Tally;
 use crate::table::traffic::Sums;
 use crate::table::trust::Trust;
 use crate::worker::BoundPorts;
+
+/// Who has been heard and sends nothing for so long has fallen silent: longer than a pause between two words that are not sent.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What the table has to know of the relay around it.
 pub(crate) struct TableShape {
@@ -39,6 +44,10 @@ pub(crate) struct TableShape {
     pub(crate) reader: Option<Reader>,
     /// The sockets of the media ports, where the ports are not steered.
     pub(crate) bound: Option<Arc<BoundPorts>>,
+    /// Who plays what parties are to hear.
+    pub(crate) announcer: Announcer,
+    /// What is told of sources.
+    pub(crate) events: Arc<Events>,
 }
 
 /// The flow table.
@@ -217,6 +226,8 @@ impl FlowTable {
                 tally: Tally::new(cells.fast(), cells.carried.read()),
                 errors: 0,
                 ear: None,
+                played: None,
+                is_silent: false,
             };
             sources.insert(index, source);
             sources.feed(index, &[], &spec.sinks);
@@ -262,6 +273,7 @@ impl FlowTable {
         if let (Some(_), Some(reader)) = (&source.ear, self.reader()) {
             reader.close(index);
         }
+        self.hush(&source, index);
         let (call, host) = (source.spec.call, source.peer.last_host());
         sources.remember(index, Former { call, host, ended: now });
         for (bearing, id) in source.held() {
@@ -303,6 +315,15 @@ impl FlowTable {
         }
     }
 
+    /// Tells once of a party that was heard and has fallen silent.
+    fn listen_for_silence(&self, source: &mut Source, slot: SlotIndex, now: Instant) {
+        let is_silent = source.spec.component == Component::Rtp
+            && source.tally.last().is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
+        if is_silent && !std::mem::replace(&mut source.is_silent, is_silent) {
+            self.shape.events.tell(Event::Silent { call: source.spec.call, slot });
+        }
+    }
+
     /// The party of an RTCP source hears nothing of what the fast path sends it, or hears it again.
     pub(super) fn doubt(&self, rtcp: SlotIndex, is_doubted: bool, now: Instant) {
         let mut sources = self.lock();
@@ -330,8 +351,11 @@ impl FlowTable {
             let mut changed = Vec::new();
             for (index, source) in sources.chunk_mut(chunk) {
                 if let Some(cells) = self.cells(index) {
-                    if !source.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume()) {
+                    if source.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume()) {
+                        self.listen_for_silence(source, index, now);
+                    } else {
                         self.fold(source, &cells, now);
+                        source.is_silent = false;
                     }
                     source.ssrc_changes = 0;
                     let before = source.peer.standing();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use border::Component;
+use border::{Component, Event};
 use flow::rtp::{self, RtpFields, Sequence};
 use flow::slot::Flags;
 use flow::{Be16, Bearing, Hop, HopId, Reason, Rule, SlotIndex};
@@ -90,6 +90,7 @@ impl FlowTable {
         }
         if after != before {
             self.follow_rtp(&mut sources, pupil, now);
+            self.tell_learned(&sources, pupil, after.confirmed.filter(|_| after.confirmed != before.confirmed));
         }
         if after.remote != before.remote {
             self.program_feeders(&mut sources, pupil, now);
@@ -105,6 +106,13 @@ impl FlowTable {
             return Err(reason);
         }
         Ok(Learned { outlets, ssrc: source.held_to(), is_peer })
+    }
+
+    /// Tells where packets have taught that a party is.
+    fn tell_learned(&self, sources: &Sources, slot: SlotIndex, at: Option<SocketAddr>) {
+        if let (Some(source), Some(at)) = (sources.get(slot), at) {
+            self.shape.events.tell(Event::Learned { call: source.spec.call, slot, at });
+        }
     }
 
     /// What is known of a party's RTP has changed. RTCP that shares its port follows it; other RTCP is accepted only from the host that the

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! in:  FlowOps of control, packets that may teach (from the workers), reports (RTCP), time
-//! out: rules in the slots (shared with the XDP program), totals and paths of sources
+//! out: rules in the slots (shared with the XDP program), orders to play (to the workers), totals and paths of sources, events
 //! ```
 //!
 //! Slots are read by the XDP program and by the workers without a lock. They are programmed under one lock, which is taken when a call is set up,
 //! changed or ended and for packets that may teach something new; not to forward a packet.
 
 mod account;
+mod announce;
+mod announcer;
 mod circuit;
 mod doubt;
+mod events;
 mod fan;
 mod flow_table;
 mod learn;
@@ -30,6 +33,8 @@ mod tally;
 mod traffic;
 mod trust;
 
+pub(crate) use announcer::{Announcer, Order};
+pub(crate) use events::Events;
 pub(crate) use fan::{Fan, Outlet};
 pub(crate) use flow_table::{FlowTable, TableShape};
 pub(crate) use learn::{Departing, Learned};

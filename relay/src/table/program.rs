@@ -35,7 +35,7 @@ impl FlowTable {
         sinks.iter().map(|sink| self.destination(sources, index, sink)).collect()
     }
 
-    fn destination(&self, sources: &Sources, index: SlotIndex, sink: &Sink) -> Result<Destination, Reason> {
+    pub(super) fn destination(&self, sources: &Sources, index: SlotIndex, sink: &Sink) -> Result<Destination, Reason> {
         if sink.passes == Passes::Nothing {
             return Err(Reason::Blocked);
         }
@@ -61,8 +61,13 @@ impl FlowTable {
         if first.is_ok() || destinations.any(|destination| destination.is_ok()) { Ok(()) } else { first.map(drop) }
     }
 
-    /// Programs a slot with what its source and the parties that it feeds amount to now.
+    /// Programs a slot with what its source and the parties that it feeds amount to now, and has its party hear what it is to hear.
     pub(super) fn program(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        self.program_slot(sources, index, now);
+        self.announce(sources, index);
+    }
+
+    fn program_slot(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
         let Some(slot) = self.slot(index) else { return };
         let destinations = self.destinations(sources, index);
         if sources.is_described(index)
@@ -173,7 +178,7 @@ impl FlowTable {
     }
 
     /// Has a place hold the number of the route that is needed now, and no other.
-    fn follow_route(&self, held: &mut Option<Held>, needed: Option<Bearing>) {
+    pub(super) fn follow_route(&self, held: &mut Option<Held>, needed: Option<Bearing>) {
         if !is_other(*held, needed) {
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use border::{Component, Content, SourceSpec};
 use flow::slot::Flags;
-use flow::{Bearing, HopId, SlotIndex};
+use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;
 use smallvec::SmallVec;
 
@@ -39,6 +39,22 @@ pub(super) struct Source {
     pub(super) errors: u64,
     /// What the party reports by RTCP, where that is read.
     pub(super) ear: Option<Arc<Ear>>,
+    /// What its party hears beside its feeders, as a worker was told.
+    pub(super) played: Option<Box<PlayState>>,
+    /// It was told that the party has fallen silent.
+    pub(super) is_silent: bool,
+}
+
+/// Where a party stands for who plays to it: bearing, ports and next hop.
+pub(super) type Stand = (Bearing, [Be16; 2], HopId);
+
+/// What a worker was told to play.
+#[derive(Default)]
+pub(super) struct PlayState {
+    /// Which announcement, and where.
+    pub(super) told: Option<(u64, Option<Stand>)>,
+    /// The route that its packets take now.
+    pub(super) route: Option<Held>,
 }
 
 /// What is kept of a sink.
@@ -86,7 +102,8 @@ impl Source {
 
     /// The routes that it holds numbers of.
     pub(super) fn held(&self) -> impl Iterator<Item = Held> {
-        self.sinks.iter().filter_map(|sink| sink.route).chain(self.towards)
+        let played = self.played.as_ref().and_then(|played| played.route);
+        self.sinks.iter().filter_map(|sink| sink.route).chain(self.towards).chain(played)
     }
 
     /// Whether a route of it got no number, because there was none.

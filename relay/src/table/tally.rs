@@ -88,6 +88,11 @@ impl Tally {
         }
     }
 
+    /// When the last packet was seen, to the second.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        self.last_fast.max(self.last_slow)
+    }
+
     /// Whether there is nothing to take: neither path has counted anything since.
     pub(crate) fn is_up_to_date(&self, fast: flow::counters::Volume, slow: flow::counters::Volume) -> bool {
         self.fast.last.volume == fast && self.slow.last.volume == slow

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use flow::SlotIndex;
-use rustix::event::{EventfdFlags, eventfd};
 
+use crate::host::Wake;
 use crate::worker::socket;
 
 /// So many ports that could not be bound are tried again at a time.
@@ -52,24 +52,20 @@ struct Open {
 /// The way to a worker.
 struct Line {
     news: Sender<News>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
 }
 
 impl BoundPorts {
-    /// Ports at these local addresses, for so many workers and calls; and what each worker hears of it by.
-    ///
-    /// # Errors
-    /// When the kernel gives no descriptor.
-    pub(crate) fn new(addrs: Vec<IpAddr>, workers: usize, max_calls: usize) -> io::Result<(Self, Vec<Inbox>)> {
+    /// Ports at these local addresses, for so many calls, and a worker for each of these wakes; and what each worker hears of it by.
+    pub(crate) fn new(addrs: Vec<IpAddr>, wakes: &[Arc<Wake>], max_calls: usize) -> (Self, Vec<Inbox>) {
         let (mut lines, mut inboxes) = (Vec::new(), Vec::new());
-        for number in 0..workers {
+        for (number, wake) in wakes.iter().enumerate() {
             let (sender, news) = unbounded();
-            let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-            lines.push(Line { news: sender, wake: Arc::clone(&wake) });
-            let addrs = addrs.clone();
-            inboxes.push(Inbox { news, wake, addrs, share: (number, workers), generation: 0, open: HashMap::new() });
+            lines.push(Line { news: sender, wake: Arc::clone(wake) });
+            let (addrs, share) = (addrs.clone(), (number, wakes.len()));
+            inboxes.push(Inbox { news, addrs, share, generation: 0, open: HashMap::new() });
         }
-        Ok((Self { max_calls, addrs, lines, state: Mutex::default() }, inboxes))
+        (Self { max_calls, addrs, lines, state: Mutex::default() }, inboxes)
     }
 
     /// Opens a slot's port, or sees to its type of service when it is open. A port that cannot be bound is logged, and tried again by
@@ -153,8 +149,7 @@ impl BoundPorts {
             // A worker that has died is noticed elsewhere.
             let _is_dead = line.news.send(news());
             if owner(slot, self.lines.len()) == number {
-                // A full counter wakes as well.
-                let _already_awake = rustix::io::write(&line.wake, &1u64.to_ne_bytes());
+                line.wake.ring();
             }
         }
     }
@@ -183,7 +178,6 @@ fn remedy(error: &io::Error) -> &'static str {
 /// A worker's side.
 pub(crate) struct Inbox {
     news: Receiver<News>,
-    wake: Arc<OwnedFd>,
     addrs: Vec<IpAddr>,
     /// The worker's number, and how many there are.
     share: (usize, usize),
@@ -209,11 +203,6 @@ pub(crate) enum Change {
 }
 
 impl Inbox {
-    /// Becomes readable when there is news.
-    pub(crate) fn wake(&self) -> &OwnedFd {
-        &self.wake
-    }
-
     /// The next news that concerns what this worker receives. What concerns its sending is done by the way.
     pub(crate) fn next(&mut self) -> Option<Change> {
         loop {
@@ -232,12 +221,6 @@ impl Inbox {
                 }
             }
         }
-    }
-
-    /// Forgets that it was woken. To be done before the news is read, or some would wait for the next.
-    pub(crate) fn awake(&self) {
-        let mut counter = [0; 8];
-        let _already_awake = rustix::io::read(&*self.wake, &mut counter);
     }
 
     /// The socket of a slot's port, to send by.

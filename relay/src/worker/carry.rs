@@ -18,7 +18,7 @@ use media::{Fate, Packet};
 use crate::table::{Departing, Fan, FlowTable, Heard, Learned, Outlet, Scope};
 use crate::worker::departure::{Departure, Way};
 use crate::worker::handler::Arrival;
-use crate::worker::outbox::Outbox;
+use crate::worker::outbox::{Outbox, Own};
 use crate::worker::oversize::Oversize;
 
 /// So many fans are kept before those that are superseded are looked for.
@@ -231,6 +231,28 @@ impl Carrier {
         // A copy that cannot be sent is no error of the call.
         let slot = departure.slot.filter(|_| outlet.edge != Edge::Copy);
         Some(Departure { slot, ..departure })
+    }
+
+    /// Makes a packet for a party that nobody has sent; tells how it leaves, if it does.
+    pub(crate) fn originate(
+        &mut self,
+        party: SlotIndex,
+        outlet: &Outlet,
+        payload: &[u8],
+        outbox: &mut Outbox,
+    ) -> Option<(Departure, Own)> {
+        let nobody = IpAddr::from([0; 4]);
+        let carried = Carried { index: party, sender: nobody, ttl: TTL, fields: None, clock_ns: 0 };
+        let mut own = outbox.copy(payload);
+        let departure = own.packet().and_then(|mut packet| self.send_by(&carried, outlet, &mut packet));
+        match departure {
+            // No call misses it.
+            Some(departure) => Some((Departure { slot: None, ..departure }, own)),
+            None => {
+                outbox.recycle(own);
+                None
+            }
+        }
     }
 
     /// How a payload leaves; `None` when it has left in fragments.

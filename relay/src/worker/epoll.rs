@@ -8,14 +8,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flow::SlotIndex;
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
+use crate::host::Wake;
 use crate::worker::bound::Change;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
 use crate::worker::handler::{Arrival, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
@@ -33,10 +36,14 @@ const EVENTS: usize = 64;
 /// What an event is of: a slot's port, or one of these.
 const STEERED: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
+const TIMER: u64 = u64::MAX - 2;
 
 /// A loop with its sockets and buffers.
 pub(crate) struct Epoll {
     epoll: OwnedFd,
+    /// Ends a wait to the microsecond, which knows milliseconds only.
+    timer: OwnedFd,
+    wake: Arc<Wake>,
     sockets: Sockets,
     arrivals: Box<[Place]>,
     /// What is sent beside what came.
@@ -44,18 +51,20 @@ pub(crate) struct Epoll {
 }
 
 impl Epoll {
-    /// A loop that receives from and sends by these sockets.
+    /// A loop that receives from and sends by these sockets, and turns when it is woken.
     ///
     /// # Errors
     /// When the kernel gives no descriptor.
-    pub(crate) fn new(sockets: Sockets) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Sockets, wake: Arc<Wake>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        match &sockets {
-            Sockets::Steered(receiver, _) => watch(&epoll, receiver, STEERED)?,
-            Sockets::Bound(inbox) => watch(&epoll, inbox.wake(), WAKE)?,
+        watch(&epoll, &*wake, WAKE)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        watch(&epoll, &timer, TIMER)?;
+        if let Sockets::Steered(receiver, _) = &sockets {
+            watch(&epoll, receiver, STEERED)?;
         }
         let arrivals = (0..BATCH).map(|_| Place::default()).collect();
-        Ok(Self { epoll, sockets, arrivals, outbox: Outbox::default() })
+        Ok(Self { epoll, timer, wake, sockets, arrivals, outbox: Outbox::default() })
     }
 
     /// Waits for datagrams or the time-out, and handles what there is.
@@ -64,6 +73,10 @@ impl Epoll {
     /// When the sockets themselves fail.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        if timeout.tv_nsec % 1_000_000 != 0 {
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: timeout };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        }
         let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         let mut events = [none; EVENTS];
         let count = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
@@ -71,16 +84,24 @@ impl Epoll {
             Err(Errno::INTR) => 0,
             Err(error) => return Err(error.into()),
         };
-        let is_wake = |event: &epoll::Event| {
-            let data = event.data;
-            data.u64() == WAKE
+        let is_of = |source: u64| {
+            events.iter().take(count).any(|event| {
+                let data = event.data;
+                data.u64() == source
+            })
         };
+        if is_of(TIMER) {
+            let _is_over = rustix::io::read(&self.timer, &mut [0; 8]);
+        }
+        if is_of(WAKE) {
+            self.wake.hush();
+        }
         // In every turn: a departure may leave by a port whose opening nobody woke this worker for, and one that is closed must be let go of.
-        self.hear(events.iter().take(count).any(is_wake));
+        self.hear();
         for event in events.iter().take(count) {
             let data = event.data;
             match data.u64() {
-                WAKE => {}
+                WAKE | TIMER => {}
                 source => self.serve(source, handler)?,
             }
         }
@@ -90,11 +111,8 @@ impl Epoll {
     }
 
     /// Takes the news of ports that were opened and closed.
-    fn hear(&mut self, is_woken: bool) {
+    fn hear(&mut self) {
         let Sockets::Bound(inbox) = &mut self.sockets else { return };
-        if is_woken {
-            inbox.awake();
-        }
         while let Some(change) = inbox.next() {
             if let Change::Opened(slot, generation) = change
                 && let Some(socket) = inbox.port(slot, generation)
@@ -149,7 +167,7 @@ impl Epoll {
     }
 }
 
-fn watch(epoll: &OwnedFd, socket: &OwnedFd, source: u64) -> io::Result<()> {
+fn watch(epoll: &OwnedFd, socket: impl AsFd, source: u64) -> io::Result<()> {
     Ok(epoll::add(epoll, socket, epoll::EventData::new_u64(source), epoll::EventFlags::IN)?)
 }
 

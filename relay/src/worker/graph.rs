@@ -123,6 +123,7 @@ impl Rig {
             clock_khz: 8,
             blocked,
             content: Content::Rtp,
+            announcement: None,
         };
         self.table.apply(&[FlowOp::Install(slot, spec)], Instant::now());
         let is_heard = self.model.get(&source).is_some_and(|known| known.is_heard);

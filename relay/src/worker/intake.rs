@@ -1,6 +1,5 @@
 //! How datagrams for media ports come to the workers: steered to one socket for each worker, or by a socket for each port.
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +7,7 @@ use flow::Locals;
 
 use crate::config::{RelayConfig, StartError};
 use crate::engine::{Engine, Intake};
-use crate::host::permit;
-use crate::host::raise_descriptor_limit;
+use crate::host::{Wake, permit, raise_descriptor_limit};
 use crate::kernel::{Facts, Kernel, Sizes};
 use crate::worker::bound::BoundPorts;
 use crate::worker::socket;
@@ -57,16 +55,16 @@ pub(crate) fn sockets(
     config: &RelayConfig,
     is_steered: bool,
     addrs: &[IpAddr],
-    workers: usize,
+    wakes: &[Arc<Wake>],
 ) -> Result<(Vec<Sockets>, Option<Arc<BoundPorts>>), StartError> {
     if is_steered {
-        match steered(config, addrs, workers) {
+        match steered(config, addrs, wakes.len()) {
             Ok(steered) => return Ok((steered, None)),
             Err(error) if config.intake == Intake::Steered => return Err(StartError::Worker(0, error)),
             Err(error) => warn_of_bound_ports(&error),
         }
     }
-    bind(addrs, workers).map_err(|error| StartError::Worker(0, error.to_string()))
+    Ok(bind(addrs, wakes))
 }
 
 fn warn_of_bound_ports(why: &str) {
@@ -82,10 +80,10 @@ fn steered(config: &RelayConfig, addrs: &[IpAddr], workers: usize) -> Result<Vec
     steered.collect()
 }
 
-fn bind(addrs: &[IpAddr], workers: usize) -> io::Result<(Vec<Sockets>, Option<Arc<BoundPorts>>)> {
+fn bind(addrs: &[IpAddr], wakes: &[Arc<Wake>]) -> (Vec<Sockets>, Option<Arc<BoundPorts>>) {
     let descriptors = raise_descriptor_limit();
     let calls = usize::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS) / SOCKETS_PER_CALL).unwrap_or(usize::MAX);
     tracing::info!(descriptors, calls, "each media port has a socket of its own");
-    let (ports, inboxes) = BoundPorts::new(addrs.to_vec(), workers, calls)?;
-    Ok((inboxes.into_iter().map(Sockets::Bound).collect(), Some(Arc::new(ports))))
+    let (ports, inboxes) = BoundPorts::new(addrs.to_vec(), wakes, calls);
+    (inboxes.into_iter().map(Sockets::Bound).collect(), Some(Arc::new(ports)))
 }

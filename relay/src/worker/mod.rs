@@ -1,7 +1,7 @@
 //! The slow path's threads: packets come in by an [`intake`], are decided on by [`carry`], and leave by a socket.
 //!
 //! ```text
-//! in:  datagrams of media ports (steered to one socket a worker, or bound a port each)
+//! in:  datagrams of media ports (steered to one socket a worker, or bound a port each), orders to play, time
 //! out: packets by a device (packet socket), by the IP stack (raw socket), or by the port's own socket
 //! ```
 
@@ -17,13 +17,16 @@ mod handler;
 pub(crate) mod intake;
 mod outbox;
 mod oversize;
+mod players;
 mod ring;
 mod socket;
 mod sockets;
 mod thread;
+mod wheel;
 
 pub(crate) use bound::BoundPorts;
 pub(crate) use carry::{Carrier, Reasons};
+pub(crate) use players::Players;
 pub(crate) use ring::probe as probe_ring;
 pub(crate) use sockets::Sockets;
 pub(crate) use thread::{Manner, Worker};

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flow::SlotIndex;
@@ -15,6 +16,7 @@ use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, RecvMsgOut, SubmitArgs, Ti
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use media::{HEAD_ROOM, Packet};
 
+use crate::host::Wake;
 use crate::worker::bound::Change;
 use crate::worker::buffers::Buffers;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
@@ -42,7 +44,7 @@ enum Request {
     Receive,
     /// The receive of a slot's port, the so-manieth that had the slot.
     ReceivePort(SlotIndex, u32),
-    /// Waiting for news of ports.
+    /// Waiting to be woken.
     Wake,
     /// Ending the receive of a slot's port.
     Cancel(SlotIndex, u32),
@@ -91,6 +93,7 @@ enum Queued {
 pub(crate) struct Ring {
     uring: IoUring,
     memory: Buffers,
+    wake: Arc<Wake>,
     sockets: Sockets,
     /// What a receive asks for: only the lengths matter.
     request: Box<libc::msghdr>,
@@ -100,8 +103,8 @@ pub(crate) struct Ring {
     outbox: Outbox,
     /// What is to be armed in the next turn, because it never was or has ended.
     unarmed: Vec<Request>,
-    /// Whether there may be news of ports.
-    has_news: bool,
+    /// Whether it was woken: there may be news of ports.
+    is_woken: bool,
 }
 
 /// Whether this process may have a ring of the kind that workers use.
@@ -114,11 +117,11 @@ pub(crate) fn probe() -> io::Result<()> {
 }
 
 impl Ring {
-    /// A ring that receives from and sends by these sockets. It belongs to the thread that makes it.
+    /// A ring that receives from and sends by these sockets, and turns when it is woken. It belongs to the thread that makes it.
     ///
     /// # Errors
     /// When the kernel has no io_uring, forbids it, or is older than 6.1.
-    pub(crate) fn new(sockets: Sockets, buffers: u16) -> io::Result<Self> {
+    pub(crate) fn new(sockets: Sockets, wake: Arc<Wake>, buffers: u16) -> io::Result<Self> {
         let mut memory = Buffers::new(buffers)?;
         let entries = u32::from(memory.count()).max(8);
         let uring = IoUring::builder()
@@ -127,17 +130,15 @@ impl Ring {
             // A departure and an arrival for every buffer, and some to spare: an overflow would end the receive.
             .setup_cqsize(entries * 4)
             .build(entries)?;
-        let unarmed = match &sockets {
-            Sockets::Steered(receiver, senders) => {
-                // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
-                let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
-                let mut files = vec![receiver.as_raw_fd(), place(&senders.packet)];
-                files.extend(senders.raws.iter().map(OwnedFd::as_raw_fd));
-                uring.submitter().register_files(&files)?;
-                Request::Receive
-            }
-            Sockets::Bound(_) => Request::Wake,
-        };
+        let mut unarmed = vec![Request::Wake];
+        if let Sockets::Steered(receiver, senders) = &sockets {
+            // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
+            let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
+            let mut files = vec![receiver.as_raw_fd(), place(&senders.packet)];
+            files.extend(senders.raws.iter().map(OwnedFd::as_raw_fd));
+            uring.submitter().register_files(&files)?;
+            unarmed.push(Request::Receive);
+        }
         // SAFETY: the entries are a page-aligned mapping of so many that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries(), memory.count(), GROUP, 0) }?;
         for buffer in 0..memory.count() {
@@ -151,12 +152,13 @@ impl Ring {
         Ok(Self {
             uring,
             memory,
+            wake,
             sockets,
             request,
             queued: VecDeque::new(),
             outbox: Outbox::default(),
-            unarmed: vec![unarmed],
-            has_news: false,
+            unarmed,
+            is_woken: false,
         })
     }
 
@@ -202,7 +204,7 @@ impl Ring {
 
     /// Takes news, and arms what is not armed. After an error the rest is for the next turn.
     fn prepare(&mut self) -> io::Result<()> {
-        if self.has_news {
+        if self.is_woken {
             self.hear()?;
         }
         if self.unarmed.is_empty() {
@@ -234,7 +236,7 @@ impl Ring {
                     if !cqueue::more(entry.flags()) {
                         self.unarmed.push(request);
                     }
-                    self.has_news = true;
+                    self.is_woken = true;
                 }
                 Request::Send(_) | Request::Cancel(..) => {}
             }
@@ -258,10 +260,10 @@ impl Ring {
     fn hear(&mut self) -> io::Result<()> {
         // A queued departure names its socket by a number that may be another's once the socket is closed.
         self.flush()?;
-        let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
-        if std::mem::take(&mut self.has_news) {
-            inbox.awake();
+        if std::mem::take(&mut self.is_woken) {
+            self.wake.hush();
         }
+        let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
         while let Some(change) = inbox.next() {
             self.unarmed.push(match change {
                 Change::Opened(slot, generation) => Request::ReceivePort(slot, generation),
@@ -297,9 +299,9 @@ impl Ring {
             (Request::Cancel(slot, generation), _) => {
                 opcode::AsyncCancel::new(Request::ReceivePort(slot, generation).data()).build()
             }
-            (Request::Wake, Sockets::Bound(inbox)) => {
+            (Request::Wake, _) => {
                 let events = libc::POLLIN as u32;
-                opcode::PollAdd::new(Fd(inbox.wake().as_raw_fd()), events).multi(true).build()
+                opcode::PollAdd::new(Fd(self.wake.as_raw_fd()), events).multi(true).build()
             }
             _ => opcode::RecvMsgMulti::new(RECEIVER, header, GROUP).build(),
         };

@@ -12,12 +12,13 @@ use flow::{Reason, SlotIndex};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::engine::Loop;
-use crate::host::permit;
+use crate::host::{Wake, permit};
 use crate::worker::carry::Carrier;
 use crate::worker::departure::Departure;
 use crate::worker::epoll::Epoll;
 use crate::worker::handler::{Arrival, Handler};
 use crate::worker::outbox::Outbox;
+use crate::worker::players::Players;
 use crate::worker::ring::{BUFFERS, Ring};
 use crate::worker::socket;
 use crate::worker::sockets::Sockets;
@@ -51,7 +52,13 @@ impl Worker {
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
-    pub(crate) fn start(number: usize, carrier: Carrier, sockets: Sockets, manner: Manner) -> Result<Self, String> {
+    pub(crate) fn start(
+        number: usize,
+        carrier: Carrier,
+        players: Players,
+        (sockets, wake): (Sockets, Arc<Wake>),
+        manner: Manner,
+    ) -> Result<Self, String> {
         let receiver = match &sockets {
             Sockets::Steered(receiver, _) => Some(Arc::clone(receiver)),
             Sockets::Bound(_) => None,
@@ -61,12 +68,12 @@ impl Worker {
         let stopped = Arc::clone(&stop);
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let made = make(number, sockets, manner);
+            let made = make(number, sockets, wake, manner);
             match made {
                 Ok(turner) => {
                     let told = ready.send(Ok(()));
                     if told.is_ok() {
-                        run(turner, carrier, manner.busy_poll, &stopped);
+                        run(turner, Work { carrier, players, clock_ns: 0 }, manner.busy_poll, &stopped);
                     }
                 }
                 Err(error) => drop(ready.send(Err(error))),
@@ -103,19 +110,19 @@ impl Drop for Worker {
 }
 
 /// Makes a worker's loop, in its thread.
-fn make(number: usize, sockets: Sockets, manner: Manner) -> Result<Turner, String> {
+fn make(number: usize, sockets: Sockets, wake: Arc<Wake>, manner: Manner) -> Result<Turner, String> {
     if manner.is_pinned {
         pin(number).map_err(|error| format!("it cannot be kept on a core (pin-workers): {error}"))?;
     }
     match manner.kind {
         Loop::Ring => {
-            let ring = Ring::new(sockets, BUFFERS).map_err(|error| permit::explain_ring(&error))?;
+            let ring = Ring::new(sockets, wake, BUFFERS).map_err(|error| permit::explain_ring(&error))?;
             if !manner.busy_poll.is_zero() {
                 ring.poll_card(manner.busy_poll);
             }
             Ok(Turner::Ring(Box::new(ring)))
         }
-        Loop::Epoll => Epoll::new(sockets).map(Turner::Epoll).map_err(|error| format!("no epoll: {error}")),
+        Loop::Epoll => Epoll::new(sockets, wake).map(Turner::Epoll).map_err(|error| format!("no epoll: {error}")),
     }
 }
 
@@ -143,12 +150,12 @@ impl Turner {
     }
 }
 
-fn run(mut turner: Turner, carrier: Carrier, busy_poll: Duration, stop: &AtomicBool) {
-    let mut work = Work { carrier, clock_ns: 0 };
+fn run(mut turner: Turner, mut work: Work, busy_poll: Duration, stop: &AtomicBool) {
     let mut awake_until = None;
     while !stop.load(Ordering::Relaxed) {
         let is_awake = awake_until.is_some_and(|until| Instant::now() < until);
-        if let Err(error) = turner.turn(if is_awake { Duration::ZERO } else { IDLE }, &mut work) {
+        let idle = work.players.wait().unwrap_or(IDLE).min(IDLE);
+        if let Err(error) = turner.turn(if is_awake { Duration::ZERO } else { idle }, &mut work) {
             // A loop that fails once is tried again; without a pause one that always fails would take the core.
             tracing::error!(%error, "a worker's loop failed; trying again");
             std::thread::sleep(IDLE);
@@ -163,6 +170,7 @@ fn run(mut turner: Turner, carrier: Carrier, busy_poll: Duration, stop: &AtomicB
 /// One worker's packet work.
 struct Work {
     carrier: Carrier,
+    players: Players,
     /// The time of this turn, read when its first packet asks; 0 before. Packets of one turn have waited for one another anyway.
     clock_ns: u64,
 }
@@ -176,7 +184,8 @@ impl Handler for Work {
         self.carrier.carry(arrival, self.clock_ns, outbox)
     }
 
-    fn turned(&mut self, _: &mut Outbox) {
+    fn turned(&mut self, outbox: &mut Outbox) {
+        self.players.turn(&mut self.carrier, outbox);
         self.carrier.tell();
     }
 

@@ -10,13 +10,14 @@ mod life;
 mod limits;
 mod media;
 mod mux;
+mod playing;
 mod ports;
 mod query;
 mod random;
 mod timeouts;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -150,6 +151,9 @@ impl Rig {
         let calls = &self.calls;
         let expected = calls.calls.values().flat_map(|entry| desired(&entry.call, &calls.interfaces)).collect();
         assert_eq!(self.installed, expected, "the relay has what the calls want");
+        let playing = calls.calls.values().flat_map(|entry| &entry.call.playing);
+        let ids: HashSet<u64> = playing.map(|playing| playing.announcement.id).collect();
+        assert_eq!(calls.announced.keys().copied().collect::<HashSet<_>>(), ids, "every announcement is known");
         let held: Vec<_> = calls.calls.values().flat_map(|entry| entry.call.pairs()).collect();
         assert_eq!(calls.ports.used(), held.len(), "every port belongs to a call");
         for (slot, spec) in &self.installed {
@@ -286,6 +290,8 @@ fn on_branch(branch: &str, mut command: Intent) -> Intent {
         | Intent::Subscribe(_)
         | Intent::SubscribeAnswer(_)
         | Intent::Unsubscribe(_)
+        | Intent::Play(_)
+        | Intent::StopPlaying(_)
         | Intent::Ping
         | Intent::Statistics
         | Intent::List { .. } => {}
@@ -311,6 +317,8 @@ fn named(mut command: Intent, name: &str) -> Intent {
         Intent::Subscribe(subscribe) => subscribe.call_id = name.into(),
         Intent::SubscribeAnswer(answer) => answer.call_id = name.into(),
         Intent::Unsubscribe(unsubscribe) => unsubscribe.call_id = name.into(),
+        Intent::Play(play) => play.call_id = name.into(),
+        Intent::StopPlaying(stop) => stop.call_id = name.into(),
         Intent::Ping | Intent::Statistics | Intent::List { .. } => {}
     }
     command

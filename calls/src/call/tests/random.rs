@@ -117,6 +117,8 @@ fn any_command() -> impl Strategy<Value = Intent> {
             .prop_map(|(from, to, sdp, options)| answer_with(from, to, &sdp, options)),
         2 => (prop::option::of(tag()), prop::option::of(tag())).prop_map(|(from, to)| delete(from, to)),
         1 => (tag(), any::<bool>()).prop_map(|(tag, is_on)| block(Party::Tag(tag.into()), is_on)),
+        1 => tag().prop_map(|tag| playing::play(playing::tag(tag))),
+        1 => tag().prop_map(|tag| playing::stop(playing::tag(tag))),
         1 => any::<bool>().prop_map(|is_on| block(Party::All, is_on)),
         1 => Just(Intent::Query { call_id: Vec::new() }),
         1 => Just(Intent::List { limit: 2 }),

@@ -1,10 +1,16 @@
 //! Reading the keys of a dictionary that say which command it is and whom it is about.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::Recording;
+
 use super::DecodeError;
 use super::flag_string::{self, Word};
 use super::values;
 use crate::intent::{
-    Answer, Delete, Finality, Offer, Options, Party, Subscribe, SubscribeAnswer, Towards, Treat, Treatment, Unsubscribe,
+    Answer, Delete, Finality, Offer, Options, Party, Play, Sound, StopPlaying, Subscribe, SubscribeAnswer, Towards,
+    Treat, Treatment, Unsubscribe,
 };
 use crate::ng::value::canonical;
 use crate::ng::{Dict, Value};
@@ -27,11 +33,22 @@ pub(super) struct Message {
     pub(super) siprec: bool,
     /// What whom the command makes, or is about, is to be called.
     pub(super) set_label: Option<Vec<u8>>,
+    pub(super) sound: SoundWords,
     from_tags: Vec<Vec<u8>>,
     /// Interfaces that are named by flags, in order.
     pub(super) sides: Vec<Vec<u8>>,
     knows_load_limit: bool,
     unknown: Vec<String>,
+}
+
+/// What was said of something that is to be played.
+#[derive(Debug, Default)]
+pub(super) struct SoundWords {
+    pub(super) file: Option<Vec<u8>>,
+    pub(super) blob: Option<Vec<u8>>,
+    pub(super) start: Duration,
+    pub(super) times: Option<u32>,
+    pub(super) longest: Option<Duration>,
 }
 
 /// Whom `all` means.
@@ -136,6 +153,36 @@ impl Message {
         let towards = if party == Party::All { Towards::Anywhere } else { towards };
         let call_id = self.call_id.ok_or(DecodeError::NoCallId)?;
         Ok(Treat { call_id, party, towards, treatment, is_on, forgets_parties })
+    }
+
+    pub(super) fn play(mut self) -> Result<Play, DecodeError> {
+        let words = std::mem::take(&mut self.sound);
+        let sound = match (words.file, words.blob) {
+            (Some(file), _) => Sound::File(file),
+            (None, Some(blob)) => Sound::Recording(Arc::new(Recording::read(&blob)?)),
+            (None, None) => return Err(DecodeError::NoSound),
+        };
+        let SoundWords { start, times, longest, .. } = words;
+        let (call_id, party) = self.participant()?;
+        Ok(Play { call_id, party, sound, start, times, longest })
+    }
+
+    pub(super) fn stop_playing(self) -> Result<StopPlaying, DecodeError> {
+        let (call_id, party) = self.participant()?;
+        Ok(StopPlaying { call_id, party })
+    }
+
+    /// Who is to hear something.
+    fn participant(self) -> Result<(Vec<u8>, Party), DecodeError> {
+        let call_id = self.call_id.ok_or(DecodeError::NoCallId)?;
+        let party = match (self.options.label, self.address, self.from_tag) {
+            _ if self.all == All::Parties => Party::All,
+            (Some(label), _, _) => Party::Label(label),
+            (None, Some(address), _) => Party::Address(address),
+            (None, None, Some(tag)) => Party::Tag(tag),
+            (None, None, None) => return Err(DecodeError::NoParticipant),
+        };
+        Ok((call_id, party))
     }
 
     pub(super) fn subscribe(self) -> Result<Subscribe, DecodeError> {

@@ -10,6 +10,7 @@ mod words;
 use super::value::canonical;
 use super::{Dict, Value};
 use crate::intent::{Intent, LIST_LIMIT, Treatment};
+use media::WavError;
 use message::Message;
 
 /// Why a dictionary is no command that can be carried out. The texts are those of the contract where it has one.
@@ -36,20 +37,27 @@ pub enum DecodeError {
     /// The description is missing.
     #[error("No SDP body in message")]
     NoSdp,
+    /// Nothing that could be played is named.
+    #[error("No media file specified")]
+    NoSound,
+    /// What is to be played is none of what is played here.
+    #[error("Failed to start media playback from blob: {0}")]
+    Blob(#[from] WavError),
+    /// Nobody is named who is to hear something.
+    #[error("No participant party specified")]
+    NoParticipant,
     /// The limit of a list is not a number.
     #[error("Invalid limit: not a positive number")]
     Limit,
 }
 
 /// The other commands of the protocol. They may come, and the reply says that it is us who cannot.
-const UNSUPPORTED: [&str; 17] = [
+const UNSUPPORTED: [&str; 15] = [
     "start recording",
     "stop recording",
     "pause recording",
     "block DTMF",
     "unblock DTMF",
-    "play media",
-    "stop media",
     "play DTMF",
     "publish",
     "connect",
@@ -87,6 +95,8 @@ pub fn decode(dict: &Dict<'_>) -> Result<(Intent, Vec<String>), DecodeError> {
         b"subscribe-request" => Intent::Subscribe(Box::new(message.subscribe()?)),
         b"subscribe-answer" => Intent::SubscribeAnswer(Box::new(message.subscribe_answer()?)),
         b"unsubscribe" => Intent::Unsubscribe(message.unsubscribe()?),
+        b"play-media" => Intent::Play(Box::new(message.play()?)),
+        b"stop-media" => Intent::StopPlaying(message.stop_playing()?),
         b"list" => Intent::List { limit: message.limit.unwrap_or(Ok(LIST_LIMIT))? },
         name => return Err(unsupported(name)),
     };

@@ -1,11 +1,12 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use border::{Family, Learning};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::intent::{AttributeEdit, Echo, Finality, Level, Mux, Offer, Options, RtcpForm};
+use crate::intent::{AttributeEdit, Echo, Finality, Level, Mux, Offer, Options, Party, RtcpForm, Sound, StopPlaying};
 
 fn read(bencode: &[u8]) -> (Intent, Vec<String>) {
     let dict = crate::ng::bencode::decode(bencode).unwrap();
@@ -426,4 +427,57 @@ fn the_family_of_addresses_is_read() {
         let (offer, unknown) = offer(Dict::new().with("address family", word));
         assert_eq!((offer.options.address_family, unknown), (Some(family), vec![]));
     }
+}
+
+#[test]
+fn what_is_played_to_whom_from_where_and_how_often_is_understood() {
+    let play = |more: Dict<'static>| {
+        let dict = more.iter().fold(
+            Dict::new().with("command", "play media").with("call-id", "c"),
+            |mut dict, (key, value)| {
+                dict.push(key.to_vec(), value.clone());
+                dict
+            },
+        );
+        match decode(&dict) {
+            Ok((Intent::Play(play), _)) => Ok(*play),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let file = || Dict::new().with("file", "/a.wav").with("from-tag", "a").with("to-tag", "b");
+    let plain = play(file()).unwrap();
+    assert_eq!((&plain.sound, &plain.party), (&Sound::File(b"/a.wav".to_vec()), &Party::Tag(b"a".to_vec())));
+    assert_eq!((plain.start, plain.times, plain.longest), (Duration::ZERO, None, None));
+    // As numbers, and as texts, as scripts write them.
+    for number in [Value::Int(250), Value::from("250")] {
+        let more = file().with("start-pos", number.clone()).with("repeat-times", number.clone());
+        let all = play(more.with("repeat-duration", number)).unwrap();
+        let quarter = Duration::from_millis(250);
+        assert_eq!((all.start, all.times, all.longest), (quarter, Some(250), Some(quarter)));
+    }
+    assert_eq!(play(file().with("flags", list(&["all"]))).unwrap().party, Party::All);
+    assert_eq!(play(file().with("label", "x")).unwrap().party, Party::Label(b"x".to_vec()));
+    assert_eq!(play(file().with("address", "192.0.2.1")).unwrap().party, Party::Address("192.0.2.1".parse().unwrap()));
+    let blob = [
+        &b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x07\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x02\0\0\0"[..],
+        &[0xff, 0x80],
+    ]
+    .concat();
+    let Sound::Recording(recording) = play(Dict::new().with("from-tag", "a").with("blob", blob)).unwrap().sound else {
+        panic!()
+    };
+    assert_eq!(recording.octets(media::Law::Mu), &[0xff, 0x80][..]);
+    for (dict, error) in [
+        (Dict::new().with("from-tag", "a"), "No media file specified"),
+        (Dict::new().with("file", "/a.wav"), "No participant party specified"),
+        (
+            Dict::new().with("from-tag", "a").with("blob", "x"),
+            "Failed to start media playback from blob: it is no WAV file",
+        ),
+    ] {
+        assert_eq!(play(dict).unwrap_err(), error);
+    }
+    let stop = decode(&Dict::new().with("command", "stop media").with("call-id", "c").with("from-tag", "a")).unwrap().0;
+    assert_eq!(stop, Intent::StopPlaying(StopPlaying { call_id: b"c".to_vec(), party: Party::Tag(b"a".to_vec()) }));
 }

@@ -28,3 +28,9 @@ pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
     let text = value.items().last()?.as_text()?;
     std::str::from_utf8(&text).ok()?.split_ascii_whitespace().last()?.parse().ok()
 }
+
+/// A number, also where it is written as text: scripts know nothing else.
+pub(super) fn number(value: &Value<'_>) -> Option<u32> {
+    let text = || std::str::from_utf8(&value.as_text()?).ok()?.trim().parse().ok();
+    value.as_int().map_or_else(text, |number| u32::try_from(number).ok())
+}

@@ -1,12 +1,14 @@
 //! The words that say how a call is to be treated: keys with values, flags, and flags that are a key and its value in one.
 
+use std::time::Duration;
+
 use border::{Family, Learning};
 
 use super::editing;
 use super::flag_string::unescape;
 use super::message::{All, Message};
 use super::unbuilt;
-use super::values::{address, filled, raw, words};
+use super::values::{address, filled, number, raw, words};
 use crate::intent::{AliasKey, Echo, Finality, Ice, Profile, RtcpForm};
 use crate::ng::Value;
 use crate::ng::value::canonical;
@@ -49,6 +51,13 @@ impl Message {
                 Some(seconds) => self.options.delete_delay = Some(seconds),
                 None => self.unknown_value(key, value),
             },
+            b"file" => self.sound.file = filled(value),
+            b"blob" => self.sound.blob = filled(value),
+            b"start-pos" | b"repeat-times" | b"repeat-duration" => match number(value) {
+                Some(number) => self.sound_number(key, number),
+                None => self.unknown_value(key, value),
+            },
+            b"db-id" | b"blob64" => self.unbuilt_value(key, value),
             b"address-family" => match first.as_deref() {
                 Some(b"ip4") => self.options.address_family = Some(Family::V4),
                 Some(b"ip6") => self.options.address_family = Some(Family::V6),
@@ -100,6 +109,15 @@ impl Message {
             b"instance" => {}
             key if unbuilt::key(key) => self.unbuilt_value(key, value),
             _ => self.unknown("key", key),
+        }
+    }
+
+    fn sound_number(&mut self, key: &[u8], number: u32) {
+        let time = Duration::from_millis(u64::from(number));
+        match key {
+            b"start-pos" => self.sound.start = time,
+            b"repeat-times" => self.sound.times = Some(number),
+            _ => self.sound.longest = Some(time),
         }
     }
 

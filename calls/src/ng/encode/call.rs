@@ -125,6 +125,7 @@ impl Clock {
             (media.mux, "rtcp-mux"),
             (media.is_blocked, "blocked"),
             (media.is_silenced, "silenced"),
+            (media.is_played_to, "playing"),
             (party.is_forwarded, "forwarding"),
             (media.is_asymmetric, "asymmetric"),
             (media.strict_source, "strict source"),

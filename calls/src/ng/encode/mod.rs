@@ -3,6 +3,8 @@
 mod call;
 mod relay;
 
+use std::time::Duration;
+
 use super::ledger::Ledger;
 use super::{Dict, Value};
 use crate::outcome::{Copied, Outcome, Subscribed};
@@ -26,6 +28,8 @@ pub(super) fn encode(outcome: &Outcome, ledger: &Ledger) -> Dict<'static> {
         }
         Outcome::Calls(ids) => ok(Dict::new().with("calls", list(ids))),
         Outcome::Subscribed(subscribed) => ok(subscription(subscribed)),
+        Outcome::Playing(duration) => ok(Dict::new().with("duration", milliseconds(*duration))),
+        Outcome::StoppedPlaying(position) => ok(Dict::new().with("last-frame-pos", milliseconds(*position))),
         Outcome::Refused(refusal) => error(&refusal.to_string()),
         Outcome::Overloaded(refusal) => Dict::new().with("message", refusal.to_string()).with("result", "load limit"),
     }
@@ -44,6 +48,10 @@ pub fn error(reason: &str) -> Dict<'static> {
 
 fn ok(dict: Dict<'static>) -> Dict<'static> {
     dict.with("result", "ok")
+}
+
+fn milliseconds(time: Duration) -> Value<'static> {
+    Value::count(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// As many Call-IDs as a reply has room for.

@@ -83,6 +83,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> SourceSpec {
         clock_khz: 8,
         blocked: false,
         content: Content::Rtp,
+        announcement: None,
     }
 }
 

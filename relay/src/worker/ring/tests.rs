@@ -67,8 +67,9 @@ struct Rig {
 }
 
 fn rig(buffers: u16, ports: usize) -> Rig {
-    let (bound, mut inboxes) = BoundPorts::new(vec![HOST], 1, 1).unwrap();
-    let ring = Ring::new(Sockets::Bound(inboxes.remove(0)), buffers).unwrap();
+    let wake = Arc::new(Wake::new().unwrap());
+    let (bound, mut inboxes) = BoundPorts::new(vec![HOST], &[Arc::clone(&wake)], 1);
+    let ring = Ring::new(Sockets::Bound(inboxes.remove(0)), wake, buffers).unwrap();
     // Ports that are free, by the kernel's choice.
     let free: Vec<_> = (0..ports).map(|_| UdpSocket::bind((HOST, 0)).unwrap()).collect();
     let slots: Vec<_> = free.iter().map(|socket| SlotIndex::new(0, socket.local_addr().unwrap().port())).collect();

@@ -161,6 +161,27 @@ pub(crate) fn count_rtp<'a>(
     }
 }
 
+/// A moment by a steady clock, to some milliseconds, of the last minutes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment(u16);
+
+impl Moment {
+    /// Bits of nanoseconds that are left out: 4.2 ms.
+    const FINENESS: u32 = 22;
+
+    /// The moment of a clock's nanoseconds.
+    pub const fn of(clock_ns: u64) -> Self {
+        Self((clock_ns >> Self::FINENESS) as u16)
+    }
+
+    /// Nanoseconds from this one, in the last four minutes, to a clock's.
+    pub const fn until(self, clock_ns: u64) -> u64 {
+        let whole = ((clock_ns >> Self::FINENESS) as u16).wrapping_sub(self.0) as u64;
+        // Later than it began, and not later than now.
+        whole << Self::FINENESS
+    }
+}
+
 /// What a worker carried of a slot: the slow path's counters.
 #[repr(C, align(32))]
 #[derive(Default)]
@@ -168,7 +189,8 @@ pub struct Carried {
     volume: Word<u64>,
     others: Word<u32>,
     highest: Word<u16>,
-    spare: Word<u16>,
+    /// When the peer was heard last by the slot's own rule, in [`Moment`]s.
+    heard: Word<u16>,
     timing: Timing,
 }
 
@@ -185,6 +207,16 @@ impl Carried {
     /// How much.
     pub fn volume(&self) -> Volume {
         Volume(self.volume.load())
+    }
+
+    /// The peer is heard by the slot's own rule, and nobody is asked about it.
+    pub fn hear(&self, moment: Moment) {
+        self.heard.store(moment.0);
+    }
+
+    /// When it was heard so last.
+    pub fn heard(&self) -> Moment {
+        Moment(self.heard.load())
     }
 
     /// Starts a new stream at a sequence number. The volume goes on: only its differences mean anything. Called while nobody counts.
@@ -226,6 +258,16 @@ mod tests {
 
     fn packet(sequence: u16, timestamp: u32) -> RtpFields {
         RtpFields { sequence: Sequence(sequence), timestamp, ssrc: 1 }
+    }
+
+    #[test]
+    fn a_moment_is_some_milliseconds_exact_for_four_minutes() {
+        for began in [0, 1 << 30, u64::MAX / 3] {
+            for passed in [0, 1_000_000, 500_000_000, 240_000_000_000] {
+                let told = Moment::of(began).until(began + passed);
+                assert!(told.abs_diff(passed) < 1 << Moment::FINENESS, "{began} {passed} {told}");
+            }
+        }
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub(crate) struct TableShape {
     pub(crate) events: Arc<Events>,
 }
 
+/// Nanoseconds by a steady clock: that of [`Instant`].
+pub(crate) fn clock_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// The flow table.
 pub(crate) struct FlowTable {
     slots: Mapped<Slot>,
@@ -63,6 +69,8 @@ pub(crate) struct FlowTable {
     pub(super) sums: Sums,
     /// The time, as slots remember it.
     epoch: AtomicU32,
+    /// When the table was made, by both clocks.
+    began: (Instant, u64),
     sources: Mutex<Sources>,
 }
 
@@ -88,6 +96,7 @@ impl FlowTable {
             shape,
             sums: Sums::default(),
             epoch: AtomicU32::new(Epoch::FIRST.word()),
+            began: (Instant::now(), clock_ns()),
             sources,
         })
     }
@@ -227,6 +236,7 @@ impl FlowTable {
                 errors: 0,
                 ear: None,
                 played: None,
+                heard: cells.carried.heard(),
                 is_silent: false,
             };
             sources.insert(index, source);
@@ -359,6 +369,7 @@ impl FlowTable {
                     }
                     source.ssrc_changes = 0;
                     let before = source.peer.standing();
+                    self.catch_up(source, &cells, now);
                     source.peer.advance(now);
                     // A number that there was none of may have become free.
                     if source.peer.standing() != before || source.wants_number() {
@@ -377,6 +388,7 @@ impl FlowTable {
     fn turn(&self, now: Instant) {
         let mut sources = self.lock();
         for index in sources.due(now) {
+            self.catch_up_all(&mut sources, index, now);
             let Some(source) = sources.get_mut(index) else { continue };
             source.peer.advance(now);
             if let Some(turn) = source.peer.next_turn() {
@@ -389,6 +401,44 @@ impl FlowTable {
             }
             self.follow_rtp(&mut sources, index, now);
         }
+    }
+
+    /// Takes when the peer of a source was heard last by its slot's own rule, and by that of RTCP that shares its port.
+    pub(super) fn catch_up_all(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        let Some(source) = sources.get_mut(index) else { return };
+        if source.peer.standing().watched.is_none() {
+            return;
+        }
+        let mut heard = self.cells(index).and_then(|cells| self.heard(source, &cells, now));
+        if let Some(sibling) = sources.get_mut(index.sibling()).filter(|sibling| sibling.spec.mux) {
+            heard = heard.max(self.cells(index.sibling()).and_then(|cells| self.heard(sibling, &cells, now)));
+        }
+        if let (Some(heard), Some(source)) = (heard, sources.get_mut(index)) {
+            source.peer.catch_up(heard);
+        }
+    }
+
+    fn catch_up(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
+        if source.peer.standing().watched.is_some()
+            && let Some(heard) = self.heard(source, cells, now)
+        {
+            source.peer.catch_up(heard);
+        }
+    }
+
+    /// When the peer of a source was heard by its slot's own rule, if it was since this was asked last.
+    fn heard(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) -> Option<Instant> {
+        let moment = cells.carried.heard();
+        (std::mem::replace(&mut source.heard, moment) != moment).then(|| {
+            let ago = Duration::from_nanos(moment.until(self.clock_ns(now)));
+            now.checked_sub(ago).unwrap_or(now)
+        })
+    }
+
+    /// A time by the clock that workers note moments by.
+    fn clock_ns(&self, now: Instant) -> u64 {
+        let (began, clock_ns) = self.began;
+        clock_ns.wrapping_add(now.saturating_duration_since(began).as_nanos() as u64)
     }
 
     /// What all sources together have carried.

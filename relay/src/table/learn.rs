@@ -65,8 +65,9 @@ impl FlowTable {
         let is_strayed = pupil == index && !index.is_odd() && rtp::is_rtcp(payload);
         let matter = sources.get(pupil).ok_or(Reason::NoCall)?.matter(payload);
         let matter = if is_strayed { Matter::Noise } else { matter };
+        let before = sources.get(pupil).ok_or(Reason::NoCall)?.peer.standing();
+        self.catch_up_all(&mut sources, pupil, now);
         let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
-        let before = peer.standing();
         let admission = peer.admit(sender, matter, rtp_host, now);
         let after = peer.standing();
         if let Some(turn) = peer.next_turn() {

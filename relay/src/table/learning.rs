@@ -135,6 +135,8 @@ pub(crate) struct Standing {
     pub(crate) remote: Option<SocketAddr>,
     /// Where packets are accepted from without a look at them: nobody else is the peer, at least for now.
     pub(crate) confirmed: Option<SocketAddr>,
+    /// Where packets are accepted from likewise while it is seen whether it falls silent: off the fast path, and the time of the last one is noted.
+    pub(crate) watched: Option<SocketAddr>,
     /// Whether nobody but the confirmed peer is heard, until it is signalled anew: what others send need not be looked at.
     pub(crate) is_settled: bool,
 }
@@ -256,6 +258,17 @@ impl Peer {
             && self.is_over(candidate, now)
         {
             self.taught = Taught::Learned(candidate.source);
+        }
+    }
+
+    /// Who is watched was heard last at this time, which nobody has told yet.
+    pub(crate) fn catch_up(&mut self, heard: Instant) {
+        if let Taught::Provisional(candidate) = self.taught
+            && let Some(before) = candidate.watched
+            && candidate.is_sender
+        {
+            // What was noted is exact to some milliseconds only.
+            self.try_out(candidate, heard.max(before + Duration::from_nanos(1)));
         }
     }
 
@@ -501,7 +514,14 @@ impl Peer {
                 (Some(peer), self.signalled.successor != Successor::Anyone && is_certain)
             }
         };
-        Standing { remote: self.remote(), confirmed, is_settled }
+        let watched = match self.taught {
+            // The first packet of one that is to be heard again is to be seen: that may be all that is waited for.
+            Taught::Provisional(candidate) if candidate.is_sender && !candidate.is_unproven() => {
+                candidate.watched.map(|_| candidate.source)
+            }
+            Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => None,
+        };
+        Standing { remote: self.remote(), confirmed, watched, is_settled }
     }
 
     /// Whether the party has said where it is, now or before it was put on hold.

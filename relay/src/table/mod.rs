@@ -36,7 +36,7 @@ mod trust;
 pub(crate) use announcer::{Announcer, Order};
 pub(crate) use events::Events;
 pub(crate) use fan::{Fan, Outlet};
-pub(crate) use flow_table::{FlowTable, TableShape};
+pub(crate) use flow_table::{FlowTable, TableShape, clock_ns};
 pub(crate) use learn::{Departing, Learned};
 pub(crate) use listener::ReadingThread;
 pub(crate) use ours::{Fitness, Ours, Seat};

@@ -18,7 +18,7 @@ use crate::table::sources::{Destination, Sources};
 /// Nobody's address.
 const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// What becomes of the packets of a source, of which the peer is certain.
+/// What becomes of the packets of a source, of which the peer is known.
 enum Lot {
     /// They are counted, and go nowhere.
     Blocked,
@@ -82,7 +82,8 @@ impl FlowTable {
         };
         // The peer is who is heard, which is not always where packets for the party go: what the signalled address itself sends must be looked at as
         // long as somebody else is the peer. Where nothing was signalled, nobody is the peer yet.
-        let peer = standing.confirmed.or(standing.remote).unwrap_or(UNSPECIFIED);
+        let heard = standing.confirmed.or(standing.watched);
+        let peer = heard.or(standing.remote).unwrap_or(UNSPECIFIED);
         let (local, tos) = (source.spec.local, source.spec.tos);
         let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos };
         let is_blocked = source.is_blocked();
@@ -113,7 +114,8 @@ impl FlowTable {
             None => Some(HopId::NONE),
             Some((_, id)) => Some(id).filter(|id| *id != HopId::NONE),
         };
-        let lot = standing.confirmed.and_then(|_| self.lot(source, peer, &destinations));
+        let is_certain = standing.confirmed.is_some();
+        let lot = heard.and_then(|peer| self.lot(source, (peer, is_certain), &destinations));
         let (Some(lot), Some(towards)) = (lot, towards) else {
             self.set_fan(source, index, None);
             slot.program(waiting);
@@ -144,7 +146,13 @@ impl FlowTable {
         slot.program(rule);
     }
 
-    fn lot(&self, source: &Source, peer: SocketAddr, destinations: &[Result<Destination, Reason>]) -> Option<Lot> {
+    /// What becomes of the packets of a peer, that is certain or only watched.
+    fn lot(
+        &self,
+        source: &Source,
+        (peer, is_certain): (SocketAddr, bool),
+        destinations: &[Result<Destination, Reason>],
+    ) -> Option<Lot> {
         if source.is_blocked() {
             return Some(Lot::Blocked);
         }
@@ -156,7 +164,8 @@ impl FlowTable {
         }
         // Without a number in the next-hop table the slow path finds the way itself, packet by packet.
         let (_, hop) = sink.route.filter(|(_, id)| *id != HopId::NONE)?;
-        let is_fast = !self.reads(source)
+        let is_fast = is_certain
+            && !self.reads(source)
             && !source.is_doubted
             && peer.is_ipv6() == to.to.is_ipv6()
             // A worker counts the time to live down of what comes from ourselves.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use border::{Component, Content, SourceSpec};
+use flow::counters::Moment;
 use flow::slot::Flags;
 use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;
@@ -41,6 +42,8 @@ pub(super) struct Source {
     pub(super) ear: Option<Arc<Ear>>,
     /// What its party hears beside its feeders, as a worker was told.
     pub(super) played: Option<Box<PlayState>>,
+    /// When its peer was heard by the slot's own rule, as of the last look.
+    pub(super) heard: Moment,
     /// It was told that the party has fallen silent.
     pub(super) is_silent: bool,
 }

@@ -10,6 +10,7 @@ use border::Edge;
 use bytes::Bytes;
 use crossbeam::utils::CachePadded;
 use flow::compose::Outgoing;
+use flow::counters::Moment;
 use flow::headers::TTL;
 use flow::slot::Flags;
 use flow::{Be16, Reason, Rule, SlotIndex, rtp};
@@ -129,17 +130,20 @@ impl Carrier {
         let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns };
         match known {
             Known::Single(departing, ssrc) => {
+                self.note(&carried);
                 let departure = self.outgoing(&carried, &departing, payload)?;
                 self.count(&carried, payload, ssrc);
                 self.listen(index, payload);
                 Ok(departure)
             }
             Known::Fan(fan, ssrc) => {
+                self.note(&carried);
                 self.count(&carried, payload, ssrc);
                 self.listen(index, payload);
                 Ok(self.spread(&carried, &fan.outlets, &mut arrival.packet, outbox))
             }
             Known::Block => {
+                self.note(&carried);
                 if let Some(carried) = self.table.carried(index) {
                     carried.count(payload.len() as u32);
                 }
@@ -155,6 +159,13 @@ impl Carrier {
                 }
                 Ok(self.spread(&carried, &outlets, &mut arrival.packet, outbox))
             }
+        }
+    }
+
+    /// Notes that a peer is heard, for whoever watches it.
+    fn note(&self, carried: &Carried<'_>) {
+        if let Some(counters) = self.table.carried(carried.index) {
+            counters.hear(Moment::of(carried.clock_ns));
         }
     }
 

@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::engine::Loop;
 use crate::host::{Wake, permit};
+use crate::table::clock_ns;
 use crate::worker::carry::Carrier;
 use crate::worker::departure::Departure;
 use crate::worker::epoll::Epoll;
@@ -178,8 +179,7 @@ struct Work {
 impl Handler for Work {
     fn arrived(&mut self, arrival: &mut Arrival<'_>, outbox: &mut Outbox) -> Option<Departure> {
         if self.clock_ns == 0 {
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-            self.clock_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+            self.clock_ns = clock_ns();
         }
         self.carrier.carry(arrival, self.clock_ns, outbox)
     }

@@ -7,6 +7,7 @@ mod mux;
 mod robbery;
 mod suspects;
 mod trust;
+mod watched;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -307,7 +308,7 @@ fn delayed_learning_keeps_a_stream_off_the_fast_path_until_it_is_over_and_loses_
     for sequence in 0..150 {
         let rule = learn_at(&table, A, "203.0.113.7:1024", &rtp(sequence, 7), at(20 * u64::from(sequence))).unwrap();
         assert_eq!(rule.to, addr("198.51.100.10:6000"));
-        assert!(!programmed(&table, A).is_active());
+        assert!(!programmed(&table, A).is_fast());
     }
     assert_eq!(table.totals(A).unwrap().path, Path::Slow(Reason::NotLearned));
     learn(&table, B, "198.51.100.10:6000", &rtp(1, 8)).unwrap();

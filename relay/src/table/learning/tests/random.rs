@@ -123,12 +123,37 @@ proptest! {
         let after = rig.peer.standing();
         if before.confirmed == Some(source) {
             prop_assert_eq!((admission, after), (PEER, before));
+        } else if before.watched == Some(source) {
+            prop_assert_eq!((admission, after.remote), (PEER, before.remote));
         } else if before.is_settled {
             prop_assert!(admission.is_err());
             prop_assert_eq!(after, before);
         }
         if admission != PEER {
             prop_assert_eq!(after.remote, before.remote);
+        }
+    }
+
+    /// To be told later when a watched peer was heard last is as good as to see each of its packets.
+    #[test]
+    fn what_is_caught_up_with_is_what_packets_would_have_taught(
+        mut rig in rig(), waits in vec(1..400_u64, 1..20), later in vec((source(), 1..800_u64), 0..6),
+    ) {
+        rig.peer.open(rig.now);
+        let Some(watched) = rig.peer.standing().watched else { return Ok(()) };
+        let mut told = Rig { peer: rig.peer.clone(), now: rig.now };
+        for wait in waits {
+            rig.wait(wait);
+            let _ = admit(&mut rig, watched, Matter::Media);
+        }
+        told.now = rig.now;
+        told.peer.catch_up(rig.now);
+        prop_assert_eq!(told.peer.standing(), rig.peer.standing());
+        for (source, wait) in later {
+            rig.wait(wait);
+            told.wait(wait);
+            prop_assert_eq!(admit(&mut told, source, Matter::Media), admit(&mut rig, source, Matter::Media));
+            prop_assert_eq!(told.peer.standing(), rig.peer.standing());
         }
     }
 

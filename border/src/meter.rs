@@ -1,4 +1,4 @@
-//! What control asks the data plane: how the streams are doing.
+//! What control asks the data plane: how the sources are doing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::op::Sink;
 use crate::quality::Quality;
 use crate::untrusted::Untrusted;
 
-/// The path that a stream's packets take.
+/// The path that a source's packets take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
     /// The XDP program forwards them.
@@ -18,7 +18,7 @@ pub enum Path {
     Slow(Reason),
 }
 
-/// A stream's state and totals since it was installed.
+/// A source's state and totals since it was installed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SourceTotals {
     /// Packets that arrived and were sent on by the XDP program.
@@ -47,7 +47,7 @@ pub struct SourceTotals {
     pub last_fast: Option<Instant>,
     /// When the last packet was seen that a worker sent on, to the second.
     pub last_slow: Option<Instant>,
-    /// What the party's sources reported by RTCP of how they receive; of an RTCP stream.
+    /// What the party's sources reported by RTCP of how they receive; of an RTCP source.
     pub quality: Vec<Quality>,
     /// The path of the next packet.
     pub path: Path,
@@ -112,7 +112,7 @@ pub struct Volume {
     pub bytes: u64,
 }
 
-/// What the relay has carried on all streams, those that have ended too, as of the last sweep.
+/// What the relay has carried on all sources, those that have ended too, as of the last sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
     /// By the XDP program.
@@ -129,12 +129,12 @@ pub struct Traffic {
     pub error_rate: u64,
 }
 
-/// Tells the totals of streams.
+/// Tells the totals of sources.
 pub trait Meter {
     /// What did not go the way it should, since the start.
     fn counts(&self) -> Counts;
 
-    /// The totals of the stream in a slot, if there is one.
+    /// The totals of the source in a slot, if there is one.
     fn totals(&self, slot: SlotIndex) -> Option<SourceTotals>;
 
     /// Whether a party that talks to the local address may be at another one.

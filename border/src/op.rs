@@ -17,7 +17,7 @@ pub enum Component {
     Rtcp,
 }
 
-/// What a stream's packets are.
+/// What a source's packets are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Content {
     /// RTP with its RTCP.
@@ -29,7 +29,7 @@ pub enum Content {
     Datagrams,
 }
 
-/// How the peer of a stream is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once, and of two
+/// How the peer of a source is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once, and of two
 /// sources the one that is nearer to what was signalled: at the description's host, then at the host that signalled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Learning {

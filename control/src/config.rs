@@ -1,16 +1,19 @@
 //! The configuration: a TOML file, flags that override it, and what is meant where neither says anything.
 
+mod checks;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use border::{Interface, InterfaceError, Interfaces, Learning};
-use relay::{Engine, Intake, Output, Prefix, RelayConfig, TrustConfig, XdpMode};
+use border::{Interface, Interfaces, Learning};
+use calls::call;
+use relay::{Engine, Intake, Output, RelayConfig, TrustConfig, XdpMode};
 use serde::Deserialize;
 
 use crate::listen::{Guests, SocketFile};
-use calls::call;
+use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";
@@ -351,160 +354,5 @@ impl Options {
     }
 }
 
-/// Listeners, and who may use them.
-fn guarded(
-    listeners: Vec<SocketAddr>,
-    allowed: Option<&[String]>,
-    keys: [&str; 2],
-) -> anyhow::Result<(Vec<SocketAddr>, Guests)> {
-    let guests = Guests::new(prefixes(keys[1], allowed)?, &listeners, keys)?;
-    Ok((listeners, guests))
-}
-
-/// Networks.
-fn prefixes(key: &str, texts: Option<&[String]>) -> anyhow::Result<Vec<Prefix>> {
-    let parse = |text: &String| text.parse().with_context(|| key.to_owned());
-    texts.unwrap_or_default().iter().map(parse).collect()
-}
-
-/// A number above zero; zero is the way to say that there is no limit.
-fn positive(key: &str, number: Option<f64>) -> anyhow::Result<Option<f64>> {
-    match number {
-        Some(number) if number.is_nan() || number < 0.0 => bail!("{key} = {number}: want a number, or 0 for no limit"),
-        number => Ok(number.filter(|number| *number > 0.0)),
-    }
-}
-
-/// The value that a word stands for; the first of the list when none was said.
-fn word<T: Copy>(key: &str, said: Option<&str>, words: &[(&str, T)]) -> anyhow::Result<T> {
-    let names = || words.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
-    let found = match said {
-        Some(said) => words.iter().find(|(name, _)| *name == said),
-        None => words.first(),
-    };
-    found
-        .map(|(_, value)| *value)
-        .with_context(|| format!("{key} = \"{}\": choose {}", said.unwrap_or_default(), names()))
-}
-
-/// A user's or group's number, by number or by name in the system's list.
-fn id_of(key: &str, list: &str, name: &str) -> anyhow::Result<u32> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    let text = std::fs::read_to_string(list).with_context(|| format!("{list} cannot be read"))?;
-    text.lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find_map(|fields| match fields.as_slice() {
-            [found, _, id, ..] if *found == name => id.parse().ok(),
-            _ => None,
-        })
-        .with_context(|| format!("{key} = \"{name}\": {list} has no such name"))
-}
-
-/// The interfaces, with other names for some.
-fn with_aliases(mut interfaces: Interfaces, aliases: &[&String]) -> Result<Interfaces, InterfaceError> {
-    aliases.iter().try_for_each(|alias| interfaces.alias(alias))?;
-    Ok(interfaces)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(text: &str) -> Options {
-        toml::from_str(text).unwrap()
-    }
-
-    fn error(text: &str) -> String {
-        format!("{:#}", options(text).resolve().unwrap_err())
-    }
-
-    const MINIMAL: &str = "interface = [\"pbx/192.0.2.1\"]\n";
-
-    #[test]
-    fn one_interface_is_all_that_must_be_said() {
-        let config = options(MINIMAL).resolve().unwrap();
-        assert_eq!((config.relay.port_min, config.relay.port_max), (30000, 40000));
-        assert_eq!(config.listen_ng.0, [DEFAULT_NG.parse().unwrap()]);
-        assert_eq!(config.relay.engine, Engine::Auto);
-        assert_eq!(config.calls, call::Settings::default());
-        assert_eq!(config.calls.learning, Learning::Heuristic);
-    }
-
-    #[test]
-    fn every_learning_mode_can_be_the_default() {
-        for (word, learning) in [
-            ("heuristic", Learning::Heuristic),
-            ("immediate", Learning::Immediate),
-            ("delayed", Learning::Delayed),
-            ("off", Learning::Off),
-        ] {
-            let config = options(&format!("{MINIMAL}endpoint-learning = \"{word}\"\n")).resolve().unwrap();
-            assert_eq!(config.calls.learning, learning);
-        }
-    }
-
-    #[test]
-    fn flags_override_the_file() {
-        let merged = options("port-max = 50000\n").or(options(&format!("{MINIMAL}port-max = 45000\ntos = 184\n")));
-        let config = merged.resolve().unwrap();
-        assert_eq!((config.relay.port_max, config.calls.tos), (50000, Some(184)));
-    }
-
-    #[test]
-    fn the_example_configuration_is_valid_and_names_every_key() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/intertrunk.toml");
-        let text = std::fs::read_to_string(path).unwrap();
-        options(&text).resolve().unwrap();
-        // Every key is there, commented out where the default is meant, and what is commented out is valid too.
-        let all: String =
-            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).map(|line| format!("{line}\n")).collect();
-        let complete = options(&all);
-        assert_eq!(complete.clone().or(Options::default()), complete);
-        let debug = format!("{complete:?}");
-        assert!(!debug.contains("None"), "{debug}");
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_it() {
-        let error = toml::from_str::<Options>("inteface = []\n").unwrap_err().to_string();
-        assert!(error.contains("inteface") && error.contains("line 1"), "{error}");
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_an_error_with_the_key() {
-        assert!(error("").contains("no interface is configured"));
-        for (text, key) in [
-            ("port-min = 40001", "port-min"),
-            ("port-min = 80", "port-min"),
-            ("engine = \"dpdk\"", "dpdk"),
-            ("xdp-mode = \"fast\"", "xdp-mode"),
-            ("workers = 0", "workers"),
-            ("max-load = -1.0", "max-load"),
-            ("max-cpu = nan", "max-cpu"),
-            ("unsupported = \"maybe\"", "unsupported"),
-            ("endpoint-learning = \"psychic\"", "endpoint-learning"),
-            ("log-format = \"xml\"", "log-format"),
-            ("log-level = \"loud\"", "log-level"),
-            ("listen-ng = [\"0.0.0.0:2223\"]", "allow-ng"),
-            ("listen-http = [\"192.0.2.1:80\"]", "allow-http"),
-            ("listen-tcp-ng = [\"[::]:2223\"]", "allow-tcp-ng"),
-            ("media-deny = [\"10.0.0.0/33\"]", "media-deny"),
-            ("media-allow = [\"pbx\"]", "media-allow"),
-            ("listen-ng-unix = \"/tmp/x\"\nunix-mode = \"rw\"", "unix-mode"),
-            ("listen-ng-unix = \"/tmp/x\"\nunix-owner = \"nobody-of-that-name\"", "unix-owner"),
-        ] {
-            let error = error(&format!("{MINIMAL}{text}\n"));
-            assert!(error.contains(key), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn owners_are_found_by_name_and_by_number() {
-        let config =
-            options(&format!("{MINIMAL}listen-ng-unix = \"/tmp/x\"\nunix-owner = \"root\"\nunix-group = \"17\"\n"));
-        let file = config.resolve().unwrap().listen_ng_unix.unwrap();
-        assert_eq!((file.owner, file.group, file.mode), (Some(0), Some(17), 0o660));
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ mod play;
 mod playing;
 mod query;
 mod reading;
+mod roles;
 mod settings;
 mod signal;
 mod signalled;

@@ -7,10 +7,11 @@ use std::time::{Instant, SystemTime};
 use border::{Family, FlowOp, Interfaces, Meter};
 
 use super::calls::{Calls, Done};
-use super::dialogue::{Call, Parties, Roles};
+use super::dialogue::Call;
 use super::direction::{Direction, Local};
 use super::lease::Lease;
 use super::leg::{LegId, Mirror};
+use super::roles::{Parties, Roles};
 use super::signalled::{self, Signalled};
 use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
 use crate::outcome::{Outcome, Refusal};

@@ -1,7 +1,7 @@
 //! Whether what XDP sends to a party arrives, by what the party reports (RFC 3550 6.4.1): a driver that loses frames tells nobody else.
 //!
 //! A party that has heard a source, and then reports again and again that nothing more has come although the fast path has sent to it, is served
-//! by the slow path on trial. When it hears that, the fast path loses, and the stream stays off it. When it does not hear that either, the fault is
+//! by the slow path on trial. When it hears that, the fast path loses, and the source stays off it. When it does not hear that either, the fault is
 //! elsewhere. Nobody but the party itself is concerned: its word is not taken for what others hear.
 
 /// Between two reports so many packets must have been sent to a party that has heard none, for its report to mean anything: two seconds.

@@ -1,4 +1,4 @@
-//! Whom a stream takes for its peer: whom the signalling names, and whom packets teach (the latching of RFC 7362).
+//! Whom a source takes for its peer: whom the signalling names, and whom packets teach (the latching of RFC 7362).
 //!
 //! Knows neither slots nor sockets, and no clock: packets and signalling come in with the time, and out comes where packets of the party are
 //! accepted from and where packets for it go.
@@ -53,7 +53,7 @@ enum Nearness {
     Exact,
 }
 
-/// A stream's peer: signalled first, then learned. Addresses must be canonical: no IPv4 address in IPv6 form, no scope, no flow label.
+/// A source's peer: signalled first, then learned. Addresses must be canonical: no IPv4 address in IPv6 form, no scope, no flow label.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Peer {
     component: Component,
@@ -95,7 +95,7 @@ struct Candidate {
     since: Instant,
     /// When the source was heard last, while it is kept off the fast path to tell when it falls silent. `None`: it is not.
     watched: Option<Instant>,
-    /// It has sent what the stream is for, and not only signs of life.
+    /// It has sent what the source is for, and not only signs of life.
     is_sender: bool,
     /// It had the place before, and the party was described again.
     is_renewed: bool,
@@ -119,7 +119,7 @@ impl Candidate {
     }
 }
 
-/// What the sender of a packet that is sent on is to the stream.
+/// What the sender of a packet that is sent on is to the source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
     /// Its peer, at least for now.
@@ -283,7 +283,7 @@ impl Peer {
         }
     }
 
-    /// Decides on the sender of a packet that was not forwarded without a look. `matter`: what the packet is to the stream, so that a
+    /// Decides on the sender of a packet that was not forwarded without a look. `matter`: what the packet is to the source, so that a
     /// stray datagram does not take a call over. `rtp_host`: for RTCP, where the party's RTP is heard.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
-//! What a packet is to its stream.
+//! What a packet is to its source.
 
 use border::{Component, Content};
 use flow::rtp;
 
-/// What a packet is to its stream. Only media teaches a peer that another one has been heard as; a sign of life is enough where nobody else was.
+/// What a packet is to its source. Only media teaches a peer that another one has been heard as; a sign of life is enough where nobody else was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Matter {
-    /// What the stream is for.
+    /// What the source is for.
     Media,
     /// What a party sends to keep its NAT open while it listens (RFC 6263).
     SignOfLife,
@@ -18,7 +18,7 @@ pub(crate) enum Matter {
 const SHORT: usize = rtp::HEADER_LEN;
 
 impl Matter {
-    /// What a payload is to a stream of this content.
+    /// What a payload is to a source of this content.
     pub(crate) fn of(content: Content, component: Component, payload: &[u8]) -> Self {
         let is_rtp = match component {
             Component::Rtp => rtp::is_media(payload) && payload.len() >= rtp::HEADER_LEN,

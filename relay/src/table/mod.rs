@@ -29,6 +29,7 @@ pub(crate) mod rig;
 mod source;
 mod sources;
 mod suspects;
+mod sweep;
 mod tally;
 mod traffic;
 mod trust;

@@ -9,7 +9,7 @@ use flow::rtp::Sequence;
 /// More lost packets in a row than this are a sender that started anew (`MAX_DROPOUT` of RFC 3550 A.1).
 const DROPOUT: i64 = 3000;
 
-/// The totals of one stream.
+/// The totals of one source.
 ///
 /// Loss is not counted by anyone on the packet path: it is the difference of what was expected, by the highest sequence number of both
 /// paths together, and what arrived by either (RFC 3550 A.3). So a packet that changes its path is neither lost nor counted twice.
@@ -70,7 +70,7 @@ impl Progress {
 }
 
 impl Tally {
-    /// Starts at these readings: what was counted before belongs to another stream.
+    /// Starts at these readings: what was counted before belongs to another source.
     pub(crate) fn new(fast: Counters, slow: Counters) -> Self {
         let side = |last| Side { packets: 0, last };
         Self {
@@ -98,7 +98,7 @@ impl Tally {
         self.fast.last.volume == fast && self.slow.last.volume == slow
     }
 
-    /// Takes new readings, at least once for every 2^31 packets and 2^15 RTP packets of a stream, and tells what has come by either path.
+    /// Takes new readings, at least once for every 2^31 packets and 2^15 RTP packets of a source, and tells what has come by either path.
     pub(crate) fn fold(&mut self, fast: Counters, slow: Counters, now: Instant) -> [Volume; 2] {
         let (by_fast, by_slow) = (self.fast.advance(fast), self.slow.advance(slow));
         let progress = [&by_fast, &by_slow].map(Progress::volume);
@@ -150,7 +150,7 @@ impl Tally {
             (_, _) => slow,
         };
         self.received += arrived;
-        // How far the stream came; `None` when these are its first packets or its sender started anew.
+        // How far the source came; `None` when these are its first packets or its sender started anew.
         let distance = self
             .highest
             .map(|last| highest.distance(last))
@@ -302,7 +302,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any split of a stream with losses over the two paths, read at any time, adds up.
+        /// Any split of a source with losses over the two paths, read at any time, adds up.
         #[test]
         fn totals_are_exact_over_both_paths(
             first in any::<u16>(),

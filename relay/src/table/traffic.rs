@@ -1,11 +1,11 @@
-//! What the relay has carried on all streams together.
+//! What the relay has carried on all sources together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use border::{Traffic, Volume};
 
-/// Sums over all streams, those that have ended too.
+/// Sums over all sources, those that have ended too.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     fast: Sum,
@@ -31,7 +31,7 @@ impl Sum {
 }
 
 impl Sums {
-    /// Adds what was folded into a stream's totals.
+    /// Adds what was folded into a source's totals.
     pub(crate) fn add(&self, [fast, slow]: [Volume; 2]) {
         self.fast.add(fast);
         self.slow.add(slow);

@@ -43,7 +43,7 @@ struct State {
     waiting: HashSet<SlotIndex>,
 }
 
-/// A port that a stream has. Without a socket it could not be bound.
+/// A port that a source has. Without a socket it could not be bound.
 struct Open {
     socket: Option<Arc<OwnedFd>>,
     tos: Option<u8>,
@@ -120,7 +120,7 @@ impl BoundPorts {
             }
             Err(error) if is_first => {
                 let remedy = remedy(&error);
-                tracing::error!(%error, %local, "a media port cannot be bound; its stream has no media until it can: {remedy}");
+                tracing::error!(%error, %local, "a media port cannot be bound; its source has no media until it can: {remedy}");
                 None
             }
             Err(_) => None,

@@ -140,7 +140,7 @@ impl Epoll {
             };
             let count = match (receive(socket, &mut self.arrivals), local) {
                 (Ok(count), _) => count,
-                // It is one stream's alone, and the others go on.
+                // It is one source's alone, and the others go on.
                 (Err(error), Some(local)) => {
                     tracing::debug!(%error, %local, "a receive failed");
                     return Ok(());

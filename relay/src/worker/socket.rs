@@ -13,7 +13,7 @@ use crate::engine::Output;
 
 /// One socket takes the bursts of all calls: at 100,000 packets a second this is 150 ms of them.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
-/// A socket that is one stream's alone takes a second of 1,000 packets.
+/// A socket that is one source's alone takes a second of 1,000 packets.
 const BOUND_BUFFER: libc::c_int = 1 << 20;
 /// Departures of a whole turn of the ring at once.
 const SEND_BUFFER: libc::c_int = 8 << 20;
@@ -105,7 +105,7 @@ fn set_freebind(socket: &OwnedFd, local: IpAddr) -> io::Result<()> {
     set(socket, level, option, 1)
 }
 
-/// A socket for one media port. Its own buffer is large enough for a second of one stream of video.
+/// A socket for one media port. Its own buffer is large enough for a second of one source of video.
 pub(crate) fn bound(local: SocketAddr) -> io::Result<OwnedFd> {
     let socket = socket_with(family(local.ip()), SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     if local.is_ipv6() {

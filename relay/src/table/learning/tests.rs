@@ -32,7 +32,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// An RTP stream of a party at [`SIGNALLED`], of a call that was answered.
+    /// An RTP source of a party at [`SIGNALLED`], of a call that was answered.
     fn new(learning: Learning) -> Self {
         Self::with(learning, Successor::default())
     }

@@ -28,7 +28,7 @@ const V6: Places = Places {
     later: ["[fd00::9]:4000", "[fd00::9]:4001"],
 };
 
-/// The streams of A, which says that it is there.
+/// The sources of A, which says that it is there.
 fn party(places: &Places, at: [&str; 2], change: impl Fn(&mut Signalled)) -> [FlowOp; 2] {
     let [rtp, rtcp, ..] = places.locals;
     [(A, rtp, at[0], B, Component::Rtp), (A_RTCP, rtcp, at[1], B_RTCP, Component::Rtcp)].map(

@@ -1,0 +1,116 @@
+//! What time does to sources: counters are folded, learning ends, who is watched or silent is noticed.
+
+use std::time::{Duration, Instant};
+
+use border::{Component, Event};
+use flow::SlotIndex;
+
+use crate::table::flow_table::{Cells, FlowTable};
+use crate::table::source::Source;
+use crate::table::sources::{CHUNK, Sources};
+
+/// Who has been heard and sends nothing for so long has fallen silent: longer than a pause between two words that are not sent.
+const SILENCE: Duration = Duration::from_secs(5);
+
+impl FlowTable {
+    /// Folds the counters of all sources of one of so many parts of the slots, and ends the learning of those whose time is over. Every slot has
+    /// its turn once a second, well before any counter can wrap.
+    pub(crate) fn sweep(&self, now: Instant, part: usize, parts: usize) {
+        self.turn(now);
+        let chunks = self.slots.len().div_ceil(CHUNK);
+        let of = |part: usize| chunks * part / parts;
+        for chunk in of(part)..of(part + 1) {
+            // The lock is given back in between: packets that teach wait for no more than one chunk.
+            let mut sources = self.lock();
+            let mut changed = Vec::new();
+            for (index, source) in sources.chunk_mut(chunk) {
+                if let Some(cells) = self.cells(index) {
+                    if source.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume()) {
+                        self.listen_for_silence(source, index, now);
+                    } else {
+                        self.fold(source, &cells, now);
+                        source.is_silent = false;
+                    }
+                    source.ssrc_changes = 0;
+                    let before = source.peer.standing();
+                    self.catch_up(source, &cells, now);
+                    source.peer.advance(now);
+                    // A number that there was none of may have become free.
+                    if source.peer.standing() != before || source.wants_number() {
+                        changed.push(index);
+                    }
+                }
+            }
+            for index in changed {
+                self.program(&mut sources, index, now);
+                self.follow_rtp(&mut sources, index, now);
+            }
+        }
+    }
+
+    /// Ends the waiting for parties that were signalled elsewhere and are not heard any more from where they were.
+    fn turn(&self, now: Instant) {
+        let mut sources = self.lock();
+        for index in sources.due(now) {
+            self.catch_up_all(&mut sources, index, now);
+            let Some(source) = sources.get_mut(index) else { continue };
+            source.peer.advance(now);
+            if let Some(turn) = source.peer.next_turn() {
+                sources.wait_for(index, turn);
+                continue;
+            }
+            for index in [index, index.sibling()] {
+                self.program(&mut sources, index, now);
+                self.program_feeders(&mut sources, index, now);
+            }
+            self.follow_rtp(&mut sources, index, now);
+        }
+    }
+
+    /// Takes when the peer of a source was heard last by its slot's own rule, and by that of RTCP that shares its port.
+    pub(super) fn catch_up_all(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        let Some(source) = sources.get_mut(index) else { return };
+        if source.peer.standing().watched.is_none() {
+            return;
+        }
+        let mut heard = self.cells(index).and_then(|cells| self.heard(source, &cells, now));
+        if let Some(sibling) = sources.get_mut(index.sibling()).filter(|sibling| sibling.spec.mux) {
+            heard = heard.max(self.cells(index.sibling()).and_then(|cells| self.heard(sibling, &cells, now)));
+        }
+        if let (Some(heard), Some(source)) = (heard, sources.get_mut(index)) {
+            source.peer.catch_up(heard);
+        }
+    }
+
+    fn catch_up(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
+        if source.peer.standing().watched.is_some()
+            && let Some(heard) = self.heard(source, cells, now)
+        {
+            source.peer.catch_up(heard);
+        }
+    }
+
+    /// When the peer of a source was heard by its slot's own rule, if it was since this was asked last.
+    fn heard(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) -> Option<Instant> {
+        let moment = cells.carried.heard();
+        (std::mem::replace(&mut source.heard, moment) != moment).then(|| {
+            let ago = Duration::from_nanos(moment.until(self.clock_ns(now)));
+            now.checked_sub(ago).unwrap_or(now)
+        })
+    }
+
+    /// A time by the clock that workers note moments by.
+    pub(super) fn clock_ns(&self, now: Instant) -> u64 {
+        let (began, clock_ns) = self.began;
+        clock_ns.wrapping_add(now.saturating_duration_since(began).as_nanos() as u64)
+    }
+
+    /// Tells once of a party that was heard and has fallen silent.
+    fn listen_for_silence(&self, source: &mut Source, slot: SlotIndex, now: Instant) {
+        let is_silent = source.spec.component == Component::Rtp
+            && source.tally.last().is_some_and(|last| now.saturating_duration_since(last) >= SILENCE);
+        if is_silent && !std::mem::replace(&mut source.is_silent, is_silent) {
+            self.shape.events.tell(Event::Silent { call: source.spec.call, slot });
+        }
+    }
+}

@@ -14,7 +14,7 @@ pub enum Event {
         call: u64,
         /// Its slot.
         slot: SlotIndex,
-        /// Where packets for it go now.
+        /// Where it is heard.
         at: SocketAddr,
     },
     /// A party that was heard has sent nothing for some seconds.

@@ -11,7 +11,7 @@ use crate::host_load::HostLoad;
 use crate::library::Library;
 use bytes::Bytes;
 use calls::call::Calls;
-use calls::ng::{Exchange, Frame, Loaded, Proxy, encode};
+use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, encode};
 use calls::outcome::Load;
 
 /// How many ticks there are to a second.
@@ -35,8 +35,8 @@ pub struct Daemon {
 pub enum Reply {
     /// It is done; the reply to it, where there is one.
     Done(Option<Bytes>),
-    /// It is not: a file has to be read first. [`Daemon::datagram`] waits for that.
-    Waits,
+    /// It is not: this file has to be read first. [`Daemon::finish`] waits for that.
+    Waits(Lacked),
 }
 
 struct State {
@@ -57,17 +57,20 @@ impl Daemon {
 
     /// The reply to an NG datagram, if it needs no file; what it asked for has been done when this returns.
     pub fn try_datagram(&self, bytes: &[u8], proxy: Proxy) -> Reply {
-        self.carry_out(bytes, proxy, None).map_or(Reply::Waits, Reply::Done)
+        self.carry_out(bytes, proxy, None).map_or_else(Reply::Waits, Reply::Done)
+    }
+
+    /// The reply to an NG datagram that needs a file.
+    pub async fn finish(&self, bytes: &[u8], proxy: Proxy, lacked: Lacked) -> Option<Bytes> {
+        let loaded = self.library.load(lacked).await;
+        self.carry_out(bytes, proxy, Some(loaded)).unwrap_or_default()
     }
 
     /// The reply to an NG datagram; what it asked for has been done then.
     pub async fn datagram(&self, bytes: &[u8], proxy: Proxy) -> Option<Bytes> {
         match self.carry_out(bytes, proxy, None) {
             Ok(reply) => reply,
-            Err(file) => {
-                let loaded = self.library.load(file).await;
-                self.carry_out(bytes, proxy, Some(loaded)).unwrap_or_default()
-            }
+            Err(lacked) => self.finish(bytes, proxy, lacked).await,
         }
     }
 
@@ -75,22 +78,22 @@ impl Daemon {
     pub async fn message(&self, frame: &Frame<'_>, proxy: Proxy) -> Bytes {
         match self.carry_out_message(frame, proxy, None) {
             Ok(reply) => reply,
-            Err(file) => {
-                let loaded = self.library.load(file).await;
+            Err(lacked) => {
+                let loaded = self.library.load(lacked).await;
                 self.carry_out_message(frame, proxy, Some(loaded)).unwrap_or_else(|_| internal_error(frame))
             }
         }
     }
 
     /// The reply to a datagram, or the file that it needs.
-    fn carry_out(&self, bytes: &[u8], proxy: Proxy, loaded: Option<Loaded>) -> Result<Option<Bytes>, Vec<u8>> {
+    fn carry_out(&self, bytes: &[u8], proxy: Proxy, loaded: Option<Loaded>) -> Result<Option<Bytes>, Lacked> {
         let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
             exchange.lay_out(loaded);
             let Some((reply, ops)) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay) else {
                 return Ok(None);
             };
-            if let Some(file) = exchange.lacks() {
-                return Err(file);
+            if let Some(lacked) = exchange.lacks() {
+                return Err(lacked);
             }
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
@@ -100,12 +103,12 @@ impl Daemon {
     }
 
     /// The reply to a message, or the file that it needs.
-    fn carry_out_message(&self, frame: &Frame<'_>, proxy: Proxy, loaded: Option<Loaded>) -> Result<Bytes, Vec<u8>> {
+    fn carry_out_message(&self, frame: &Frame<'_>, proxy: Proxy, loaded: Option<Loaded>) -> Result<Bytes, Lacked> {
         let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
             exchange.lay_out(loaded);
             let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
-            if let Some(file) = exchange.lacks() {
-                return Err(file);
+            if let Some(lacked) = exchange.lacks() {
+                return Err(lacked);
             }
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
@@ -116,15 +119,17 @@ impl Daemon {
 
     /// Takes some of what the relay tells; whether there may be more.
     pub fn hear(&self) -> bool {
-        let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, relay, .. } = &mut *state;
-        for _ in 0..EVENTS {
-            let Some(event) = relay.next_event() else { return false };
-            log(&event, calls);
-            let ops = calls.hear(event, now);
-            relay.apply(&ops, now);
-        }
-        true
+        let heard = self.unpanicked(|State { calls, relay, .. }, now| {
+            for _ in 0..EVENTS {
+                let Some(event) = relay.next_event() else { return false };
+                log(&event);
+                let ops = calls.hear(event, now);
+                relay.apply(&ops, now);
+            }
+            true
+        });
+        // The event is gone, and the next one may be another's.
+        heard.unwrap_or(true)
     }
 
     /// Carries something out; `None` when it panicked. It is done on a copy of a call, so the others are whole, and a mistake of ours in one
@@ -190,28 +195,19 @@ impl Daemon {
 }
 
 /// Writes an event down, for whoever wants to see every one.
-fn log(event: &Event, calls: &Calls) {
-    if let Event::Dropped(count) = event {
-        tracing::warn!(
-            count,
-            "events were lost, because there were too many at once; what they would have told was looked up"
-        );
-    }
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    let call_id = |call: u64| calls.call_id(call).unwrap_or_default().escape_ascii().to_string();
+fn log(event: &Event) {
     match *event {
         Event::Learned { call, slot, at } => {
-            tracing::debug!(call_id = call_id(call), port = slot.port(), %at, "a party was learned from its packets");
+            tracing::debug!(call, port = slot.port(), %at, "a party was learned from its packets");
         }
-        Event::Silent { call, slot } => {
-            tracing::debug!(call_id = call_id(call), port = slot.port(), "a party has fallen silent");
+        Event::Silent { call, slot } => tracing::debug!(call, port = slot.port(), "a party has fallen silent"),
+        Event::Ended { call, slot, .. } => tracing::debug!(call, port = slot.port(), "an announcement is over"),
+        Event::Dropped(count) => {
+            tracing::warn!(
+                count,
+                "events were lost, because there were too many at once; which announcements are over was looked up"
+            );
         }
-        Event::Ended { call, slot, .. } => {
-            tracing::debug!(call_id = call_id(call), port = slot.port(), "an announcement is over");
-        }
-        Event::Dropped(_) => {}
     }
 }
 

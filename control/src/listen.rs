@@ -129,12 +129,12 @@ impl NgUnixgram {
                     let request = buffer.get(..len).unwrap_or_default();
                     match daemon.try_datagram(request, Proxy::Unix) {
                         Reply::Done(reply) => this.reply(reply, path),
-                        Reply::Waits => {
+                        Reply::Waits(lacked) => {
                             let (this, daemon) = (Arc::clone(&this), Arc::clone(&daemon));
                             let (request, path) = (request.to_vec(), path.to_owned());
-                            tokio::spawn(
-                                async move { this.reply(daemon.datagram(&request, Proxy::Unix).await, &path) },
-                            );
+                            tokio::spawn(async move {
+                                this.reply(daemon.finish(&request, Proxy::Unix, lacked).await, &path);
+                            });
                         }
                     }
                 }

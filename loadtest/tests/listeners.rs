@@ -226,6 +226,9 @@ fn a_command_that_needs_a_file_is_answered_over_every_socket_and_keeps_no_other_
     let args = ["--listen-tcp-ng", TCP, "--listen-http", HTTP, "--listen-ng-unix", path.to_str().unwrap()];
     let args = [&args[..], &["--listen-ng-unixgram", datagram.to_str().unwrap()]].concat();
     let mut scene = Scene::new(Trunks::new().unwrap(), "uring", &args).unwrap();
+    let sdp = loadtest::rig::party::sdp("192.0.2.10:4000".parse().unwrap());
+    let offer = serde_json::json!({"command": "offer", "call-id": "c", "from-tag": "a", "sdp": sdp});
+    assert_eq!(scene.ng.request(&offer).unwrap()["result"], "ok");
     let host = &scene.trunks.relay;
     let file = folder.path().join("none.wav");
     let play = serde_json::json!({"command": "play media", "call-id": "c", "from-tag": "a", "file": file}).to_string();
@@ -251,7 +254,6 @@ fn a_command_that_needs_a_file_is_answered_over_every_socket_and_keeps_no_other_
         .collect();
     replies.sort();
     assert!(replies[0] == "1 d6:result4:ponge" && replies[1].contains(expected), "{replies:?}");
-    // Nobody has such a call, which is looked at when the file is there.
     let reply = scene.ng.request(&serde_json::from_str(&play).unwrap()).unwrap();
     assert!(reply["error-reason"].as_str().unwrap().starts_with(expected), "{reply}");
 }

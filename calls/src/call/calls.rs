@@ -7,6 +7,7 @@ use border::{FlowOp, Interfaces, Meter, Ports};
 use indexmap::IndexMap;
 
 use super::dialogue::Call;
+use super::leg::LegId;
 use super::plan::{desired, plan};
 use super::query::Query;
 use super::settings::{Settings, Unsupported};
@@ -50,6 +51,8 @@ pub(super) struct Entry {
     pub installed: Sources,
     /// When the call is looked at for parties that have been deleted.
     pub ends: Option<Instant>,
+    /// Recordings that are played when somebody has read them: by the number of each, who is to hear it then.
+    pub awaited: Vec<(u64, Vec<LegId>)>,
 }
 
 impl Calls {
@@ -167,7 +170,8 @@ impl Calls {
         let Some(entry) = self.calls.get_mut(call_id) else {
             let ops = plan(&Sources::new(), &desired);
             self.statistics.created += 1;
-            self.calls.insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None });
+            self.calls
+                .insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None, awaited: Vec::new() });
             return ops;
         };
         let kept: HashSet<_> = draft.pairs().into_iter().map(|pair| pair.rtp_slot).collect();

@@ -37,6 +37,7 @@ pub(super) struct Media {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Agreed {
     pub said: Signalled,
+    pub formats: Formats,
     pub pair: Option<PortPair>,
 }
 
@@ -71,6 +72,11 @@ impl Media {
     /// What holds for the media now.
     pub(super) fn in_force(&self) -> &Signalled {
         self.agreed.as_ref().map_or(&self.said, |agreed| &agreed.said)
+    }
+
+    /// What it may be now.
+    pub(super) fn formats_in_force(&self) -> &Formats {
+        self.agreed.as_ref().map_or(&self.formats, |agreed| &agreed.formats)
     }
 
     /// The media as it is now, where it has ports.

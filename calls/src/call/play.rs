@@ -2,38 +2,84 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use border::{Announcement, Event, FlowOp, Played};
 use media::{Law, Recording, octets_of, time_of};
 
-use super::calls::{Calls, Done};
+use super::calls::{Calls, Done, Entry};
 use super::dialogue::Call;
 use super::leg::LegId;
 use super::media::Media;
+use super::plan::desired;
 use super::playing::Playing;
 use crate::intent::{Party, Play, Sound, StopPlaying};
 use crate::outcome::{Outcome, Refusal};
 
+/// So many recordings of one call may wait to be read.
+const MAX_AWAITED: usize = 16;
+
 impl Calls {
-    pub(super) fn play(&mut self, play: &Play, now: std::time::Instant) -> Done {
+    /// Notes that somebody reads a recording for parties of a call; the number under which it comes. What is played to them, or stopped, meanwhile
+    /// comes later, and so takes its place.
+    pub(crate) fn await_recording(&mut self, play: &Play) -> Result<u64, Refusal> {
+        let entry = self.calls.get_mut(&play.call_id).ok_or(Refusal::UnknownCallId)?;
+        let legs = entry.call.participants(&play.party)?;
+        if legs.iter().all(|leg| entry.call.playable(*leg).is_none()) {
+            return Err(Refusal::NotPlayable);
+        }
+        entry.overtake(&legs);
+        self.announcements += 1;
+        if entry.awaited.len() >= MAX_AWAITED {
+            entry.awaited.remove(0);
+        }
+        entry.awaited.push((self.announcements, legs));
+        Ok(self.announcements)
+    }
+
+    pub(super) fn play(&mut self, play: &Play, now: Instant) -> Done {
+        let entry = self.calls.get_mut(&play.call_id).ok_or(Refusal::UnknownCallId)?;
+        let legs = match play.ticket {
+            // Of another call of this name it is none.
+            Some(ticket) => entry.awaited_by(ticket).ok_or(Refusal::Overtaken)?,
+            None => entry.call.participants(&play.party)?,
+        };
+        let mut draft = entry.call.clone();
+        let able: Vec<_> = legs.into_iter().filter_map(|leg| Some((leg, draft.playable(leg)?))).collect();
+        if able.is_empty() {
+            return Err(Refusal::NotPlayable);
+        }
         let recording = match &play.sound {
             Sound::Recording(recording) => recording,
             Sound::Unreadable(why) => return Err(Refusal::Unplayable(why.clone())),
             Sound::File(_) => return Err(Refusal::Unplayable("nobody has read it".to_owned())),
         };
-        let entry = self.calls.get(&play.call_id).ok_or(Refusal::UnknownCallId)?;
-        let mut draft = entry.call.clone();
-        let legs = draft.participants(&play.party)?;
-        let able: Vec<_> = legs.into_iter().filter_map(|leg| Some((leg, draft.playable(leg)?))).collect();
-        if able.is_empty() {
-            return Err(Refusal::NotPlayable);
+        if play.start >= recording.duration() {
+            return Err(Refusal::Unplayable("start-pos is beyond its end".to_owned()));
         }
+        let legs: Vec<LegId> = able.iter().map(|(leg, _)| *leg).collect();
+        let first = self.announcements;
         for (leg, (media, payload_type, law)) in able {
             self.announcements += 1;
             let announcement = self.announcement(play, recording, payload_type, law);
             draft.playing.retain(|playing| playing.leg != leg);
-            draft.playing.push(Playing { leg, media, law, announcement: Arc::new(announcement) });
+            draft.playing.push(Playing {
+                leg,
+                media,
+                law,
+                recording: Arc::clone(recording),
+                announcement: Arc::new(announcement),
+            });
+        }
+        // The parties of a fork share ports, and only one of them is there.
+        let is_new = |announcement: &Arc<Announcement>| announcement.id > first;
+        let is_heard =
+            desired(&draft, &self.interfaces).values().any(|spec| spec.announcement.as_ref().is_some_and(is_new));
+        if !is_heard {
+            return Err(Refusal::NotPlayable);
+        }
+        if let Some(entry) = self.calls.get_mut(&play.call_id) {
+            entry.overtake(&legs);
         }
         let ops = self.replace(&play.call_id, draft, now);
         Ok((Outcome::Playing(recording.duration()), ops))
@@ -70,10 +116,11 @@ impl Calls {
         }
     }
 
-    pub(super) fn stop_playing(&mut self, stop: &StopPlaying, now: std::time::Instant) -> Done {
-        let entry = self.calls.get(&stop.call_id).ok_or(Refusal::UnknownCallId)?;
+    pub(super) fn stop_playing(&mut self, stop: &StopPlaying, now: Instant) -> Done {
+        let entry = self.calls.get_mut(&stop.call_id).ok_or(Refusal::UnknownCallId)?;
+        let legs = entry.call.participants(&stop.party)?;
+        entry.overtake(&legs);
         let mut draft = entry.call.clone();
-        let legs = draft.participants(&stop.party)?;
         let (stopped, left) = draft.playing.into_iter().partition(|playing| legs.contains(&playing.leg));
         draft.playing = left;
         let ops = self.replace(&stop.call_id, draft, now);
@@ -83,7 +130,7 @@ impl Calls {
     }
 
     /// Takes notice of what the data plane tells; what it has to do for that.
-    pub fn hear(&mut self, event: Event, now: std::time::Instant) -> Vec<FlowOp> {
+    pub fn hear(&mut self, event: Event, now: Instant) -> Vec<FlowOp> {
         match event {
             Event::Ended { id, .. } => self.end_announcement(id, now),
             // Whichever of them it was about.
@@ -96,11 +143,15 @@ impl Calls {
     }
 
     /// An announcement is over, if it is.
-    fn end_announcement(&mut self, id: u64, now: std::time::Instant) -> Vec<FlowOp> {
+    fn end_announcement(&mut self, id: u64, now: Instant) -> Vec<FlowOp> {
         let Some(call_id) = self.announced.get(&id).cloned() else { return Vec::new() };
         let Some(entry) = self.calls.get(&call_id) else { return Vec::new() };
+        let is_over = |playing: &Playing| playing.announcement.id == id && playing.announcement.is_over();
+        if !entry.call.playing.iter().any(is_over) {
+            return Vec::new();
+        }
         let mut draft = entry.call.clone();
-        draft.playing.retain(|playing| playing.announcement.id != id || !playing.announcement.is_over());
+        draft.playing.retain(|playing| !is_over(playing));
         self.replace(&call_id, draft, now)
     }
 
@@ -113,10 +164,23 @@ impl Calls {
             self.announced.insert(playing.announcement.id, call_id.to_vec());
         }
     }
+}
 
-    /// The Call-ID of a call's number: for the log, for it looks at all calls.
-    pub fn call_id(&self, number: u64) -> Option<&[u8]> {
-        self.calls.iter().find(|(_, entry)| entry.call.number == number).map(|(id, _)| id.as_slice())
+impl Entry {
+    /// These parties are to hear something else, or nothing: whatever waits to be read is not for them any more.
+    fn overtake(&mut self, legs: &[LegId]) {
+        for (_, awaiting) in &mut self.awaited {
+            awaiting.retain(|leg| !legs.contains(leg));
+        }
+        self.awaited.retain(|(_, awaiting)| !awaiting.is_empty());
+    }
+
+    /// Who is still to hear what has been read; `None` when nobody is.
+    fn awaited_by(&mut self, ticket: u64) -> Option<Vec<LegId>> {
+        let place = self.awaited.iter().position(|(number, _)| *number == ticket)?;
+        let (_, legs) = self.awaited.remove(place);
+        let left: Vec<LegId> = legs.into_iter().filter(|leg| self.call.leg(*leg).is_some()).collect();
+        (!left.is_empty()).then_some(left)
     }
 }
 
@@ -142,8 +206,9 @@ impl Call {
             return Vec::new();
         }
         let partner = self.partner(id).and_then(|partner| self.leg(partner)).filter(|partner| partner.has_spoken);
-        let partners = partner.and_then(|partner| partner.medias.get(number)).map(|media| media.formats.g711());
-        let mut own = media.formats.g711();
+        let partners =
+            partner.and_then(|partner| partner.medias.get(number)).map(|media| media.formats_in_force().g711());
+        let mut own = media.formats_in_force().g711();
         if let Some(partners) = partners.filter(|partners| !partners.is_empty()) {
             // An answer has fewer than its offer, and the preferred one first.
             let rank = |law: Law| partners.iter().position(|(_, other)| *other == law);
@@ -156,7 +221,9 @@ impl Call {
     /// What is played to parties that can take it now.
     pub(super) fn audible(&self) -> impl Iterator<Item = &Playing> {
         self.playing.iter().filter(|playing| {
-            let media = self.leg(playing.leg).and_then(|leg| leg.medias.get(playing.media));
+            // Who has hung up hears nothing more, however long its packets may still arrive.
+            let leg = self.leg(playing.leg).filter(|leg| leg.ends.is_none());
+            let media = leg.and_then(|leg| leg.medias.get(playing.media));
             let wanted = (playing.announcement.payload_type, playing.law);
             media.is_some_and(|media| self.g711_of(playing.leg, playing.media, media).contains(&wanted))
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use border::Announcement;
-use media::Law;
+use media::{Law, Recording};
 
 use super::leg::LegId;
 
@@ -14,5 +14,7 @@ pub(super) struct Playing {
     /// The number of its media.
     pub media: usize,
     pub law: Law,
+    /// What is played: it is in memory as long as somebody hears it.
+    pub recording: Arc<Recording>,
     pub announcement: Arc<Announcement>,
 }

@@ -33,6 +33,8 @@ pub struct Play {
     pub times: Option<u32>,
     /// For how long it is repeated at most.
     pub longest: Option<Duration>,
+    /// The number under which it was noted that it waits for its file.
+    pub ticket: Option<u64>,
 }
 
 /// Parties are to hear nothing more of what is played to them.

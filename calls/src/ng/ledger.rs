@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::value::{Dict, Value};
 
 /// Where commands come from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Proxy {
     /// A host.
     Host(IpAddr),
@@ -29,7 +29,7 @@ impl fmt::Display for Proxy {
 }
 
 /// The commands that are told apart; all others are together.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "ping",
     "offer",
     "answer",
@@ -46,6 +46,8 @@ const COMMANDS: [&str; 16] = [
     "subscribe request",
     "subscribe answer",
     "unsubscribe",
+    "play media",
+    "stop media",
 ];
 
 /// How many proxies are told apart: whoever can send datagrams can invent some.

@@ -19,7 +19,7 @@ mod scan;
 pub mod value;
 
 pub use cookies::Cookies;
-pub use exchange::{Exchange, Loaded};
+pub use exchange::{Exchange, Lacked, Loaded};
 pub use frame::{Encoding, Frame};
 pub use ledger::Proxy;
 pub use noticed::Noticed;

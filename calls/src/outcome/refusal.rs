@@ -127,6 +127,9 @@ pub enum Refusal {
     /// Nothing can be played to those who are meant.
     #[error("Failed to start media playback: no party takes PCMU or PCMA, unencrypted")]
     NotPlayable,
+    /// A recording was read for parties that are to hear something else by now, or are gone.
+    #[error("Failed to start media playback: a later command has taken its place")]
+    Overtaken,
     /// The interface has no free ports.
     #[error(transparent)]
     Ports(#[from] Exhausted),

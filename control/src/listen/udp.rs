@@ -63,11 +63,11 @@ impl NgUdp {
                     let (request, proxy) = (buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
                     match daemon.try_datagram(request, proxy) {
                         Reply::Done(reply) => send(&socket, reply, client, asked).await,
-                        Reply::Waits => {
+                        Reply::Waits(lacked) => {
                             let (socket, daemon) = (Arc::clone(&socket), Arc::clone(&daemon));
                             let request = request.to_vec();
                             tokio::spawn(async move {
-                                send(&socket, daemon.datagram(&request, proxy).await, client, asked).await;
+                                send(&socket, daemon.finish(&request, proxy, lacked).await, client, asked).await;
                             });
                         }
                     }

@@ -66,10 +66,14 @@ impl FlowTable {
         let matter = sources.get(pupil).ok_or(Reason::NoCall)?.matter(payload);
         let matter = if is_strayed { Matter::Noise } else { matter };
         let before = sources.get(pupil).ok_or(Reason::NoCall)?.peer.standing();
-        self.catch_up_all(&mut sources, pupil, now);
+        self.catch_up(&mut sources, pupil, now);
         let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
         let admission = peer.admit(sender, matter, rtp_host, now);
         let after = peer.standing();
+        if before.watched.is_none() && after.watched.is_some() {
+            self.begin_watch(&mut sources, pupil);
+        }
+        let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
         if let Some(turn) = peer.next_turn() {
             sources.wait_for(pupil, turn);
         }
@@ -110,7 +114,7 @@ impl FlowTable {
     }
 
     /// Tells where packets have taught that a party is.
-    fn tell_learned(&self, sources: &Sources, slot: SlotIndex, at: Option<SocketAddr>) {
+    pub(super) fn tell_learned(&self, sources: &Sources, slot: SlotIndex, at: Option<SocketAddr>) {
         if let (Some(source), Some(at)) = (sources.get(slot), at) {
             self.shape.events.tell(Event::Learned { call: source.spec.call, slot, at });
         }

@@ -182,7 +182,8 @@ impl Listening {
         let [fast, slow] = *counted;
         // With what was lost on the way to the relay, which the party misses too.
         let lost = table.reader().map_or(0, |reader| reader.lost(sender));
-        Sent { packets: fast + slow + lost, fast, slow, clock_khz }
+        let ssrc = table.slot(sender).map_or(0, |slot| u32::from_be(slot.ssrc()));
+        Sent { packets: fast + slow + lost, fast, slow, clock_khz, ssrc }
     }
 }
 

@@ -154,7 +154,8 @@ impl FlowTable {
         destinations: &[Result<Destination, Reason>],
     ) -> Option<Lot> {
         if source.is_blocked() {
-            return Some(Lot::Blocked);
+            // The XDP program drops it, and notes no time: who is watched is seen packet by packet.
+            return is_certain.then_some(Lot::Blocked);
         }
         let mut reached =
             destinations.iter().zip(&source.sinks).filter_map(|(to, sink)| Some((*to.as_ref().ok()?, sink)));

@@ -50,9 +50,11 @@ impl Reports {
                 RECEIVER_REPORT => body,
                 _ => continue,
             };
-            // With several blocks the first is that of the call's media: there is one source on each leg.
-            let is_whole = blocks.len() >= usize::from(packet.count) * BLOCK_LEN;
-            let block = Block::parse(blocks).filter(|_| packet.count > 0 && is_whole);
+            // With several blocks it is that of what the other party sends, where that is known: the party may hear a recording beside it.
+            let whole = blocks.get(..usize::from(packet.count) * BLOCK_LEN).unwrap_or_default();
+            let mut all = whole.chunks_exact(BLOCK_LEN).filter_map(Block::parse);
+            let of_partner = all.clone().find(|block| block.source == sent.ssrc);
+            let block = of_partner.or_else(|| all.next());
             if let Some(block) = block.filter(|block| block.is_plausible(sent)) {
                 let Sent { fast, slow, .. } = sent;
                 self.doubt.report(Heard { source: block.source, highest: block.highest, fast, slow });
@@ -126,6 +128,8 @@ pub(crate) struct Sent {
     pub(crate) slow: u64,
     /// The clock rate of the payload in kHz; 0 when unknown.
     pub(crate) clock_khz: u16,
+    /// The synchronisation source that was noted last; 0 when none was.
+    pub(crate) ssrc: u32,
 }
 
 /// Bytes of a report block.
@@ -215,7 +219,7 @@ mod tests {
     use super::*;
 
     /// Plenty.
-    const SENT: Sent = Sent { packets: 1_000_000, fast: 500_000, slow: 500_000, clock_khz: 8 };
+    const SENT: Sent = Sent { packets: 1_000_000, fast: 500_000, slow: 500_000, clock_khz: 8, ssrc: 0 };
     const MS: Duration = Duration::from_millis(1);
 
     fn block(fraction: u8, lost: u32, jitter: u32, last_report: u32, delay_ms: u32) -> Vec<u8> {
@@ -235,6 +239,22 @@ mod tests {
         packet.extend((body.len() as u16 / 4).to_be_bytes());
         packet.extend(body);
         packet
+    }
+
+    #[test]
+    fn of_several_blocks_that_of_the_other_party_is_told() {
+        let other = |mut block: Vec<u8>| {
+            block[..4].copy_from_slice(&99_u32.to_be_bytes());
+            block
+        };
+        let loss = |sent: Sent, blocks: &[Vec<u8>]| {
+            let mut reports = Reports::default();
+            reports.read(None, sent, &sender_report(1, 100, blocks), Instant::now());
+            reports.qualities.first().unwrap().average().loss_percent
+        };
+        let blocks = [other(block(128, 5, 0, 0, 0)), block(26, 5, 0, 0, 0)];
+        assert_eq!(loss(Sent { ssrc: 7, ..SENT }, &blocks), 10, "the first is that of a recording");
+        assert_eq!(loss(SENT, &blocks), 50, "where nobody is known it is the first");
     }
 
     #[test]

@@ -194,15 +194,13 @@ impl Sources {
         Ok(Destination { from: source.spec.local, to: self.remote(party).ok_or(nowhere)? })
     }
 
-    /// Whether a party that a slot's packets go to has said where it is, now or before it was put on hold; or the slot's own party is to hear
-    /// something without that.
+    /// Whether a party that a slot's packets go to has said where it is, now or before it was put on hold.
     pub(super) fn is_described(&self, index: SlotIndex) -> bool {
         let has_said = |sink: &Sink| {
             let party = self.taught(sink.party).and_then(|party| self.get(party));
             party.is_some_and(|party| party.peer.has_said())
         };
-        self.get(index)
-            .is_some_and(|source| source.spec.announcement.is_some() || source.spec.sinks.iter().any(has_said))
+        self.get(index).is_some_and(|source| source.spec.sinks.iter().any(has_said))
     }
 }
 

@@ -22,6 +22,12 @@ impl FlowTable {
         for chunk in of(part)..of(part + 1) {
             // The lock is given back in between: packets that teach wait for no more than one chunk.
             let mut sources = self.lock();
+            let is_watched = |source: &Source| source.peer.standing().watched.is_some();
+            let watched = sources.chunk_mut(chunk).filter(|(_, source)| is_watched(source));
+            let watched: Vec<_> = watched.map(|(index, source)| (index, source.peer.standing())).collect();
+            for (index, _) in &watched {
+                self.catch_up(&mut sources, *index, now);
+            }
             let mut changed = Vec::new();
             for (index, source) in sources.chunk_mut(chunk) {
                 if let Some(cells) = self.cells(index) {
@@ -32,18 +38,24 @@ impl FlowTable {
                         source.is_silent = false;
                     }
                     source.ssrc_changes = 0;
-                    let before = source.peer.standing();
-                    self.catch_up(source, &cells, now);
+                    let before = watched.iter().find(|(of, _)| *of == index).map(|(_, before)| *before);
+                    let before = before.unwrap_or_else(|| source.peer.standing());
                     source.peer.advance(now);
+                    let after = source.peer.standing();
+                    if after.watched.is_none() {
+                        // Where the watch begins, if it does.
+                        source.heard = cells.carried.heard();
+                    }
                     // A number that there was none of may have become free.
-                    if source.peer.standing() != before || source.wants_number() {
-                        changed.push(index);
+                    if after != before || source.wants_number() {
+                        changed.push((index, after.confirmed.filter(|_| after.confirmed != before.confirmed)));
                     }
                 }
             }
-            for index in changed {
+            for (index, learned) in changed {
                 self.program(&mut sources, index, now);
                 self.follow_rtp(&mut sources, index, now);
+                self.tell_learned(&sources, index, learned);
             }
         }
     }
@@ -52,7 +64,7 @@ impl FlowTable {
     fn turn(&self, now: Instant) {
         let mut sources = self.lock();
         for index in sources.due(now) {
-            self.catch_up_all(&mut sources, index, now);
+            self.catch_up(&mut sources, index, now);
             let Some(source) = sources.get_mut(index) else { continue };
             source.peer.advance(now);
             if let Some(turn) = source.peer.next_turn() {
@@ -68,7 +80,7 @@ impl FlowTable {
     }
 
     /// Takes when the peer of a source was heard last by its slot's own rule, and by that of RTCP that shares its port.
-    pub(super) fn catch_up_all(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+    pub(super) fn catch_up(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
         let Some(source) = sources.get_mut(index) else { return };
         if source.peer.standing().watched.is_none() {
             return;
@@ -82,11 +94,12 @@ impl FlowTable {
         }
     }
 
-    fn catch_up(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
-        if source.peer.standing().watched.is_some()
-            && let Some(heard) = self.heard(source, cells, now)
-        {
-            source.peer.catch_up(heard);
+    /// A peer is watched from now on: what was noted before says nothing.
+    pub(super) fn begin_watch(&self, sources: &mut Sources, index: SlotIndex) {
+        for index in [index, index.sibling()] {
+            if let (Some(source), Some(cells)) = (sources.get_mut(index), self.cells(index)) {
+                source.heard = cells.carried.heard();
+            }
         }
     }
 

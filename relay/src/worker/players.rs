@@ -14,6 +14,9 @@ use crate::worker::carry::Carrier;
 use crate::worker::outbox::Outbox;
 use crate::worker::wheel::{Tick, Wheel};
 
+/// Samples of G.711 in a millisecond.
+const SAMPLES_PER_MS: u32 = 8;
+
 /// So many packets are made up for when a worker was kept from its work; what was to be heard before that is heard later.
 const BURST: u64 = 3;
 
@@ -21,14 +24,17 @@ const BURST: u64 = 3;
 pub(crate) struct Players {
     orders: Receiver<Order>,
     playing: HashMap<SlotIndex, Playing>,
-    /// When the next packet of each is due, by slot and announcement.
+    /// When the next packet of each is due, by slot and turn.
     wheel: Wheel<(SlotIndex, u64)>,
+    /// How many have begun to hear something: tells those of a slot apart.
+    turns: u64,
     events: Arc<Events>,
 }
 
 /// What a party hears.
 struct Playing {
     call: u64,
+    turn: u64,
     announcement: Arc<Announcement>,
     /// Where the party is, if that is known: else what it is to hear waits.
     outlet: Option<Outlet>,
@@ -38,7 +44,7 @@ struct Playing {
 impl Players {
     /// Nobody hears anything yet.
     pub(crate) fn new(orders: Receiver<Order>, events: Arc<Events>, now: Instant) -> Self {
-        Self { orders, playing: HashMap::new(), wheel: Wheel::new(now), events }
+        Self { orders, playing: HashMap::new(), wheel: Wheel::new(now), turns: 0, events }
     }
 
     /// How long until there is a packet to send; `None` while nobody hears anything.
@@ -58,8 +64,8 @@ impl Players {
         while let Ok(order) = self.orders.try_recv() {
             self.take(order, now);
         }
-        for (tick, (slot, id)) in self.wheel.due(now) {
-            self.play(slot, id, (tick, now), carrier, outbox);
+        for (tick, (slot, turn)) in self.wheel.due(now) {
+            self.play(slot, turn, (tick, now), carrier, outbox);
         }
     }
 
@@ -69,11 +75,16 @@ impl Players {
             Order::Play(slot, call, announcement, outlet) => match self.playing.get_mut(&slot) {
                 Some(playing) if playing.announcement.id == announcement.id => playing.outlet = outlet,
                 // The party has moved when it had heard all.
-                Some(_) | None if announcement.is_over() => drop(self.playing.remove(&slot)),
+                Some(_) | None if announcement.is_over() => {
+                    self.playing.remove(&slot);
+                    self.events.tell(Event::Ended { call, slot, id: announcement.id });
+                }
                 Some(_) | None => {
-                    self.wheel.insert(now, (slot, announcement.id));
+                    self.turns += 1;
+                    let turn = self.turns;
+                    self.wheel.insert(now, (slot, turn));
                     let player = player(&announcement);
-                    self.playing.insert(slot, Playing { call, announcement, outlet, player });
+                    self.playing.insert(slot, Playing { call, turn, announcement, outlet, player });
                 }
             },
         }
@@ -83,30 +94,34 @@ impl Players {
     fn play(
         &mut self,
         slot: SlotIndex,
-        id: u64,
+        turn: u64,
         (mut due, now): (Tick, Tick),
         carrier: &mut Carrier,
         outbox: &mut Outbox,
     ) {
-        let Some(playing) = self.playing.get_mut(&slot).filter(|playing| playing.announcement.id == id) else { return };
+        let Some(playing) = self.playing.get_mut(&slot).filter(|playing| playing.turn == turn) else { return };
         let late = now.0.saturating_sub(due.0) / INTERVAL.as_millis() as u64;
+        // What could not be made up for in time is heard later: the packets keep their beat.
+        due = due.after(INTERVAL * late.saturating_sub(BURST) as u32);
         for _ in 0..=late.min(BURST) {
+            let at = due;
             due = due.after(INTERVAL);
             let Some(outlet) = &playing.outlet else { continue };
-            let Some(packet) = playing.player.next() else { break };
+            // The media's clock goes on while nothing is heard.
+            let Some(packet) = playing.player.packet(at.0.wrapping_mul(u64::from(SAMPLES_PER_MS)) as u32) else {
+                break;
+            };
             if let Some((departure, packet)) = carrier.originate(slot, outlet, &packet, outbox) {
                 outbox.send(departure, packet);
             }
         }
         playing.announcement.played.set(playing.player.played());
         if playing.announcement.is_over() {
-            let call = playing.call;
+            let (call, id) = (playing.call, playing.announcement.id);
             self.playing.remove(&slot);
             return self.events.tell(Event::Ended { call, slot, id });
         }
-        // What could not be made up for in time is heard later.
-        let due = if late > BURST { now.after(INTERVAL) } else { due };
-        self.wheel.insert(due, (slot, id));
+        self.wheel.insert(due, (slot, turn));
     }
 }
 

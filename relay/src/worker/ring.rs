@@ -175,6 +175,8 @@ impl Ring {
     /// # Errors
     /// When the ring itself fails.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
+        // What it was woken for may have come before that is forgotten: then it is not waited for.
+        let timeout = if self.is_woken { Duration::ZERO } else { timeout };
         match self.prepare() {
             Ok(()) => {}
             // Completions want to be taken first; what is left to arm is armed in the next turn.

@@ -5,6 +5,7 @@ use border::{Announcement, Event};
 
 use super::*;
 use crate::intent::{Play, Sound, StopPlaying};
+use crate::outcome::Refusal;
 
 /// A tenth of a second.
 fn recording() -> Arc<Recording> {
@@ -19,6 +20,7 @@ fn play_to(party: Party) -> Play {
         start: Duration::ZERO,
         times: None,
         longest: None,
+        ticket: None,
     }
 }
 
@@ -81,8 +83,6 @@ fn what_is_repeated_lasts_as_often_and_as_long_as_was_said() {
         (0, None, Some(second), 8000),
         (0, Some(2), Some(second), 1600),
         (0, Some(99), Some(ms(150)), 1200),
-        // Beyond its end there is its end.
-        (5000, None, None, 1),
         (0, Some(u32::MAX), None, 800 * u64::from(u32::MAX)),
     ] {
         let mut rig = Rig::new();
@@ -174,12 +174,85 @@ fn what_cannot_be_played_is_refused_and_changes_nothing() {
     rig.end();
     rig.sdp(offer("a", None, &secured("192.0.2.10")));
     assert_eq!(rig.error(play(Party::All)), neither);
+    rig.end();
+    rig.call();
+    let late = Play { start: Duration::from_millis(100), ..play_to(tag("a")) };
+    assert!(rig.error(Intent::Play(Box::new(late))).ends_with("start-pos is beyond its end"));
     for (sound, why) in
         [(Sound::Unreadable("no such file".to_owned()), "no such file"), (Sound::File(b"/x".to_vec()), "nobody")]
     {
         let error = rig.error(Intent::Play(Box::new(Play { sound, ..play_to(tag("a")) })));
         assert!(error.starts_with(&format!("Failed to start media playback from file: {why}")), "{error}");
     }
+}
+
+#[test]
+fn a_recording_that_had_to_be_read_is_not_heard_by_whom_a_later_command_was_about() {
+    let waiting = |rig: &mut Rig, party: Party| rig.calls.await_recording(&play_to(party)).unwrap();
+    let come = |ticket| Intent::Play(Box::new(Play { ticket: Some(ticket), ..play_to(Party::All) }));
+    let overtaken = "Failed to start media playback: a later command has taken its place";
+    let mut rig = Rig::new();
+    rig.call();
+    // A stop, another recording, and another that has to be read.
+    let ticket = waiting(&mut rig, tag("a"));
+    rig.run(stop(tag("a")));
+    assert_eq!(rig.error(come(ticket)), overtaken);
+    let ticket = waiting(&mut rig, tag("a"));
+    rig.run(play(tag("a")));
+    assert_eq!(rig.error(come(ticket)), overtaken);
+    let (first, second) = (waiting(&mut rig, tag("a")), waiting(&mut rig, tag("a")));
+    assert_eq!(rig.error(come(first)), overtaken);
+    rig.run(stop(tag("b")));
+    rig.run(come(second));
+    assert!(heard(&rig, A).is_some() && heard(&rig, B).is_none(), "only whom it was for");
+    assert_eq!(rig.error(come(second)), overtaken, "once");
+    // Of two parties, one was stopped.
+    let ticket = waiting(&mut rig, Party::All);
+    rig.run(stop(tag("a")));
+    rig.run(come(ticket));
+    assert_eq!((heard(&rig, A).is_some(), heard(&rig, B).is_some()), (false, true));
+    // Another call of the same name.
+    let ticket = waiting(&mut rig, Party::All);
+    rig.end();
+    assert_eq!(rig.error(come(ticket)), "Unknown call-ID");
+    rig.call();
+    assert_eq!(rig.error(come(ticket)), overtaken);
+    assert_eq!(rig.calls.await_recording(&play_to(tag("x"))), Err(Refusal::NoSuchTag));
+    let tickets: Vec<_> = (0..40).map(|_| waiting(&mut rig, tag("a"))).collect();
+    assert_eq!(rig.error(come(tickets[0])), overtaken);
+}
+
+#[test]
+fn who_has_hung_up_hears_nothing_more_while_late_packets_may_still_arrive() {
+    let mut rig = Rig::with(Settings { delete_delay: Duration::from_secs(30), ..Settings::default() }, 30099);
+    rig.call();
+    rig.run(play(Party::All));
+    rig.run(delete(Some("a"), Some("b")));
+    assert!(rig.slot_of(A).is_some() && heard(&rig, A).is_none() && heard(&rig, B).is_none());
+}
+
+#[test]
+fn an_offer_that_nobody_has_answered_ends_no_recording() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.run(play(tag("a")));
+    let announcement = heard(&rig, A);
+    rig.sdp(offer("a", Some("b"), &session("192.0.2.10", &["audio 4000 RTP/AVP 18"])));
+    assert!(announcement.is_some() && heard(&rig, A) == announcement);
+    rig.run(play(tag("a")));
+    assert_eq!(heard(&rig, A).unwrap().payload_type, 8, "by what is agreed on");
+}
+
+#[test]
+fn a_party_of_a_fork_that_is_not_the_one_at_its_ports_is_refused() {
+    let mut rig = Rig::new();
+    rig.sdp(offer("a", None, &audio("192.0.2.10", 4000)));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    rig.sdp(answer("a", "c", &audio("198.51.100.11", 5000)));
+    let neither = "Failed to start media playback: no party takes PCMU or PCMA, unencrypted";
+    assert_eq!(rig.error(play(tag("b"))), neither);
+    rig.run(play(tag("c")));
+    assert!(heard(&rig, B).is_some());
 }
 
 #[test]

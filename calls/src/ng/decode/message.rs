@@ -164,7 +164,7 @@ impl Message {
         };
         let SoundWords { start, times, longest, .. } = words;
         let (call_id, party) = self.participant()?;
-        Ok(Play { call_id, party, sound, start, times, longest })
+        Ok(Play { call_id, party, sound, start, times, longest, ticket: None })
     }
 
     pub(super) fn stop_playing(self) -> Result<StopPlaying, DecodeError> {

@@ -456,6 +456,15 @@ fn what_is_played_to_whom_from_where_and_how_often_is_understood() {
         let quarter = Duration::from_millis(250);
         assert_eq!((all.start, all.times, all.longest), (quarter, Some(250), Some(quarter)));
     }
+    for (number, times) in [
+        (Value::Int(1 << 40), Some(u32::MAX)),
+        (Value::from("99999999999999999999"), Some(u32::MAX)),
+        (Value::Int(-1), None),
+        (Value::from("x"), None),
+    ] {
+        assert_eq!(play(file().with("repeat-times", number)).unwrap().times, times);
+    }
+    assert_eq!(play(file().with("repeat-duration", 0)).unwrap().longest, None);
     assert_eq!(play(file().with("flags", list(&["all"]))).unwrap().party, Party::All);
     assert_eq!(play(file().with("label", "x")).unwrap().party, Party::Label(b"x".to_vec()));
     assert_eq!(play(file().with("address", "192.0.2.1")).unwrap().party, Party::Address("192.0.2.1".parse().unwrap()));

@@ -29,8 +29,15 @@ pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
     std::str::from_utf8(&text).ok()?.split_ascii_whitespace().last()?.parse().ok()
 }
 
-/// A number, also where it is written as text: scripts know nothing else.
+/// A number that is not below zero, also where it is written as text: scripts know nothing else. One that is too large is the largest.
 pub(super) fn number(value: &Value<'_>) -> Option<u32> {
-    let text = || std::str::from_utf8(&value.as_text()?).ok()?.trim().parse().ok();
-    value.as_int().map_or_else(text, |number| u32::try_from(number).ok())
+    if let Some(number) = value.as_int() {
+        return u64::try_from(number).ok().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    }
+    let text = value.as_text()?;
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(std::str::from_utf8(digits).ok()?.parse().unwrap_or(u32::MAX))
 }

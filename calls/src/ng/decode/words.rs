@@ -117,7 +117,8 @@ impl Message {
         match key {
             b"start-pos" => self.sound.start = time,
             b"repeat-times" => self.sound.times = Some(number),
-            _ => self.sound.longest = Some(time),
+            // No time at all is the way to say that there is no limit.
+            _ => self.sound.longest = Some(time).filter(|time| !time.is_zero()),
         }
     }
 

@@ -85,3 +85,21 @@ fn a_party_that_was_signalled_elsewhere_keeps_its_place_as_long_as_it_is_carried
     }
     assert_eq!(table.lock().remote(A), Some(addr("192.0.2.11:5000")));
 }
+
+#[test]
+fn a_watched_peer_whose_media_is_blocked_is_seen_packet_by_packet_and_keeps_its_place() {
+    for (local, source, other) in HEARD {
+        let start = Instant::now();
+        let (table, slot) = delayed(local, source, start);
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let spec = table.lock().get(slot).unwrap().spec.clone();
+        table.apply(&[FlowOp::Install(slot, SourceSpec { blocked: true, ..spec })], at(30));
+        // The XDP program would drop what is blocked, and note no time.
+        assert!(!programmed(&table, slot).is_active());
+        for milliseconds in (40..1500).step_by(20) {
+            assert_eq!(table.learn(slot, addr(source), &rtp(3, 7), at(milliseconds)).unwrap_err(), Reason::Blocked);
+        }
+        let _guest = table.learn(slot, addr(other), &rtp(1, 9), at(1510));
+        assert_eq!(table.lock().remote(slot), Some(addr(source)));
+    }
+}

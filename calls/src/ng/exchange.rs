@@ -104,8 +104,15 @@ impl Exchange {
             return Some((reply.clone(), Vec::new()));
         }
         self.waiting.retain(|(_, since)| now.saturating_duration_since(*since) < WAIT);
-        let print = fingerprint(cookie, frame.payload, proxy);
-        let place = self.waiting.iter().position(|(waiting, _)| *waiting == print);
+        // Nearly always nothing waits, and nobody need look at the whole message for that.
+        let print = || fingerprint(cookie, frame.payload, proxy);
+        let place = match self.waiting.is_empty() {
+            true => None,
+            false => {
+                let print = print();
+                self.waiting.iter().position(|(waiting, _)| *waiting == print)
+            }
+        };
         match (place, &self.loaded) {
             // It is under way, and will have its reply.
             (Some(_), None) => return None,
@@ -117,7 +124,7 @@ impl Exchange {
         if self.lacked.is_none() {
             self.cookies.keep(cookie, frame.payload, reply.clone(), now);
         } else if self.waiting.len() < MAX_WAITING {
-            self.waiting.push((print, now));
+            self.waiting.push((print(), now));
         }
         Some((reply, ops))
     }

@@ -115,6 +115,36 @@ fn query(id: &str, from: &str, to: &str) -> String {
     ])
 }
 
+/// What `siprec` has `rtp_relay` ask: where the call comes from it does not know, and the tag is that of a request that it makes up. The first
+/// time it has no tag of ours, afterwards always. `interface=pbx2` is what the script says as the media's flags.
+fn copy_offer(id: &str, to_tag: Option<&str>, is_paused: bool) -> String {
+    let flags = if is_paused { list(&["all", "siprec", "inactive"]) } else { list(&["all", "siprec"]) };
+    copy(id, to_tag, &[("flags", flags)], "subscribe request")
+}
+
+/// What it says when the recorder has answered.
+fn copy_answer(id: &str, to_tag: &str, sdp: &str) -> String {
+    copy(id, Some(to_tag), &[("sdp", text(sdp))], "subscribe answer")
+}
+
+/// What it says when the recording is over.
+fn copy_delete(id: &str, to_tag: &str) -> String {
+    copy(id, Some(to_tag), &[], "unsubscribe")
+}
+
+fn copy(id: &str, to_tag: Option<&str>, own: &[(&str, String)], command: &str) -> String {
+    let mut entries = vec![("call-id", text(id)), ("via-branch", text("br0"))];
+    entries.extend(to_tag.map(|tag| ("to-tag", text(tag))));
+    entries.extend(own.iter().cloned());
+    entries.extend([
+        ("interface", text("pbx2")),
+        ("received-from", list(&["IP4", "0.0.0.0"])),
+        ("from-tag", text("1")),
+        ("command", text(command)),
+    ]);
+    dict(&entries)
+}
+
 /// The value at the beginning of some bencode, and what follows it.
 fn decode(bytes: &[u8]) -> (Value, &[u8]) {
     match bytes[0] {
@@ -325,6 +355,85 @@ fn opensips_reads_statistics_of_the_call_and_of_each_party() {
             }
         }
     }
+}
+
+/// What `siprec` reads of the reply: the description, our tag, and for each party the labels of its medias.
+fn recording(reply: &Value) -> (String, String, Vec<(String, u32)>) {
+    assert_eq!(reply["result"], "ok", "{reply}");
+    let [sdp, tag] = ["sdp", "to-tag"].map(|key| reply[key].as_str().unwrap().to_owned());
+    let labels = reply["tag-medias"].as_array().unwrap().iter().flat_map(|party| {
+        let medias = party["medias"].as_array().unwrap().iter();
+        medias.map(|media| {
+            let label = media["label"].as_str().unwrap();
+            assert!(sdp.contains(&format!("a=label:{label}\r\n")), "{sdp}");
+            (party["tag"].as_str().unwrap().to_owned(), label.parse().unwrap())
+        })
+    });
+    let labels = labels.collect();
+    (sdp, tag, labels)
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn opensips_has_a_call_recorded_pauses_it_and_goes_on() {
+    assert_eq!(
+        copy_offer("c1@h", None, false).replace("9:interface4:pbx2", ""),
+        "d7:call-id4:c1@h10:via-branch3:br05:flagsl3:all6:siprece13:received-froml3:IP47:0.0.0.0e8:from-tag1:17:command17:subscribe requeste"
+    );
+    let rig = Rig::new();
+    let (mut caller, mut callee, call) = rig.call();
+    call.converse(&mut caller, &mut callee, 5).unwrap();
+    let recorders = [7000, 7002].map(|port| Party::new(&rig.scene.trunks, Trunk::Pbx2, port).unwrap());
+    let ip = recorders[0].addr().ip();
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\na=recvonly\r\nm=audio 7000 RTP/AVP 8\r\nm=audio 7002 RTP/AVP 8\r\n"
+    );
+    let mut talk = |is_recorded: bool, when: &str| {
+        for _ in 0..20 {
+            let said = caller.speak(call.for_caller).unwrap();
+            assert_eq!(callee.hear().unwrap(), Some((said.clone(), call.for_callee)), "{when}");
+            let answered = callee.speak(call.for_callee).unwrap();
+            assert_eq!(caller.hear().unwrap(), Some((answered.clone(), call.for_caller)), "{when}");
+            for (recorder, said) in recorders.iter().zip([said, answered]).filter(|_| is_recorded) {
+                assert_eq!(recorder.hear().unwrap().map(|(heard, _)| heard), Some(said), "{when}");
+            }
+        }
+        for recorder in &recorders {
+            recorder.rtp.set_nonblocking(true).unwrap();
+            assert_eq!(recorder.hear().unwrap(), None, "{when}: nothing comes twice");
+            recorder.rtp.set_nonblocking(false).unwrap();
+        }
+    };
+
+    let (offered, tag, labels) = recording(&rig.command(&copy_offer(ID, None, false)));
+    assert_eq!(labels, [("caller".to_owned(), 0), ("callee".to_owned(), 1)]);
+    assert_eq!(offered.matches("a=sendonly\r\n").count(), 2, "{offered}");
+    talk(false, "before the recorder has answered");
+    assert_eq!(rig.command(&copy_answer(ID, &tag, &sdp))["result"], "ok");
+    talk(true, "recorded");
+
+    // With each answer to an INVITE within the call the module asks again, and tells the recorder; meanwhile it goes on.
+    let (_, again, _) = recording(&rig.command(&copy_offer(ID, Some(&tag), false)));
+    assert_eq!(again, tag);
+    talk(true, "asked again");
+    // An INVITE of the recorder: its description comes first, and ours is its answer.
+    assert_eq!(rig.command(&copy_answer(ID, &tag, &sdp))["result"], "ok");
+    recording(&rig.command(&copy_offer(ID, Some(&tag), false)));
+    talk(true, "invited by the recorder");
+
+    let (paused, ..) = recording(&rig.command(&copy_offer(ID, Some(&tag), true)));
+    assert_eq!((paused.matches("a=inactive\r\n").count(), paused.contains("a=sendonly")), (2, false), "{paused}");
+    assert_eq!(rig.command(&copy_answer(ID, &tag, &sdp))["result"], "ok");
+    talk(false, "paused");
+    let (resumed, ..) = recording(&rig.command(&copy_offer(ID, Some(&tag), false)));
+    assert_eq!(resumed.matches("a=sendonly\r\n").count(), 2, "{resumed}");
+    assert_eq!(rig.command(&copy_answer(ID, &tag, &sdp))["result"], "ok");
+    talk(true, "resumed");
+
+    assert_eq!(rig.command(&copy_delete(ID, &tag))["result"], "ok");
+    talk(false, "over");
+    assert_eq!(rig.command(&delete(ID))["result"], "ok");
+    rig.assert_no_call();
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn desired(call: &Call, interfaces: &Interfaces) -> Sources {
     for [mine, caller] in call.ringing() {
         plan.add(mine, caller, Edge::Inject);
     }
-    call.subscribers.iter().filter(|subscriber| subscriber.is_answered).for_each(|subscriber| plan.copy(subscriber));
+    call.subscribers.iter().filter(|subscriber| subscriber.is_served()).for_each(|subscriber| plan.copy(subscriber));
     call.audible().for_each(|playing| plan.play(playing));
     let mut sources = plan.sources;
     // A party that says it is where the call itself arrives would have the call's packets go round for ever.

@@ -106,7 +106,7 @@ impl Query<'_> {
                 protocol: media.said.protocol.clone(),
                 codec: media.said.codec.clone(),
                 has_ports: true,
-                flow: (subscriber.is_answered && media.said.open).then_some((media.said.direction, media.said.held)),
+                flow: (subscriber.is_served() && media.said.open).then_some((media.said.direction, media.said.held)),
                 mux: false,
                 is_blocked: false,
                 is_silenced: false,

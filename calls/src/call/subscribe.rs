@@ -17,7 +17,8 @@ use crate::outcome::{Copied, Outcome, Refusal, Subscribed};
 use crate::sdp::{self, Body};
 
 impl Calls {
-    /// Somebody is to get copies: an offer for it. Nothing is copied before it has answered.
+    /// Somebody is to get copies: an offer for it. Nothing is copied before it has answered; what it has agreed to before stays in force until it
+    /// answers again, which it need not do where the proxy asks for it (RFC 3264 8).
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe, now: Instant, wall: SystemTime) -> Done {
         let Subscribe { call_id, options, .. } = subscribe;
         self.can_do(options)?;
@@ -40,23 +41,21 @@ impl Calls {
             // The same media has the same ports as before.
             let known = before.iter().flat_map(|before| &before.medias).find(|known| known.source == Some(source));
             let known = known.filter(|known| known.pair.interface == interface);
+            let said = known.map(|known| &known.said).filter(|said| said.kind.eq_ignore_ascii_case(&media.said.kind));
+            let said = said.cloned().unwrap_or_else(|| media.said.awaited());
             let pair = match known {
                 Some(known) => known.pair,
                 None => lease.allocate(interface)?,
             };
-            medias.push(CopiedMedia {
-                source: Some(source),
-                pair,
-                formats: media.formats.clone(),
-                said: media.said.awaited(),
-            });
+            medias.push(CopiedMedia { source: Some(source), pair, formats: media.formats.clone(), said });
         }
         draft.subscribers.push(Subscriber {
             tag: to_tag.clone(),
             label: options.to_label.clone().or_else(|| before.as_ref()?.label.clone()),
             created: before.as_ref().map_or(wall, |before| before.created),
             offers: before.as_ref().map_or(0, |before| before.offers) + 1,
-            is_answered: false,
+            is_answered: before.as_ref().is_some_and(|before| before.is_answered),
+            is_paused: subscribe.is_paused,
             medias,
         });
         // The lease gives the ports back.
@@ -98,7 +97,13 @@ impl Calls {
                 label: copied.label.as_deref(),
             });
         }
-        let sdp = sdp::compose(call.number + 1, subscriber.offers, offered.first()?.address, &offered);
+        let session = sdp::Session {
+            number: call.number + 1,
+            version: subscriber.offers,
+            address: offered.first()?.address,
+            is_active: !subscriber.is_paused,
+        };
+        let sdp = sdp::compose(&session, &offered);
         Some(Subscribed { to_tag: to_tag.to_vec(), sdp, medias: copied, is_siprec: subscribe.is_siprec })
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Subscriber {
     pub offers: u64,
     /// Whether it has said where it is. Before, nothing is sent.
     pub is_answered: bool,
+    /// It gets nothing for now, as it was offered last.
+    pub is_paused: bool,
     /// The medias of its description, in their order. One whose party is gone keeps its place.
     pub medias: Vec<CopiedMedia>,
 }
@@ -36,6 +38,11 @@ pub(super) struct CopiedMedia {
 }
 
 impl Subscriber {
+    /// Whether copies go to it now.
+    pub(super) const fn is_served(&self) -> bool {
+        self.is_answered && !self.is_paused
+    }
+
     /// Whether it gets copies of what a party says, or is to get them.
     pub(super) fn hears(&self, leg: LegId) -> bool {
         self.sources().any(|source| source == leg)

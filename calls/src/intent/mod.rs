@@ -173,6 +173,8 @@ pub struct Subscribe {
     pub to_tag: Option<Vec<u8>>,
     /// The receiver is a recorder that wants to know which media is whose (RFC 7866).
     pub is_siprec: bool,
+    /// It is to get nothing for now.
+    pub is_paused: bool,
     /// Everything else.
     pub options: Options,
 }

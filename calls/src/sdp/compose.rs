@@ -82,12 +82,26 @@ pub struct Offered<'a> {
     pub label: Option<&'a str>,
 }
 
-/// An offer to send these medias, and to receive none. `session` and `version` are those of its `o=` line.
-pub fn compose(session: u64, version: u64, address: IpAddr, medias: &[Offered<'_>]) -> Vec<u8> {
+/// What an offer says of its session.
+#[derive(Debug, Clone, Copy)]
+pub struct Session {
+    /// Its number in the `o=` line.
+    pub number: u64,
+    /// Its version there.
+    pub version: u64,
+    /// Where most of it comes from.
+    pub address: IpAddr,
+    /// Something is sent.
+    pub is_active: bool,
+}
+
+/// An offer to send these medias, or nothing for now, and to receive none.
+pub fn compose(session: &Session, medias: &[Offered<'_>]) -> Vec<u8> {
+    let Session { number, version, address, is_active } = *session;
     let at = |address: IpAddr| format!("IN {} {address}", if address.is_ipv4() { "IP4" } else { "IP6" });
     let at_session = at(address);
     let mut out =
-        format!("v=0\r\no=- {session} {version} {at_session}\r\ns=-\r\nc={at_session}\r\nt=0 0\r\n").into_bytes();
+        format!("v=0\r\no=- {number} {version} {at_session}\r\ns=-\r\nc={at_session}\r\nt=0 0\r\n").into_bytes();
     for media in medias {
         out.extend([b"m=", media.kind].concat());
         out.extend(format!(" {} ", media.port).into_bytes());
@@ -99,7 +113,8 @@ pub fn compose(session: u64, version: u64, address: IpAddr, medias: &[Offered<'_
         if let Some(label) = media.label {
             out.extend(format!("a=label:{label}\r\n").into_bytes());
         }
-        out.extend(format!("a=sendonly\r\na=rtcp:{}\r\n", media.port.saturating_add(1)).into_bytes());
+        let direction = if is_active { "sendonly" } else { "inactive" };
+        out.extend(format!("a={direction}\r\na=rtcp:{}\r\n", media.port.saturating_add(1)).into_bytes());
     }
     out
 }
@@ -130,13 +145,16 @@ mod tests {
             label: None,
             ..media
         };
-        let sdp = compose(7, 1, media.address, &[media, bare]);
+        let session = Session { number: 7, version: 1, address: media.address, is_active: true };
+        let sdp = compose(&session, &[media, bare]);
         let expected = "v=0\r\no=- 7 1 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP6 2001:db8::1\r\nt=0 0\r\n\
             m=audio 30000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
             a=ptime:20\r\na=label:0\r\na=sendonly\r\na=rtcp:30001\r\n\
             m=video 30000 RTP/AVP 31\r\nc=IN IP4 192.0.2.1\r\na=sendonly\r\na=rtcp:30001\r\n";
         assert_eq!(String::from_utf8(sdp.clone()).unwrap(), expected);
         assert_eq!(Body::parse(&sdp).unwrap().media().len(), 2);
+        let paused = compose(&Session { is_active: false, ..session }, &[media, bare]);
+        assert_eq!(String::from_utf8(paused).unwrap(), expected.replace("a=sendonly", "a=inactive"));
     }
 
     #[test]

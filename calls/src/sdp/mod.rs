@@ -25,7 +25,7 @@ mod steady;
 pub use attributes::{AttributeEdit, Level, change, generate_mids, mark, strip_extmaps};
 pub use body::{Body, Origin};
 pub use codecs::Codecs;
-pub use compose::{Formats, Offered, compose, formats};
+pub use compose::{Formats, Offered, Session, compose, formats};
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
 pub use error::{Error, MAX_BODY, MAX_LINES, MAX_MEDIA};
 pub use media::{Direction, Media, Profile, Rtcp, Transport};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 /// Seconds that a guest may take; it is that long only when something hangs.
-const LIMIT: &str = "300";
+const LIMIT: &str = "900";
 /// The first serial line is the kernel's. Whatever it complains of there ends the machine: nothing that the tests do may make it complain.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic panic_on_warn=1 mitigations=off";
 /// How many of the kernel's messages tell what it died of.

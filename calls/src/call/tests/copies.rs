@@ -10,7 +10,14 @@ fn tags(tags: &[&str]) -> Vec<Party> {
 fn subscribe_as(to_tag: Option<&str>, parties: Vec<Party>, is_siprec: bool) -> Intent {
     let options = Options { to_interface: Some(b"gateway".to_vec()), ..Options::default() };
     let to_tag = to_tag.map(|tag| tag.as_bytes().to_vec());
-    Intent::Subscribe(Box::new(Subscribe { call_id: b"call".to_vec(), parties, to_tag, is_siprec, options }))
+    let call_id = b"call".to_vec();
+    Intent::Subscribe(Box::new(Subscribe { call_id, parties, to_tag, is_siprec, is_paused: false, options }))
+}
+
+/// The same, and nothing is to come for now.
+fn pause(parties: Vec<Party>) -> Intent {
+    let Intent::Subscribe(asked) = subscribe(parties) else { panic!("another intent") };
+    Intent::Subscribe(Box::new(Subscribe { is_paused: true, ..*asked }))
 }
 
 fn subscribe(parties: Vec<Party>) -> Intent {
@@ -63,6 +70,43 @@ fn a_recorder_is_offered_every_media_and_gets_it_once_it_has_answered() {
     }
     assert_eq!(rig.run(unsubscribe(None)).0, Reply::Ok(Dict::new()));
     assert_eq!(rig.installed, before);
+    rig.end();
+}
+
+#[test]
+fn a_receiver_that_is_offered_the_same_again_goes_on_getting_copies_whether_or_not_it_answers_again() {
+    let mut rig = recorded();
+    let before = rig.installed.clone();
+    // A receiver that has offered something itself has answered before the proxy asks for ours.
+    assert_eq!(rig.run(accept(&recorder())).0, Reply::Ok(Dict::new()));
+    let (sdp, ops) = rig.sdp(subscribe(tags(&["a", "b"])));
+    assert_eq!((ops, sdp.matches("a=sendonly").count()), (vec![], 2));
+    assert_eq!(rig.installed, before);
+    rig.run(accept(&recorder()));
+    assert_eq!(rig.installed, before);
+    rig.end();
+}
+
+#[test]
+fn a_receiver_that_is_paused_gets_nothing_until_it_is_offered_something_again() {
+    let mut rig = Rig::new();
+    rig.call();
+    let alone = rig.installed.clone();
+    rig.sdp(subscribe(tags(&["a", "b"])));
+    rig.run(accept(&recorder()));
+    let copied = rig.installed.clone();
+    for answers in [true, false] {
+        let (sdp, _) = rig.sdp(pause(tags(&["a", "b"])));
+        assert_eq!((sdp.matches("a=inactive").count(), sdp.matches("a=sendonly").count()), (2, 0), "{sdp}");
+        assert_eq!(rig.installed, alone);
+        if answers {
+            rig.run(accept(&recorder()));
+            assert_eq!(rig.installed, alone);
+        }
+        let (sdp, _) = rig.sdp(subscribe(tags(&["a", "b"])));
+        assert_eq!(sdp.matches("a=sendonly").count(), 2, "{sdp}");
+        assert_eq!(rig.installed, copied);
+    }
     rig.end();
 }
 
@@ -165,7 +209,7 @@ fn the_same_offer_twice_has_the_same_ports_and_another_set_of_parties_replaces_t
     let used = rig.calls.ports().used();
     let (again, _) = rig.sdp(subscribe(tags(&["a", "b"])));
     assert!(again.contains("m=audio 30002 ") && again.contains("m=audio 30004 "), "{again}");
-    assert_eq!((rig.calls.ports().used(), copies(&rig, "192.0.2.1:30000").len()), (used, 0), "until it answers");
+    assert_eq!((rig.calls.ports().used(), copies(&rig, "192.0.2.1:30000").len()), (used, 1), "what was answered holds");
     rig.sdp(subscribe(tags(&["b"])));
     rig.run(accept(&audio("198.51.100.20", 7000)));
     assert_eq!((copies(&rig, "192.0.2.1:30000").len(), copies(&rig, "198.51.100.1:30000").len()), (0, 1));

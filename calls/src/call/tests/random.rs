@@ -124,11 +124,12 @@ fn any_command() -> impl Strategy<Value = Intent> {
         1 => Just(Intent::List { limit: 2 }),
         2 => (any_treatment(), tag(), any_towards(), any::<bool>())
             .prop_map(|(treatment, tag, towards, is_on)| treat(treatment, Party::Tag(tag.into()), towards, is_on)),
-        2 => (vec(tag(), 0..3), prop::option::of(receiver()), any::<bool>()).prop_map(|(tags, to_tag, is_siprec)| {
+        2 => (vec(tag(), 0..3), prop::option::of(receiver()), any::<bool>(), any::<bool>()).prop_map(|(tags, to_tag, is_siprec, is_paused)| {
             let parties = tags.into_iter().map(|tag| Party::Tag(tag.into())).collect();
             let to_tag = to_tag.map(|tag| tag.as_bytes().to_vec());
             let options = Options::default();
-            Intent::Subscribe(Box::new(Subscribe { call_id: Vec::new(), parties, to_tag, is_siprec, options }))
+            let call_id = Vec::new();
+            Intent::Subscribe(Box::new(Subscribe { call_id, parties, to_tag, is_siprec, is_paused, options }))
         }),
         2 => (receiver(), any_sdp()).prop_map(|(to_tag, sdp)| {
             let (to_tag, sdp) = (to_tag.into(), sdp.into());

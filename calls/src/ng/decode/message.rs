@@ -31,6 +31,7 @@ pub(super) struct Message {
     pub(super) directional: bool,
     pub(super) all: All,
     pub(super) siprec: bool,
+    pub(super) inactive: bool,
     /// What whom the command makes, or is about, is to be called.
     pub(super) set_label: Option<Vec<u8>>,
     pub(super) sound: SoundWords,
@@ -200,6 +201,7 @@ impl Message {
             parties,
             to_tag: self.to_tag,
             is_siprec: self.siprec,
+            is_paused: self.inactive,
             options,
         })
     }

@@ -148,6 +148,7 @@ impl Message {
             b"directional" => self.directional = true,
             b"all" => self.all = All::Parties,
             b"siprec" => self.siprec = true,
+            b"inactive" => self.inactive = true,
             b"strip-extmap" => options.extmaps.push(b"all".to_vec()),
             // These ask for what is done anyway, or allow what is never done: ports are never changed under way, codecs and direction attributes
             // stay, both paths carry media that flows one way, all words of a delete are read, every answer of an unknown tag is a new branch.

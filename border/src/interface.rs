@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The number of an interface in the configuration's order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct InterfaceId(pub usize);
 
 /// A family of addresses. Each leg of a call has one of its own.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use flow::SlotIndex;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::announcement::Announcement;
@@ -31,7 +32,7 @@ pub enum Content {
 
 /// How the peer of a source is found. In all modes but [`Learning::Off`] a packet from exactly the signalled address decides at once, and of two
 /// sources the one that is nearer to what was signalled: at the description's host, then at the host that signalled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Learning {
     /// The signalled address is the peer: nothing is learned, and the first packet is already forwarded by the fast path.
     Off,

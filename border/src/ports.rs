@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use flow::SlotIndex;
+use serde::{Deserialize, Serialize};
 
 use crate::interface::{InterfaceId, Interfaces};
 
@@ -22,16 +23,23 @@ const PAGE: usize = 128;
 const CHOICE: usize = 8 * PAGE;
 
 /// The two ports of one media of one leg.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PortPair {
     /// The interface whose ports these are.
     pub interface: InterfaceId,
     /// The even port, for RTP.
     pub rtp_port: u16,
-    /// The slot of the even port.
+    /// The slot of the even port. It is not written down: another daemon may count addresses in another order.
+    #[serde(skip, default = "nowhere")]
     pub rtp_slot: SlotIndex,
     /// The slot of the odd port.
+    #[serde(skip, default = "nowhere")]
     pub rtcp_slot: SlotIndex,
+}
+
+/// The slot of ports that have not been [claimed](Ports::claim) yet: there are never so many addresses.
+const fn nowhere() -> SlotIndex {
+    SlotIndex(u32::MAX)
 }
 
 impl PortPair {
@@ -195,8 +203,26 @@ impl Ports {
         let choice = self.chooser.as_ref().map(|chooser| chooser.hash_one(self.choices));
         let (number, _) = self.pool(interface).ok_or(Exhausted)?;
         let port = self.pool_mut(interface).and_then(|pool| pool.take(choice, now)).ok_or(Exhausted)?;
-        let slot = SlotIndex::new(number as u32, port);
-        Ok(PortPair { interface, rtp_port: port, rtp_slot: slot, rtcp_slot: slot.sibling() })
+        Ok(Self::pair(number, interface, port))
+    }
+
+    /// Takes the pair with this even port, which a call had before this process began; `None` when it is not free, or none of the interface's.
+    pub fn claim(&mut self, interface: InterfaceId, rtp_port: u16) -> Option<PortPair> {
+        let (number, _) = self.pool(interface)?;
+        let pool = self.pool_mut(interface)?;
+        // It is one of the next to be opened, or of the last.
+        let is_it = |port: &u16| *port == rtp_port;
+        match pool.free.iter().position(is_it) {
+            Some(place) => drop(pool.free.swap_remove(place)),
+            None => drop(pool.unopened.remove(pool.unopened.iter().position(is_it)?)),
+        }
+        pool.used += 1;
+        Some(Self::pair(number, interface, rtp_port))
+    }
+
+    fn pair(number: usize, interface: InterfaceId, rtp_port: u16) -> PortPair {
+        let slot = SlotIndex::new(number as u32, rtp_port);
+        PortPair { interface, rtp_port, rtp_slot: slot, rtcp_slot: slot.sibling() }
     }
 
     /// Gives a pair back.
@@ -330,6 +356,27 @@ mod tests {
         ports.cancel(pair);
         assert_eq!(ports.used(), 0);
         assert_eq!(ports.allocate(ONLY, now), Ok(pair));
+    }
+
+    #[test]
+    fn a_pair_that_was_a_calls_before_is_claimed_once_and_released_as_any_other() {
+        let mut ports = Ports::new(&[(30000, 30999), (30000, 30001)]).unwrap();
+        let now = Instant::now();
+        let opened = ports.allocate(ONLY, now).unwrap();
+        assert_eq!(ports.claim(ONLY, opened.rtp_port), None, "it is another's");
+        for rtp_port in [30010, 30998] {
+            let pair = ports.claim(ONLY, rtp_port).unwrap();
+            assert_eq!((pair.rtp_port, pair.rtp_slot), (rtp_port, SlotIndex::new(0, rtp_port)));
+            assert_eq!(ports.claim(ONLY, rtp_port), None);
+        }
+        assert_eq!(ports.claim(InterfaceId(1), 30000).unwrap().rtp_slot, SlotIndex::new(1, 30000));
+        for (interface, rtp_port) in [(ONLY, 31000), (ONLY, 30001), (InterfaceId(2), 30000)] {
+            assert_eq!(ports.claim(interface, rtp_port), None);
+        }
+        assert_eq!(ports.used(), 4);
+        let all: BTreeSet<_> =
+            std::iter::from_fn(|| ports.allocate(ONLY, now).ok()).map(|pair| pair.rtp_port).collect();
+        assert_eq!((all.len(), all.contains(&30010)), (497, false));
     }
 
     #[test]

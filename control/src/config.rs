@@ -130,12 +130,49 @@ pub struct Options {
     /// Read RTCP, for the calls' quality, by the slow path [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub measure_rtcp: Option<bool>,
+    /// What this daemon is called among those of this host [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Keep what the next daemon of this name needs to go on with the calls when this one ends unasked [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub take_over: Option<bool>,
+    /// The folder where that is kept; in memory is best (tmpfs) [default: /run/intertrunk]
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
+    /// The folder where the kernel's part of it is kept, in a BPF file system [default: /sys/fs/bpf/intertrunk]
+    #[arg(long, value_name = "PATH")]
+    pub pin_dir: Option<PathBuf>,
+    /// What becomes of the calls when this daemon is told to stop: end, or keep them for the next one [default: end]
+    #[arg(long, value_name = "WHAT")]
+    pub on_stop: Option<String>,
     /// What is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// How it is logged: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+}
+
+/// What becomes of calls when the daemon is told to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnStop {
+    /// They end.
+    End,
+    /// They go on, in the kernel, until the next daemon takes them over.
+    Keep,
+}
+
+/// How the next daemon goes on with the calls of this one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TakeOver {
+    /// What the daemon is called among those of this host.
+    pub instance: String,
+    /// Where what is written down is kept.
+    pub state_dir: PathBuf,
+    /// Where what is in the kernel is kept.
+    pub pin_dir: PathBuf,
+    /// What becomes of calls when the daemon is told to stop.
+    pub on_stop: OnStop,
 }
 
 /// How the log is written.
@@ -164,6 +201,8 @@ pub struct Config {
     pub listen_ng_unix: Option<SocketFile>,
     /// The datagram socket of NG.
     pub listen_ng_unixgram: Option<SocketFile>,
+    /// How the next daemon goes on; `None`: it does not.
+    pub take_over: Option<TakeOver>,
     /// What is logged.
     pub log_level: tracing::Level,
     /// How.
@@ -221,6 +260,11 @@ impl Options {
             max_bandwidth: self.max_bandwidth.or(other.max_bandwidth),
             unsupported: self.unsupported.or(other.unsupported),
             measure_rtcp: self.measure_rtcp.or(other.measure_rtcp),
+            instance: self.instance.or(other.instance),
+            take_over: self.take_over.or(other.take_over),
+            state_dir: self.state_dir.or(other.state_dir),
+            pin_dir: self.pin_dir.or(other.pin_dir),
+            on_stop: self.on_stop.or(other.on_stop),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),
         }
@@ -275,6 +319,8 @@ impl Options {
                     deny: prefixes("media-deny", self.media_deny.as_deref())?,
                     allow: prefixes("media-allow", self.media_allow.as_deref())?,
                 },
+                // Where it is is known when the folders are there.
+                keep: None,
             },
             calls: call::Settings {
                 tos: self.tos,
@@ -323,6 +369,7 @@ impl Options {
                 self.allow_http.as_deref(),
                 ["listen-http", "allow-http"],
             )?,
+            take_over: self.take_over()?,
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
@@ -332,6 +379,20 @@ impl Options {
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             )?,
         })
+    }
+
+    fn take_over(&self) -> anyhow::Result<Option<TakeOver>> {
+        let on_stop = word("on-stop", self.on_stop.as_deref(), &[("end", OnStop::End), ("keep", OnStop::Keep)])?;
+        let instance = self.instance.clone().unwrap_or_else(|| "default".to_owned());
+        checks::instance(&instance)?;
+        let folder = |said: &Option<PathBuf>, usual: &str| said.clone().unwrap_or_else(|| PathBuf::from(usual));
+        let take_over = TakeOver {
+            instance,
+            state_dir: folder(&self.state_dir, "/run/intertrunk"),
+            pin_dir: folder(&self.pin_dir, "/sys/fs/bpf/intertrunk"),
+            on_stop,
+        };
+        Ok(self.take_over.unwrap_or(true).then_some(take_over))
     }
 
     fn socket_file(&self, path: Option<&Path>) -> anyhow::Result<Option<SocketFile>> {

@@ -8,6 +8,7 @@ use border::{Counts, Event, Meter as _};
 use relay::{DeadThread, Relay};
 
 use crate::host_load::HostLoad;
+use crate::journal::Journal;
 use crate::library::Library;
 use bytes::Bytes;
 use calls::call::Calls;
@@ -44,14 +45,15 @@ struct State {
     exchange: Exchange,
     relay: Relay,
     host: HostLoad,
+    journal: Option<Journal>,
     /// Which part of the tick is next.
     slice: usize,
 }
 
 impl Daemon {
-    /// A daemon without calls.
-    pub fn new(calls: Calls, relay: Relay, library: Library) -> Self {
-        let state = State { calls, exchange: Exchange::new(), relay, host: HostLoad::default(), slice: 0 };
+    /// A daemon with calls that the relay knows of, and with what it has answered.
+    pub fn new(calls: Calls, exchange: Exchange, relay: Relay, library: Library, journal: Option<Journal>) -> Self {
+        let state = State { calls, exchange, relay, host: HostLoad::default(), journal, slice: 0 };
         Self { state: Mutex::new(state), library }
     }
 
@@ -87,7 +89,7 @@ impl Daemon {
 
     /// The reply to a datagram, or the file that it needs.
     fn carry_out(&self, bytes: &[u8], proxy: Proxy, loaded: Option<Loaded>) -> Result<Option<Bytes>, Lacked> {
-        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
+        let done = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
             exchange.lay_out(loaded);
             let Some((reply, ops)) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay) else {
                 return Ok(None);
@@ -95,6 +97,8 @@ impl Daemon {
             if let Some(lacked) = exchange.lacks() {
                 return Err(lacked);
             }
+            // Whoever is killed now has neither the one nor the other, or has both after all.
+            record(journal, calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(Some(reply))
@@ -104,12 +108,13 @@ impl Daemon {
 
     /// The reply to a message, or the file that it needs.
     fn carry_out_message(&self, frame: &Frame<'_>, proxy: Proxy, loaded: Option<Loaded>) -> Result<Bytes, Lacked> {
-        let done = self.unpanicked(|State { calls, exchange, relay, .. }, now| {
+        let done = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
             exchange.lay_out(loaded);
             let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
             if let Some(lacked) = exchange.lacks() {
                 return Err(lacked);
             }
+            record(journal, calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(reply)
@@ -119,11 +124,12 @@ impl Daemon {
 
     /// Takes some of what the relay tells; whether there may be more.
     pub fn hear(&self) -> bool {
-        let heard = self.unpanicked(|State { calls, relay, .. }, now| {
+        let heard = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
             for _ in 0..EVENTS {
                 let Some(event) = relay.next_event() else { return false };
                 log(&event);
                 let ops = calls.hear(event, now);
+                record(journal, calls, exchange, now);
                 relay.apply(&ops, now);
             }
             true
@@ -152,7 +158,7 @@ impl Daemon {
     /// When the relay is not whole any more.
     pub fn tick(&self) -> Result<Duration, DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, relay, host, slice, .. } = &mut *state;
+        let State { calls, exchange, relay, host, journal, slice } = &mut *state;
         let (ticks, slices) = if calls.is_empty() { (IDLE_TICKS, 1) } else { (TICKS, SLICES) };
         let parts = ticks * slices;
         *slice = (*slice + 1) % slices;
@@ -163,6 +169,10 @@ impl Daemon {
             calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         }
         let (expired, ops) = calls.expire(now, relay, parts);
+        record(journal, calls, exchange, now);
+        if let Some(journal) = journal {
+            journal.tick(calls, now);
+        }
         relay.apply(&ops, now);
         drop(state);
         for call in expired {
@@ -171,6 +181,28 @@ impl Daemon {
             );
         }
         Ok(if is_last { Duration::from_secs(1) / ticks as u32 } else { Duration::ZERO })
+    }
+
+    /// Stops, and has calls go on without a daemon until the next one takes them over.
+    pub fn leave(self) {
+        let State { mut relay, .. } = self.into_state();
+        // What was counted since the last time is noted.
+        if let Err(error) = relay.sweep(Instant::now(), 1) {
+            tracing::debug!(%error, "the last look at the counters");
+        }
+    }
+
+    /// Stops, and ends all calls.
+    pub fn end(self) {
+        let State { relay, journal, .. } = self.into_state();
+        relay.end();
+        if let Some(mut journal) = journal {
+            journal.end();
+        }
+    }
+
+    fn into_state(self) -> State {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many calls there are.
@@ -191,6 +223,15 @@ impl Daemon {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A command is carried out on a copy of its call, so a panic in one leaves the others whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts what has changed on record, where there is one.
+fn record(journal: &mut Option<Journal>, calls: &mut Calls, exchange: &mut Exchange, now: Instant) {
+    let answered = exchange.take_answered();
+    match journal {
+        Some(journal) => journal.record(calls, answered.as_ref(), now),
+        None => drop(calls.take_changed()),
     }
 }
 

@@ -4,6 +4,8 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod host_load;
+pub mod journal;
 pub mod library;
 pub mod listen;
 pub mod serve;
+pub mod state;

@@ -5,22 +5,26 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use border::Ports;
-use relay::Relay;
+use relay::{Keep, Relay};
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, OnStop, TakeOver};
 use crate::daemon::Daemon;
+use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
 use crate::listen;
-use calls::call::Calls;
+use crate::state::{StateError, StateFolder, boot_id, since_boot};
+use calls::call::{Calls, Clock};
+use calls::ng::Exchange;
 
 /// Runs the daemon until `stop` completes.
 ///
 /// # Errors
 /// When something that is configured cannot be had.
-pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let now = Instant::now();
+pub async fn serve(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let (now, clock) = (Instant::now(), Clock::new(Instant::now(), since_boot()));
     relay::raise_descriptor_limit();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
     let mut udp = Vec::new();
@@ -38,16 +42,33 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
     let ports = Ports::of(&config.relay.interfaces, (config.relay.port_min, config.relay.port_max))?;
+    let folder = config.take_over.as_ref().map(state_folder).transpose()?.flatten();
+    let boot = boot_id().context("the kernel does not tell which time it was booted")?;
+    let found = folder.as_ref().map(|folder| journal::find(folder.path(), &boot)).unwrap_or_default();
+    let mark = found.mark.clone().unwrap_or_else(mark);
+    let mut calls =
+        Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone(), mark.clone().into_bytes(), clock);
+    let mut exchange = Exchange::new();
+    let restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
+    drop(found);
+    if let (Some(folder), Some(TakeOver { instance, pin_dir, .. })) = (&folder, &config.take_over) {
+        config.relay.keep = Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes") });
+    }
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
-    let relay = Relay::start(&config.relay, move || notified.notify_one())?;
-    let mut settings = config.calls.clone();
+    let relay = Relay::start(&config.relay, move || notified.notify_one(), &calls.desired())?;
     // A call that is refused can go elsewhere; one without sockets would be silent.
-    settings.limits.sessions = settings.limits.sessions.into_iter().chain(relay.max_calls()).min();
-    let calls = Calls::new(config.relay.interfaces.clone(), ports, settings, mark(), now);
+    calls.limit_sessions(relay.max_calls());
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
-    let daemon = Arc::new(Daemon::new(calls, relay, Library::start()?));
+    let journal = folder.as_ref().map(|folder| {
+        let log = Log::new(folder.path(), Heading { boot, mark });
+        Journal::new(Box::new(log), clock, Instant::now())
+    });
+    let daemon = Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, journal));
+    if restored.calls + restored.lost > 0 {
+        tracing::info!(calls = restored.calls, lost = restored.lost, "calls of the daemon before go on");
+    }
 
     let mut tasks = tokio::task::JoinSet::new();
     for socket in udp {
@@ -77,14 +98,31 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> anyhow::Re
     tasks.shutdown().await;
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
+    let keeps = folder.is_some() && config.take_over.is_some_and(|take_over| take_over.on_stop == OnStop::Keep);
+    // The tasks that had it are over.
+    if let Some(daemon) = Arc::into_inner(daemon) {
+        if keeps { daemon.leave() } else { daemon.end() }
+    }
     Ok(())
 }
 
+/// The folder in which this instance keeps what the next daemon needs; none where the host permits none: calls are carried all the same.
+fn state_folder(take_over: &TakeOver) -> anyhow::Result<Option<StateFolder>> {
+    match StateFolder::open(&take_over.state_dir, &take_over.instance) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error @ StateError::Taken(_)) => Err(error.into()),
+        Err(error @ StateError::Folder { .. }) => {
+            tracing::warn!("calls end with this process, because nothing can be kept for the next one: {error}");
+            Ok(None)
+        }
+    }
+}
+
 /// What nobody else marks descriptions with.
-fn mark() -> Vec<u8> {
+fn mark() -> String {
     // Its keys are from the system's random numbers.
     let secret = RandomState::new();
-    format!("{:016x}{:016x}", secret.hash_one(1), secret.hash_one(2)).into_bytes()
+    format!("{:016x}{:016x}", secret.hash_one(1), secret.hash_one(2))
 }
 
 /// Takes what the relay tells, some events at a time: commands are served in between.

@@ -44,4 +44,4 @@ pub use knock::{Epoch, Knocker, Knockers};
 pub use local::{Locals, SlotIndex};
 pub use reason::Reason;
 pub use slot::{Rule, Slot};
-pub use tables::Tables;
+pub use tables::{LAYOUT, Tables};

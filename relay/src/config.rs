@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use border::{Interface, Interfaces};
@@ -39,6 +40,17 @@ pub struct RelayConfig {
     pub measure_rtcp: bool,
     /// Where parties may be.
     pub trust: TrustConfig,
+    /// What outlives the process, for the one that comes after it; `None`: nothing does.
+    pub keep: Option<Keep>,
+}
+
+/// Where that is kept which the next process goes on with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keep {
+    /// A folder of this instance alone in a BPF file system, which is made: maps and links.
+    pub pins: PathBuf,
+    /// A file of this instance alone: what was learned and counted.
+    pub notes: PathBuf,
 }
 
 impl RelayConfig {

@@ -21,7 +21,7 @@ mod start;
 mod table;
 mod worker;
 
-pub use config::{RelayConfig, StartError};
+pub use config::{Keep, RelayConfig, StartError};
 pub use engine::{Engine, Intake, Output, UnknownEngine};
 pub use host::{Features, Prefix, UnknownPrefix, raise_descriptor_limit};
 #[cfg(feature = "measure")]

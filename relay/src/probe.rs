@@ -97,7 +97,7 @@ impl Host {
 fn bpf(config: &RelayConfig) -> Result<(), String> {
     let locals = Locals::with_ports(config.ranges().into_iter(), 1).map_err(|_| "too many interfaces".to_owned())?;
     let sizes = Sizes { slots: SLOTS_PER_LOCAL as usize, hops: 2, workers: 1 };
-    let mut kernel = Kernel::load(&locals, sizes, Facts { has_unfinished: false, owns_ports: false })
+    let mut kernel = Kernel::load(&locals, sizes, Facts { has_unfinished: false, owns_ports: false }, None)
         .map_err(|error| error.to_string())?;
     kernel.load_steer().map(drop).map_err(|error| error.to_string())?;
     kernel.load_xdp().map(drop).map_err(|error| error.to_string())

@@ -1,6 +1,7 @@
 //! The relay as a whole: what `control` programs, reads and stops.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ const EPOCH: u64 = 16;
 #[error("{0} has died; its last words are in the log")]
 pub struct DeadThread(&'static str);
 
-/// The running relay. Dropping it stops it and leaves nothing behind.
+/// The running relay. Dropping it stops it; what it was to keep stays for the next process, unless it has [ended](Relay::end).
 pub struct Relay {
     // Dropped in this order: no more packets from the programs, then nobody who would carry them, then their memory.
     /// Its thread is gone before the program is.
@@ -50,6 +51,8 @@ pub struct Relay {
     pub(crate) part: usize,
     /// How many have passed.
     pub(crate) seconds: u64,
+    /// Where what is learned and counted is noted for the next process.
+    pub(crate) notes: Option<PathBuf>,
 }
 
 impl Relay {
@@ -65,6 +68,24 @@ impl Relay {
             && let Err(error) = kernel.set_epoch(epoch)
         {
             tracing::debug!(%error, "the programs cannot be told the time");
+        }
+    }
+
+    /// Stops, and leaves nothing behind: nobody comes next.
+    pub fn end(mut self) {
+        // Whoever would attach the program again.
+        self.guard = None;
+        let pins = self.kernel.as_ref().and_then(|kernel| {
+            let kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
+            kernel.pins().cloned()
+        });
+        if let Some(pins) = pins {
+            pins.remove();
+        }
+        if let Some(Err(error)) = self.notes.take().map(std::fs::remove_file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "what was noted cannot be removed");
         }
     }
 

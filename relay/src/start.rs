@@ -1,29 +1,49 @@
 //! How the relay comes up: devices, programs, sockets, table, workers, in the order in which each needs the one before.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use border::Traffic;
+use border::{FlowOp, Traffic};
 use flow::local::SLOTS_PER_LOCAL;
-use flow::{Locals, Reason};
+use flow::{Epoch, Locals, Reason};
 
 use crate::config::{RelayConfig, StartError};
 use crate::engine::{Engine, Loop, Output};
 use crate::hops::{HOPS, NextHops, Watcher};
 use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
-use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Program, Sizes, XdpMode};
+use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, Program, Shape, Sizes, XdpMode};
 use crate::relay::Relay;
-use crate::table::{Announcer, Events, FlowTable, Ours, Reader, ReadingThread, TableShape, Trust};
+use crate::table::{Announcer, Events, FlowTable, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
 use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Worker, intake, probe_ring};
 
 impl Relay {
     /// Starts the relay: tables, programs, workers, next hops. `notify` is called, by any thread and not for long, when there are events
-    /// to be taken.
+    /// to be taken. `wanted`: the sources of calls of an earlier process, with which this one goes on.
     ///
     /// # Errors
     /// When something that was asked for cannot be had.
-    pub fn start(config: &RelayConfig, notify: impl Fn() + Send + Sync + 'static) -> Result<Self, StartError> {
+    pub fn start(
+        config: &RelayConfig,
+        notify: impl Fn() + Send + Sync + 'static,
+        wanted: &[FlowOp],
+    ) -> Result<Self, StartError> {
+        let pins = config.keep.as_ref().map(|keep| keep.pins.as_path());
+        let had_pins = pins.is_some_and(Path::exists);
+        Self::start_on(config, notify, wanted).inspect_err(|_| {
+            // What an earlier process has left goes on; what this one has begun does not.
+            if let Some(pins) = pins.filter(|pins| !had_pins && pins.exists()) {
+                let _gone = std::fs::remove_dir_all(pins);
+            }
+        })
+    }
+
+    fn start_on(
+        config: &RelayConfig,
+        notify: impl Fn() + Send + Sync + 'static,
+        wanted: &[FlowOp],
+    ) -> Result<Self, StartError> {
         let addrs = config.interfaces.addrs();
         let seated = seats(config)?;
         let devices: Vec<Device> = distinct(&seated);
@@ -38,7 +58,14 @@ impl Relay {
         let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
         let owns_ports = reserve::is_reserved(&config.ranges());
         // A port is steered when its worker has a socket; until then nobody has been told of any.
-        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, Facts { has_unfinished, owns_ports })?;
+        let shape = Shape::of(&locals, sizes);
+        let pins = config.keep.as_ref().and_then(|keep| pins(&keep.pins, shape.clone()));
+        let facts = Facts { has_unfinished, owns_ports };
+        let (mut kernel, is_steered) = intake::load(config, &locals, sizes, facts, pins.clone())?;
+        let has_rules = kernel.as_ref().is_some_and(Kernel::has_rules);
+        if has_rules {
+            tracing::info!(calls = wanted.len(), "the kernel goes on with what an earlier process has left");
+        }
         let kind = choose_loop(config.engine)?;
         let (mut engine, why) = match &mut kernel {
             Some(kernel) => attach(kernel, config, &devices)?,
@@ -58,7 +85,7 @@ impl Relay {
         let (reader, listener) = config.measure_rtcp.then(|| Reader::new(sizes.slots)).unzip();
         let events = Arc::new(Events::new(notify));
         let (announcer, orders) = Announcer::new(&wakes);
-        let shape = TableShape {
+        let table_shape = TableShape {
             without_fast_path: without_fast_path(engine),
             ours: Ours::new(locals, advertised, addrs.len()),
             trust: Arc::new(trust),
@@ -67,8 +94,11 @@ impl Relay {
             bound: bound.clone(),
             announcer,
             events: Arc::clone(&events),
+            notes: notes(config, sizes.slots, &shape)?,
+            epoch: kernel.as_ref().map_or(Ok(Epoch::FIRST), Kernel::epoch)?,
         };
-        let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, shape)?);
+        let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, table_shape)?);
+        table.adopt(wanted, has_rules, Instant::now());
         let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table)));
         let listener = listener.transpose().map_err(StartError::Netlink)?;
         let reasons: Vec<Arc<Reasons>> = sockets.iter().map(|_| Arc::default()).collect();
@@ -85,6 +115,11 @@ impl Relay {
             let players = Players::new(orders, Arc::clone(&events), Instant::now());
             let worker = Worker::start(number, carrier, players, (sockets, wake), manner);
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
+        }
+        match (&kernel, &pins) {
+            (Some(kernel), _) => kernel.forget_others(),
+            (None, Some(pins)) => pins.remove(),
+            (None, None) => {}
         }
         let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
         let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
@@ -121,6 +156,7 @@ impl Relay {
             measured: Instant::now(),
             part: 0,
             seconds: 0,
+            notes: config.keep.as_ref().map(|keep| keep.notes.clone()),
         })
     }
 }
@@ -136,7 +172,36 @@ fn table(
         Some(kernel) => (kernel.map_hops()?, kernel.map_slots()?, kernel.map_timings()?),
         None => (Mapped::anonymous(HOPS)?, Mapped::anonymous(slots)?, Mapped::anonymous(slots)?),
     };
-    Ok(FlowTable::new(slots, timings, NextHops::new(cells, has_resolver)?, shape)?)
+    let hops = NextHops::new(cells, has_resolver)?;
+    hops.adopt();
+    Ok(FlowTable::new(slots, timings, hops, shape))
+}
+
+/// Where that is which outlives the process, as far as the host permits.
+fn pins(folder: &Path, shape: Shape) -> Option<Pins> {
+    let pins = Pins::open(folder, shape);
+    pins.inspect_err(|error| {
+        tracing::warn!(
+            "what is in the kernel ends with this process, and the media of its calls until there is another: {error}"
+        );
+    })
+    .ok()
+}
+
+/// Where what is learned and counted is noted, as far as the host permits.
+fn notes(config: &RelayConfig, slots: usize, shape: &Shape) -> Result<Notes, StartError> {
+    let ports: Vec<_> = config.ranges().into_iter().map(|(_, first, last)| (first, last)).collect();
+    if let Some(keep) = &config.keep {
+        match Notes::open(&keep.notes, slots, shape.name(), &ports) {
+            Ok(notes) => return Ok(notes),
+            Err(error) => tracing::warn!(
+                path = %keep.notes.display(),
+                %error,
+                "what is learned and counted ends with this process: the next one counts from zero, and learns anew"
+            ),
+        }
+    }
+    Notes::none(slots).map_err(|error| KernelError::Memory(error).into())
 }
 
 /// The device of each local address, in the order of their numbers; `None` where this host has none.

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use super::dialogue::Call;
 use super::leg::LegId;
+use super::moment::{Clock, Moment};
 use super::plan::{desired, plan};
 use super::query::Query;
 use super::settings::{Settings, Unsupported};
@@ -30,8 +31,14 @@ pub struct Calls {
     pub(super) settings: Settings,
     pub(super) load: Load,
     pub(super) statistics: Statistics,
+    /// What one instant of this process is to others.
+    pub(super) clock: Clock,
+    /// The number of the next call.
+    pub(super) numbers: u64,
+    /// Calls that have changed and are to be written down.
+    pub(super) changed: Vec<Vec<u8>>,
     /// When calls end of which a party has been deleted. A call that lives on after all is looked up in vain.
-    pub(super) ends: BTreeSet<(Instant, Vec<u8>)>,
+    pub(super) ends: BTreeSet<(Moment, Vec<u8>)>,
     /// Descriptions that could not be read.
     unreadable: u64,
     /// Told apart from the marks of other relays in descriptions.
@@ -50,14 +57,23 @@ pub(super) struct Entry {
     pub call: Call,
     pub installed: Sources,
     /// When the call is looked at for parties that have been deleted.
-    pub ends: Option<Instant>,
+    pub ends: Option<Moment>,
     /// Recordings that are played when somebody has read them: by the number of each, who is to hear it then.
     pub awaited: Vec<(u64, Vec<LegId>)>,
 }
 
 impl Calls {
     /// No calls yet. `mark` tells descriptions that have been here from those that have been at other installations: nobody else has the same.
-    pub fn new(interfaces: Interfaces, ports: Ports, settings: Settings, mark: Vec<u8>, now: Instant) -> Self {
+    pub fn new(
+        interfaces: Interfaces,
+        ports: Ports,
+        settings: Settings,
+        mark: Vec<u8>,
+        clock: impl Into<Clock>,
+    ) -> Self {
+        let clock: Clock = clock.into();
+        // Another daemon may have been here before, with the same mark.
+        let beginning = u64::try_from(clock.since_boot().as_nanos()).unwrap_or(0);
         Self {
             calls: IndexMap::new(),
             next: 0,
@@ -65,14 +81,23 @@ impl Calls {
             ports,
             settings,
             load: Load::default(),
-            statistics: Statistics::new(now),
+            statistics: Statistics::new(clock.instant()),
+            clock,
+            numbers: 0,
+            changed: Vec::new(),
             ends: BTreeSet::new(),
             unreadable: 0,
             mark,
-            tags: 0,
-            announcements: 0,
+            tags: beginning,
+            announcements: beginning,
             announced: HashMap::new(),
         }
+    }
+
+    /// Refuses new calls beyond so many, too.
+    pub fn limit_sessions(&mut self, most: Option<usize>) {
+        let sessions = &mut self.settings.limits.sessions;
+        *sessions = sessions.iter().copied().chain(most).min();
     }
 
     /// How many calls there are.
@@ -166,10 +191,12 @@ impl Calls {
 
     /// The draft becomes the call.
     pub(super) fn replace(&mut self, call_id: &[u8], draft: Call, now: Instant) -> Vec<FlowOp> {
+        self.changed.push(call_id.to_vec());
         let desired = desired(&draft, &self.interfaces);
         let Some(entry) = self.calls.get_mut(call_id) else {
             let ops = plan(&Sources::new(), &desired);
             self.statistics.created += 1;
+            self.numbers += 1;
             self.calls
                 .insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None, awaited: Vec::new() });
             return ops;

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use border::{Learning, PortPair, SlotIndex};
+use border::{InterfaceId, Learning, PortPair, SlotIndex};
+use serde::{Deserialize, Serialize};
 
 use super::leg::{Leg, LegId};
+use super::moment::Moment;
 use super::playing::Playing;
 use super::settings::Settings;
 use super::subscriber::Subscriber;
@@ -18,20 +20,20 @@ use crate::outcome::Refusal;
 pub(super) const MAX_LEGS: usize = 64;
 
 /// A call: everything that the proxy names by one Call-ID.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     /// No other call of this daemon has the same.
     pub number: u64,
     /// When it came to be.
     pub created: SystemTime,
     /// The same by the clock that never goes back.
-    pub began: Instant,
+    pub began: Moment,
     /// Seconds that it goes on when it is deleted, where a command has said so.
     pub delete_delay: Option<u32>,
     /// When it was signalled last.
     pub last_signal: SystemTime,
     /// The last sign of life that is known: of the proxy, or of a packet.
-    pub alive: Instant,
+    pub alive: Moment,
     /// Type of service of the packets.
     pub tos: Option<u8>,
     /// How peers are learned.
@@ -40,7 +42,9 @@ pub(super) struct Call {
     pub treatments: Treatments,
     /// Who gets copies of what parties say.
     pub subscribers: Vec<Subscriber>,
-    /// What parties hear although nobody says it; each hears one at a time.
+    /// What parties hear although nobody says it; each hears one at a time. Recordings are in no record of a call: whoever comes after this daemon
+    /// has nothing to play.
+    #[serde(skip)]
     pub playing: Vec<Playing>,
     /// How many answers there were.
     pub(super) answers: u32,
@@ -54,7 +58,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(number: u64, settings: &Settings, now: Instant, wall: SystemTime) -> Self {
+    pub(super) fn new(number: u64, settings: &Settings, now: Moment, wall: SystemTime) -> Self {
         Self {
             number,
             created: wall,
@@ -76,7 +80,7 @@ impl Call {
     }
 
     /// Takes what a command says about the call as a whole; it is a sign of life.
-    pub(super) fn hear(&mut self, options: &Options, now: Instant, wall: SystemTime) {
+    pub(super) fn hear(&mut self, options: &Options, now: Moment, wall: SystemTime) {
         self.tos = options.tos.or(self.tos);
         self.learning = options.learning.unwrap_or(self.learning);
         self.delete_delay = options.delete_delay.or(self.delete_delay);
@@ -84,7 +88,7 @@ impl Call {
     }
 
     /// Something was said about the call.
-    pub(super) fn touch(&mut self, now: Instant, wall: SystemTime) {
+    pub(super) fn touch(&mut self, now: Moment, wall: SystemTime) {
         self.last_signal = wall;
         self.alive = self.alive.max(now);
     }
@@ -185,6 +189,22 @@ impl Call {
         all.chain(copied).collect::<HashMap<_, _>>().into_values().collect()
     }
 
+    /// Every place where ports are named; those that several parties share are named by each.
+    pub(super) fn pairs_mut(&mut self) -> impl Iterator<Item = &mut PortPair> {
+        let medias = self.legs.values_mut().flat_map(|leg| &mut leg.medias);
+        let of_parties = medias.flat_map(|media| {
+            let agreed = media.agreed.as_mut().and_then(|agreed| agreed.pair.as_mut());
+            media.pair.iter_mut().chain(&mut media.told).chain(agreed)
+        });
+        let copied = self.subscribers.iter_mut().flat_map(|subscriber| &mut subscriber.medias);
+        of_parties.chain(copied.map(|media| &mut media.pair))
+    }
+
+    /// The interface of each party.
+    pub(super) fn interfaces_mut(&mut self) -> impl Iterator<Item = &mut InterfaceId> {
+        self.legs.values_mut().map(|leg| &mut leg.interface)
+    }
+
     /// Whether a party has answered another.
     pub(super) fn is_answered(&self) -> bool {
         self.dialogues().any(|[(_, leg), (_, other)]| leg.has_spoken && other.has_spoken)
@@ -237,7 +257,7 @@ impl Call {
         self.branches(caller).find(|id| self.leg(*id).is_some_and(|leg| leg.via_branch.as_deref() == Some(branch)))
     }
 
-    pub(super) fn add(&mut self, interface: border::InterfaceId, wall: SystemTime) -> Result<LegId, Refusal> {
+    pub(super) fn add(&mut self, interface: InterfaceId, wall: SystemTime) -> Result<LegId, Refusal> {
         self.insert(Leg::new(interface, wall))
     }
 

@@ -41,11 +41,11 @@ impl Calls {
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
         let mut draft = entry.call.clone();
-        draft.hand_over(&ended, now);
+        draft.hand_over(&ended, self.clock.at(now));
         if delay.is_zero() {
             draft.end(&ended);
         } else {
-            draft.end_at(&ended, now + delay);
+            draft.end_at(&ended, self.clock.at(now) + delay);
         }
         let ops = if draft.is_over() {
             self.remove(call_id, End::Regular, now, &reading)
@@ -63,15 +63,15 @@ impl Calls {
 
     /// Ends what was deleted a while ago, and was not heard of since; what is left, next time.
     pub(super) fn end_due(&mut self, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
-        let mut ops = Vec::new();
+        let (moment, mut ops) = (self.clock.at(now), Vec::new());
         for _ in 0..ENDS {
-            if self.ends.first().is_none_or(|(at, _)| *at > now) {
+            if self.ends.first().is_none_or(|(at, _)| *at > moment) {
                 break;
             }
             let Some((_, call_id)) = self.ends.pop_first() else { break };
             let Some(entry) = self.calls.get_mut(&call_id) else { continue };
             entry.ends = None;
-            let ending = entry.call.ending(now);
+            let ending = entry.call.ending(moment);
             if ending.is_empty() {
                 self.look_again(&call_id);
                 continue;
@@ -89,7 +89,7 @@ impl Calls {
     }
 
     /// Puts a call on the list of those that are looked at, once, at its next time.
-    fn look_again(&mut self, call_id: &[u8]) {
+    pub(super) fn look_again(&mut self, call_id: &[u8]) {
         let Some(entry) = self.calls.get_mut(call_id) else { return };
         if let Some(at) = entry.call.legs().filter_map(|leg| leg.ends).min()
             && entry.ends.is_none_or(|planned| planned > at)
@@ -104,12 +104,13 @@ impl Calls {
     /// Ends a call: its ports rest, and its streams go.
     pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
         let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
+        self.changed.push(call_id.to_vec());
         if let Some(planned) = entry.ends {
             self.ends.remove(&(planned, call_id.to_vec()));
         }
         let account = Account::of(&entry.installed, meter);
         account.log(call_id, why.name());
-        let lasted = now.saturating_duration_since(entry.call.began);
+        let lasted = self.clock.at(now).since(entry.call.began);
         self.statistics.end(why, &account, lasted, self.calls.len());
         for pair in entry.call.pairs() {
             self.ports.release(pair, now);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use border::{FlowOp, Meter};
 
 use super::calls::{Calls, Entry};
+use super::moment::{Clock, Moment};
 use super::settings::Settings;
 use crate::outcome::End;
 
@@ -27,6 +28,7 @@ impl Calls {
     /// their turn in about a second. The meter is only asked about calls whose time is up as far as is known.
     pub fn expire(&mut self, now: Instant, meter: &dyn Meter, parts: usize) -> (Vec<ExpiredCall>, Vec<FlowOp>) {
         let mut ops = self.end_due(now, meter);
+        let clock = self.clock;
         self.statistics.tick(self.calls.len(), now);
         let settings = &self.settings;
         let first = if self.next < self.calls.len() { self.next } else { 0 };
@@ -34,20 +36,28 @@ impl Calls {
         self.next = last;
         // One that ends has the last one take its place, whose turn then comes a second later.
         let part = self.calls.get_range_mut(first..last).into_iter().flatten();
-        let mut expired: Vec<_> = part.filter_map(|(id, entry)| overdue(id, entry, settings, now, meter)).collect();
+        let mut expired: Vec<_> =
+            part.filter_map(|(id, entry)| overdue(id, entry, settings, (clock, now), meter)).collect();
         expired.sort_by(|one, two| one.call_id.cmp(&two.call_id));
         ops.extend(expired.iter().flat_map(|call| self.remove(&call.call_id, call.timeout, now, meter)));
         (expired, ops)
     }
 }
 
-fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, meter: &dyn Meter) -> Option<ExpiredCall> {
-    let lasted = now.saturating_duration_since(entry.call.began);
+fn overdue(
+    id: &[u8],
+    entry: &mut Entry,
+    settings: &Settings,
+    (clock, now): (Clock, Instant),
+    meter: &dyn Meter,
+) -> Option<ExpiredCall> {
+    let now = clock.at(now);
+    let lasted = now.since(entry.call.began);
     if settings.final_timeout.is_some_and(|longest| lasted >= longest) {
-        let idle = now.saturating_duration_since(entry.call.alive);
+        let idle = now.since(entry.call.alive);
         return Some(ExpiredCall { call_id: id.to_vec(), timeout: End::FinalTimeout, idle });
     }
-    let idle = now.saturating_duration_since(entry.call.alive);
+    let idle = now.since(entry.call.alive);
     if idle < settings.timeout.min(settings.silent_timeout).min(settings.offer_timeout) {
         return None;
     }
@@ -64,7 +74,7 @@ fn overdue(id: &[u8], entry: &mut Entry, settings: &Settings, now: Instant, mete
     // Who gets copies is no party: its reports prolong nothing.
     let of_parties = entry.installed.iter().filter(|(_, spec)| !spec.sinks.is_empty());
     let packets = of_parties.filter_map(|(slot, _)| meter.totals(*slot)?.last_packet());
-    entry.call.alive = packets.fold(entry.call.alive, Instant::max);
-    let idle = now.saturating_duration_since(entry.call.alive);
+    entry.call.alive = packets.map(|at| clock.at(at)).fold(entry.call.alive, Moment::max);
+    let idle = now.since(entry.call.alive);
     (idle >= patience).then(|| ExpiredCall { call_id: id.to_vec(), timeout, idle })
 }

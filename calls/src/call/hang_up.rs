@@ -1,9 +1,10 @@
 //! Which legs of a call end, by the tags and branches that a proxy names, and what becomes of those that are left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
+use super::moment::Moment;
 use super::subscriber::Subscriber;
 use crate::intent::Finality;
 
@@ -142,7 +143,7 @@ impl Call {
 
     /// Joins parties whose partner is to end with another one that has answered them before: they have waited for that. Where nobody has, whoever may
     /// still ring is given so much time.
-    pub(super) fn hand_over(&mut self, ended: &[LegId], now: Instant) {
+    pub(super) fn hand_over(&mut self, ended: &[LegId], now: Moment) {
         for id in ended {
             let Some(left) = self.partner(*id).filter(|left| !ended.contains(left) && self.partner(*left) == Some(*id))
             else {
@@ -163,7 +164,7 @@ impl Call {
     }
 
     /// Ends legs later; sooner if that was said before.
-    pub(super) fn end_at(&mut self, ended: &[LegId], at: Instant) {
+    pub(super) fn end_at(&mut self, ended: &[LegId], at: Moment) {
         for id in ended {
             if let Some(leg) = self.leg_mut(*id) {
                 leg.ends = Some(leg.ends.map_or(at, |before| before.min(at)));
@@ -172,7 +173,7 @@ impl Call {
     }
 
     /// The legs whose end has come.
-    pub(super) fn ending(&self, now: Instant) -> Vec<LegId> {
+    pub(super) fn ending(&self, now: Moment) -> Vec<LegId> {
         let is_due = |(_, leg): &(&LegId, &Leg)| leg.ends.is_some_and(|at| at <= now);
         self.legs.iter().filter(is_due).map(|(id, _)| *id).collect()
     }

@@ -1,22 +1,24 @@
 //! Legs and their medias.
 
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use border::{Exhausted, Family, InterfaceId, Interfaces, PortPair, Successor};
+use serde::{Deserialize, Serialize};
 
 use super::lease::Lease;
 use super::media::{Agreed, Media, Offered};
+use super::moment::Moment;
 use super::signalled::Signalled;
 use crate::intent::{Finality, Mux, Options};
 use crate::sdp::{Formats, Profile, Told};
 
 /// The number of a leg within its call.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(super) struct LegId(pub u32);
 
 /// What becomes of a party's media instead of going to the other one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Mirror {
     /// It comes back.
     Echo,
@@ -25,7 +27,7 @@ pub(super) enum Mirror {
 }
 
 /// One party of a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Leg {
     /// The party's tag; None until it has answered.
     pub tag: Option<Vec<u8>>,
@@ -56,7 +58,7 @@ pub(super) struct Leg {
     /// It calls somebody, and no offer within a dialogue has come for it since: several whom it calls may be heard.
     pub is_calling: bool,
     /// When it ends, if that has been said.
-    pub ends: Option<Instant>,
+    pub ends: Option<Moment>,
     /// The party's name in scripts that address parties by names.
     pub label: Option<Vec<u8>>,
     /// What the party sends does not go to the other one. Holds once said.

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use border::PortPair;
+use serde::{Deserialize, Serialize};
 
 use super::signalled::Signalled;
 use crate::sdp::Formats;
 
 /// One `m=` line of a leg.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Media {
     /// The ports that the party sends to.
     pub pair: Option<PortPair>,
@@ -34,7 +35,7 @@ pub(super) struct Media {
 }
 
 /// What is in force while there is a newer offer.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Agreed {
     pub said: Signalled,
     pub formats: Formats,
@@ -52,7 +53,7 @@ pub(super) struct View<'a> {
 }
 
 /// What was offered about sharing a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) enum Offered {
     /// Nothing.
     #[default]

@@ -20,11 +20,13 @@ mod hang_up;
 mod lease;
 mod leg;
 mod media;
+mod moment;
 mod plan;
 mod play;
 mod playing;
 mod query;
 mod reading;
+mod record;
 mod roles;
 mod settings;
 mod signal;
@@ -38,6 +40,8 @@ mod treatments;
 
 pub use calls::Calls;
 pub use expiry::ExpiredCall;
+pub use moment::Clock;
+pub use record::Unreadable;
 pub use settings::{Limits, Settings, Unsupported};
 
 #[cfg(test)]

@@ -33,10 +33,10 @@ impl Calls {
             None => {
                 self.admit()?;
                 // One that is refused after all leaves its number to the next.
-                Call::new(self.statistics.created, &self.settings, now, wall)
+                Call::new(self.numbers, &self.settings, self.clock.at(now), wall)
             }
         };
-        let turn = usize::try_from(self.statistics.created).unwrap_or(0);
+        let turn = usize::try_from(self.numbers).unwrap_or(0);
         let local = Local { interfaces: &self.interfaces, ports: &self.ports, turn, now };
         let direction = Direction::new(local, options, signalled::family(&body, options));
         let parties =
@@ -167,7 +167,7 @@ impl Calls {
         now: Instant,
         wall: SystemTime,
     ) -> Done {
-        draft.hear(signal.options, now, wall);
+        draft.hear(signal.options, self.clock.at(now), wall);
         if let Some(echo) = signal.options.echo {
             let sender = if signal.kind == Kind::Offer { signal.roles.offerer } else { signal.roles.answerer };
             for (id, hears) in [(sender, Echo::Sender), (signal.receiver, Echo::Receiver)] {

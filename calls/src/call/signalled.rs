@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use border::Family;
+use serde::{Deserialize, Serialize};
 
 use crate::intent::Options;
 use crate::outcome::Refusal;
 use crate::sdp::{Body, Direction, Media, Profile, Rtcp, Transport};
 
 /// What a party's description says about one media, as far as it concerns a relay.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Signalled {
     /// `audio`, `video`, `image`.
     pub kind: Vec<u8>,

@@ -63,7 +63,7 @@ impl Calls {
             return Err(Refusal::TooManyMedia);
         }
         lease.keep();
-        draft.touch(now, wall);
+        draft.touch(self.clock.at(now), wall);
         let subscribed = self.offer_copies(&draft, &to_tag, subscribe).ok_or(Refusal::NothingToCopy)?;
         let ops = self.replace(call_id, draft, now);
         Ok((Outcome::Subscribed(Box::new(subscribed)), ops))
@@ -145,7 +145,7 @@ impl Calls {
         for (media, said) in subscriber.medias.iter_mut().zip(said) {
             media.said = said;
         }
-        draft.touch(now, wall);
+        draft.touch(self.clock.at(now), wall);
         Ok((Outcome::Done, self.replace(call_id, draft, now)))
     }
 

@@ -3,13 +3,14 @@
 use std::time::SystemTime;
 
 use border::PortPair;
+use serde::{Deserialize, Serialize};
 
 use super::leg::LegId;
 use super::signalled::Signalled;
 use crate::sdp::Formats;
 
 /// Who gets copies. It is no party: it is not heard, and its packets prolong nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Subscriber {
     pub tag: Vec<u8>,
     pub label: Option<Vec<u8>>,
@@ -25,7 +26,7 @@ pub(super) struct Subscriber {
 }
 
 /// A media that is copied.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct CopiedMedia {
     /// The party whose media it is, and its number there; `None` when it is not copied any more.
     pub source: Option<(LegId, usize)>,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::leg::LegId;
 use crate::intent::Treatment;
 
 /// Whom media goes to.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(super) enum Receiver {
     /// Another party.
     Leg(LegId),
@@ -15,7 +17,7 @@ pub(super) enum Receiver {
 }
 
 /// How media of a call is treated. Holds until it is said otherwise.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Treatments {
     /// What any party sends, also of those that come later.
     all: BTreeSet<Treatment>,

@@ -5,6 +5,8 @@ mod play;
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 pub use options::{
     AliasKey, AttributeEdit, Codecs, Echo, Finality, Ice, Level, Mux, Options, Profile, RtcpForm, Steady,
 };
@@ -117,7 +119,7 @@ pub enum Party {
 }
 
 /// What is done with media.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Treatment {
     /// It goes nowhere.
     Block,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use border::{Family, Learning};
+use serde::{Deserialize, Serialize};
 
 pub use crate::sdp::{AttributeEdit, Codecs, Level, Profile, Steady};
 
@@ -40,7 +41,7 @@ pub enum Ice {
 }
 
 /// Whether an answer is the last one of its party, as far as the proxy says.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub enum Finality {
     /// It is not: the party rings, or somebody says that it cannot be reached.
     Provisional,

@@ -4,7 +4,7 @@
 //! be answered with other ports), so the reply is kept under the request's cookie and sent again as it was.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,6 @@ pub struct Cookies {
     order: VecDeque<(Instant, Arc<[u8]>)>,
     bytes: usize,
     limits: Limits,
-    hasher: RandomState,
 }
 
 /// What may be kept.
@@ -31,10 +30,22 @@ struct Limits {
     bytes: usize,
 }
 
+/// A reply that was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// The request's cookie.
+    pub cookie: Arc<[u8]>,
+    /// What tells the request from another one under the same cookie: two proxies may come to the same. Another process of the same build finds the
+    /// same.
+    pub fingerprint: u64,
+    /// The reply.
+    pub reply: Bytes,
+}
+
 #[derive(Debug)]
 struct Kept {
     since: Instant,
-    /// Of the request: two proxies may come to the same cookie.
+    /// Of the request.
     fingerprint: u64,
     reply: Bytes,
 }
@@ -49,18 +60,26 @@ impl Cookies {
     }
 
     fn with_limits(limits: Limits) -> Self {
-        Self { replies: HashMap::new(), order: VecDeque::new(), bytes: 0, limits, hasher: RandomState::new() }
+        Self { replies: HashMap::new(), order: VecDeque::new(), bytes: 0, limits }
     }
 
     /// The reply that was sent to this request under this cookie, if that is not long ago.
     pub fn find(&self, cookie: &[u8], request: &[u8], now: Instant) -> Option<&Bytes> {
         let kept = self.replies.get(cookie)?;
         let is_young = now.saturating_duration_since(kept.since) < Self::LIFE;
-        (is_young && kept.fingerprint == self.hasher.hash_one(request)).then_some(&kept.reply)
+        (is_young && kept.fingerprint == fingerprint(request)).then_some(&kept.reply)
     }
 
     /// Keeps the reply to a request.
-    pub fn keep(&mut self, cookie: &[u8], request: &[u8], reply: Bytes, now: Instant) {
+    pub fn keep(&mut self, cookie: &[u8], request: &[u8], reply: Bytes, now: Instant) -> Answered {
+        let answered = Answered { cookie: cookie.into(), fingerprint: fingerprint(request), reply };
+        self.recall(answered.clone(), now);
+        answered
+    }
+
+    /// Keeps a reply that was sent then. They come in the order of their times.
+    pub fn recall(&mut self, answered: Answered, now: Instant) {
+        let Answered { cookie, fingerprint, reply } = answered;
         // Two for each that comes: it shrinks as fast as it has grown.
         for _ in 0..2 {
             let is_old =
@@ -75,8 +94,7 @@ impl Cookies {
         {
             self.forget_oldest();
         }
-        let cookie: Arc<[u8]> = cookie.into();
-        let kept = Kept { since: now, fingerprint: self.hasher.hash_one(request), reply };
+        let kept = Kept { since: now, fingerprint, reply };
         if let Some(before) = self.replies.insert(Arc::clone(&cookie), kept) {
             self.bytes = self.bytes.saturating_sub(cookie.len() + before.reply.len());
         }
@@ -93,6 +111,13 @@ impl Cookies {
             self.bytes = self.bytes.saturating_sub(cookie.len() + gone.reply.len());
         }
     }
+}
+
+/// What tells a request from most others.
+fn fingerprint(request: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    request.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Default for Cookies {
@@ -116,6 +141,17 @@ mod tests {
         assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 59).map(|reply| &reply[..]), Some(&b"one"[..]));
         assert_eq!(cookies.find(b"2", REQUEST, start + SECOND * 59).map(|reply| &reply[..]), None);
         assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 60).map(|reply| &reply[..]), None);
+    }
+
+    #[test]
+    fn a_reply_of_another_process_is_sent_again_as_long_as_if_it_were_this_ones() {
+        let start = Instant::now();
+        let answered = Cookies::new().keep(b"1", REQUEST, Bytes::copy_from_slice(b"one"), start);
+        let mut cookies = Cookies::new();
+        cookies.recall(answered, start);
+        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 59).map(|reply| &reply[..]), Some(&b"one"[..]));
+        assert_eq!(cookies.find(b"1", b"d7:command4:liste", start), None);
+        assert_eq!(cookies.find(b"1", REQUEST, start + SECOND * 60), None);
     }
 
     #[test]

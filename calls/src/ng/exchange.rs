@@ -8,7 +8,7 @@ use border::{FlowOp, Meter};
 use bytes::Bytes;
 use media::Recording;
 
-use super::cookies::Cookies;
+use super::cookies::{Answered, Cookies};
 use super::decode::decode;
 use super::encode::{encode, error};
 use super::frame::Frame;
@@ -45,6 +45,8 @@ pub struct Exchange {
     loaded: Option<Loaded>,
     /// The file that the last message would have needed.
     lacked: Option<Lacked>,
+    /// What the last message was answered.
+    answered: Option<Answered>,
     /// Messages that wait for a file, by what tells them apart, and since when.
     waiting: Vec<(u64, Instant)>,
 }
@@ -82,6 +84,7 @@ impl Exchange {
             ledger: Ledger::default(),
             loaded: None,
             lacked: None,
+            answered: None,
             waiting: Vec::new(),
         }
     }
@@ -122,11 +125,21 @@ impl Exchange {
         let (reply, ops) = self.message(&frame, proxy, calls, now, wall, meter);
         // What could not be done yet comes again.
         if self.lacked.is_none() {
-            self.cookies.keep(cookie, frame.payload, reply.clone(), now);
+            self.answered = Some(self.cookies.keep(cookie, frame.payload, reply.clone(), now));
         } else if self.waiting.len() < MAX_WAITING {
             self.waiting.push((print(), now));
         }
         Some((reply, ops))
+    }
+
+    /// The reply to the last message, where it may come again; once.
+    pub fn take_answered(&mut self) -> Option<Answered> {
+        self.answered.take()
+    }
+
+    /// A message was answered so by another daemon, at that time.
+    pub fn recall(&mut self, answered: Answered, since: Instant) {
+        self.cookies.recall(answered, since);
     }
 
     /// Has a file at hand for the next message, or none.

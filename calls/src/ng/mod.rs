@@ -18,7 +18,7 @@ mod noticed;
 mod scan;
 pub mod value;
 
-pub use cookies::Cookies;
+pub use cookies::{Answered, Cookies};
 pub use exchange::{Exchange, Lacked, Loaded};
 pub use frame::{Encoding, Frame};
 pub use ledger::Proxy;

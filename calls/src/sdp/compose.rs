@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use media::Law;
+use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::codecs::static_name;
@@ -12,7 +13,7 @@ use super::line::{number, split, tokens};
 const MAX_FORMATS: usize = 2048;
 
 /// The formats of a media: what a party may send, as it has written it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Formats {
     /// The formats of the `m=` line, a space between each.
     list: Vec<u8>,

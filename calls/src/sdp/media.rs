@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::codecs::static_name;
 use super::connection::Connection;
 use super::error::Error;
@@ -41,7 +43,7 @@ impl<'a> Transport<'a> {
 }
 
 /// The profile of RTP without encryption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Profile {
     /// `RTP/AVP` (RFC 3551).
     Avp,
@@ -80,7 +82,7 @@ pub enum Rtcp {
 }
 
 /// Which way media flows, from the view of the party that wrote the description (RFC 8866 section 6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Direction {
     /// Both ways; also when nothing was said.
     #[default]

@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use serde::{Deserialize, Serialize};
+
 use super::line::{Line, number, split, tokens};
 
 /// What of the `o=` and `s=` lines stays the same.
@@ -30,7 +32,7 @@ impl Steady {
 const MAX_TOKEN: usize = 256;
 
 /// What a party was told before.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Told {
     /// The six tokens of the first `o=` line.
     origin: [Vec<u8>; 6],

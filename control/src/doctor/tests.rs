@@ -18,6 +18,7 @@ fn config() -> RelayConfig {
         busy_poll: std::time::Duration::ZERO,
         measure_rtcp: true,
         trust: relay::TrustConfig::default(),
+        keep: None,
     }
 }
 

@@ -32,10 +32,47 @@ impl DaemonOptions {
     }
 }
 
-/// The running daemon.
+/// The running daemon. What it would leave for another one goes with it.
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
+    kept: Kept,
+}
+
+/// Where a scene's daemon keeps what the next one goes on with: each scene is an instance of its own.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// What the daemon is called.
+    pub instance: String,
+    /// The folder of its journal.
+    pub state: PathBuf,
+}
+
+impl Kept {
+    /// Of a scene with this folder.
+    pub fn of(folder: &Path) -> Self {
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        Self { instance: format!("rig{name}"), state: folder.join("state") }
+    }
+
+    /// Where the kernel's part of it is.
+    pub fn pins(&self) -> PathBuf {
+        Path::new("/sys/fs/bpf/intertrunk").join(&self.instance)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Err(error) = self.process.stop() {
+            eprintln!("{error}");
+        }
+        // One that was killed has left its pins.
+        let _none_left = std::fs::remove_dir_all(self.kept.pins());
+    }
 }
 
 impl Daemon {
@@ -64,10 +101,12 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not become ready.
-    pub fn start_command(command: Command, folder: &Path) -> anyhow::Result<Self> {
+    pub fn start_command(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
+        let kept = Kept::of(folder);
+        command.args(["--instance", &kept.instance, "--state-dir"]).arg(&kept.state);
         let mut process = Process::start("intertrunk", command, &folder.join("intertrunk.log"))?;
         process.wait_for_output("\"ready\"", Duration::from_secs(20))?;
-        Ok(Self { process })
+        Ok(Self { process, kept })
     }
 
     /// The process' number.

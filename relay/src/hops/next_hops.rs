@@ -1,6 +1,6 @@
 //! The next-hop table: numbers for destinations, and the requests that have them resolved.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
@@ -49,7 +49,14 @@ impl NextHops {
         let mut state = self.lock();
         if let Some(entry) = state.ids.get_mut(&way) {
             entry.slots += 1;
-            return entry.id;
+            let (id, is_first) = (entry.id, entry.slots == 1);
+            // An earlier process has left it.
+            if is_first && self.has_resolver {
+                state.requests.push(Event::Want { way, id, known: self.hop(id) });
+                drop(state);
+                self.wake();
+            }
+            return id;
         }
         let id = match state.free.pop() {
             Some(id) => id,
@@ -65,11 +72,46 @@ impl NextHops {
             cell.bear(&way);
         }
         if self.has_resolver {
-            state.requests.push(Event::Want { way, id });
+            state.requests.push(Event::Want { way, id, known: None });
             drop(state);
             self.wake();
         }
         id
+    }
+
+    /// Takes up the ways that an earlier process has left resolved: they keep their numbers, which slots have. Before anybody acquires one.
+    pub(crate) fn adopt(&self) {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        for (number, cell) in self.cells.iter().enumerate().skip(1) {
+            if cell.read().is_none() {
+                continue;
+            }
+            if let hash_map::Entry::Vacant(place) = state.ids.entry(cell.bearing()) {
+                place.insert(Entry { id: HopId(number as u16), slots: 0 });
+                taken.push(number);
+            } else {
+                cell.write(None);
+            }
+        }
+        state.used = taken.last().copied().unwrap_or(0);
+        let free = (1..state.used).filter(|number| taken.binary_search(number).is_err());
+        state.free = free.map(|number| HopId(number as u16)).collect();
+    }
+
+    /// Writes those off that nobody has acquired. Before there is a resolver.
+    pub(crate) fn release_unused(&self) {
+        let mut state = self.lock();
+        let State { ids, free, .. } = &mut *state;
+        ids.retain(|_, entry| {
+            if entry.slots == 0 {
+                if let Some(cell) = self.cell(entry.id) {
+                    cell.write(None);
+                }
+                free.push(entry.id);
+            }
+            entry.slots > 0
+        });
     }
 
     /// One slot less for a way, of those that got this number for it.
@@ -171,7 +213,8 @@ mod tests {
         hops.free(id);
         assert_eq!(hops.acquire(TWO), id);
         let requests = hops.take_requests();
-        assert_eq!(requests, [Event::Want { way: ONE, id }, Event::Forget { way: ONE }, Event::Want { way: TWO, id }]);
+        let want = |way| Event::Want { way, id, known: None };
+        assert_eq!(requests, [want(ONE), Event::Forget { way: ONE }, want(TWO)]);
     }
 
     #[test]
@@ -187,6 +230,34 @@ mod tests {
         hops.take_requests();
         hops.release(TWO, id);
         assert_eq!(hops.take_requests(), [Event::Forget { way: TWO }]);
+    }
+
+    #[test]
+    fn what_an_earlier_process_has_resolved_keeps_its_number_and_what_nobody_wants_any_more_is_free() {
+        let hop = Hop { to: [2; 6].into(), from: [4; 6].into(), device: 3, port: 1, reflects: true, mtu: 1500 };
+        let hops = next_hops(8);
+        let three = Bearing { tos: Some(184), ..ONE };
+        for (number, way, is_resolved) in [(2, ONE, true), (4, TWO, true), (5, three, false)] {
+            hops.cells[number].bear(&way);
+            hops.cells[number].write(is_resolved.then_some(hop));
+        }
+        hops.adopt();
+        assert_eq!(hops.acquire(ONE), HopId(2));
+        assert_eq!(hops.acquire(ONE), HopId(2));
+        let new = hops.acquire(three);
+        assert!(new != HopId(2) && new != HopId(4), "it was not resolved, and its number may be any");
+        let known = Some(hop);
+        let wants = [Event::Want { way: ONE, id: HopId(2), known }, Event::Want { way: three, id: new, known: None }];
+        assert_eq!(hops.take_requests(), wants);
+        hops.release_unused();
+        assert_eq!((hops.hop(HopId(2)), hops.hop(HopId(4))), (known, None));
+        let mut numbers: Vec<HopId> = (10..20)
+            .map(|last| hops.acquire(Bearing { to: IpAddr::from([10, 0, 0, last]), ..ONE }))
+            .filter(|id| *id != HopId::NONE)
+            .chain([HopId(2), new])
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..8).map(HopId).collect::<Vec<_>>());
     }
 
     #[test]

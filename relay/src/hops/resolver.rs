@@ -8,8 +8,8 @@ use flow::{Hop, HopId, Mac};
 /// What the resolver is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
-    /// A way is needed, under this number.
-    Want { way: Way, id: HopId },
+    /// A way is needed, under this number. One that an earlier process has resolved is known, and stays as it is until there is better news.
+    Want { way: Way, id: HopId, known: Option<Hop> },
     /// A way is not needed any more.
     Forget { way: Way },
     /// The kernel's answer to a lookup; `None` when there is no route that leaves this host.
@@ -126,9 +126,10 @@ impl Resolver {
     /// Takes an event; returns what follows from it, in order.
     pub(crate) fn handle(&mut self, event: Event) -> Vec<Action> {
         match event {
-            Event::Want { way, id } => {
-                self.wanted.insert(way, Wanted { id, route: None, written: None });
-                vec![Action::Write(id, None), Action::Lookup(way)]
+            Event::Want { way, id, known } => {
+                self.wanted.insert(way, Wanted { id, route: None, written: known });
+                let write = known.is_none().then_some(Action::Write(id, None));
+                write.into_iter().chain([Action::Lookup(way)]).collect()
             }
             Event::Forget { way } => self.forget(way),
             Event::Route { way, route } => self.route(way, route),
@@ -315,7 +316,10 @@ mod tests {
         let mut resolver = Resolver::new(ports([(3, 0), (4, 1)]));
         resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
         resolver.handle(Event::Neighbour { neighbour: GATEWAY, entry: Entry::Resolved(mac(9)) });
-        assert_eq!(resolver.handle(Event::Want { way: WAY, id: ID }), [Action::Write(ID, None), Action::Lookup(WAY)]);
+        assert_eq!(
+            resolver.handle(Event::Want { way: WAY, id: ID, known: None }),
+            [Action::Write(ID, None), Action::Lookup(WAY)]
+        );
         let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
         assert_eq!(resolver.handle(route), [Action::Manage(GATEWAY), Action::Write(ID, Some(hop(9)))]);
         resolver
@@ -324,6 +328,20 @@ mod tests {
     #[test]
     fn a_destination_is_resolved_by_route_neighbour_and_device() {
         resolved();
+    }
+
+    #[test]
+    fn a_way_that_an_earlier_process_has_resolved_is_written_only_when_it_is_another_now() {
+        for (known, written) in [(hop(9), None), (hop(8), Some(hop(9)))] {
+            let mut resolver = Resolver::new(ports([(3, 0)]));
+            resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
+            resolver.handle(Event::Neighbour { neighbour: GATEWAY, entry: Entry::Resolved(mac(9)) });
+            let want = Event::Want { way: WAY, id: ID, known: Some(known) };
+            assert_eq!(resolver.handle(want), [Action::Lookup(WAY)]);
+            let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
+            let actions: Vec<_> = written.map(|hop| Action::Write(ID, Some(hop))).into_iter().collect();
+            assert_eq!(resolver.handle(route)[1..], actions);
+        }
     }
 
     #[test]
@@ -387,7 +405,7 @@ mod tests {
         let mut resolver = resolved();
         let other = Neighbour { device: 3, addr: DEST };
         let second = Way { to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 11)), ..WAY };
-        resolver.handle(Event::Want { way: second, id: HopId(6) });
+        resolver.handle(Event::Want { way: second, id: HopId(6), known: None });
         resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: other, mtu: None }) });
         let news = Event::Neighbour { neighbour: other, entry: Entry::Resolved(mac(7)) };
         assert_eq!(resolver.handle(news), [Action::Write(HopId(6), Some(hop(7)))]);
@@ -405,7 +423,7 @@ mod tests {
     fn a_gateway_is_released_with_the_last_destination_behind_it() {
         let mut resolver = resolved();
         let second = Way { to: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 11)), ..WAY };
-        resolver.handle(Event::Want { way: second, id: HopId(6) });
+        resolver.handle(Event::Want { way: second, id: HopId(6), known: None });
         resolver.handle(Event::Route { way: second, route: Some(Route { neighbour: GATEWAY, mtu: None }) });
         assert_eq!(resolver.handle(Event::Forget { way: WAY }), [Action::Write(ID, None), Action::Free(ID)]);
         assert_eq!(
@@ -426,7 +444,7 @@ mod tests {
         let mut resolver = Resolver::new(ports([(3, 0)]));
         resolver.handle(Event::Device { index: 3, link: Some(link(1)) });
         resolver.handle(Event::Neighbour { neighbour: GATEWAY, entry: Entry::Permanent(mac(9)) });
-        resolver.handle(Event::Want { way: WAY, id: ID });
+        resolver.handle(Event::Want { way: WAY, id: ID, known: None });
         let route = Event::Route { way: WAY, route: Some(Route { neighbour: GATEWAY, mtu: None }) };
         assert_eq!(resolver.handle(route), [Action::Write(ID, Some(hop(9)))]);
         assert_eq!(resolver.managed(), []);

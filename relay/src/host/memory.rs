@@ -1,10 +1,12 @@
 //! Memory that lies outside Rust's heap: shared with the kernel program, or anonymous where there is none.
 #![expect(unsafe_code, reason = "the one place where mapped memory becomes a slice")]
 
+use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use flow::counters::{Carried, Timing};
 use flow::{HopCell, Slot};
@@ -24,6 +26,9 @@ unsafe impl Shareable for Timing {}
 unsafe impl Shareable for HopCell {}
 // SAFETY: such words.
 unsafe impl Shareable for Carried {}
+
+// SAFETY: atomic words, any value valid.
+unsafe impl<const LEN: usize> Shareable for [AtomicU64; LEN] {}
 
 /// A mapped array, unmapped when dropped.
 pub(crate) struct Mapped<T> {
@@ -53,6 +58,19 @@ impl<T: Shareable> Mapped<T> {
         // SAFETY: a new shared mapping at an address of the kernel's choice; the kernel refuses a length beyond the map's.
         let start =
             unsafe { mmap(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, map, 0) }?;
+        Self::at(start, len)
+    }
+
+    /// The values of a file from an offset on, a multiple of the page's size: written by processes of the same layout, or zeroes. The file is long
+    /// enough and has room on its device, or a write would end the process.
+    pub(crate) fn of_file(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        let bytes = Self::bytes(len)?;
+        if file.metadata()?.len() < offset + bytes as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file that is too short to be mapped"));
+        }
+        let (protection, file) = (ProtFlags::READ | ProtFlags::WRITE, file.as_fd());
+        // SAFETY: a new shared mapping at an address of the kernel's choice, of a file that is as long.
+        let start = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, file, offset) }?;
         Self::at(start, len)
     }
 

@@ -15,6 +15,6 @@ mod wake;
 pub use descriptors::raise_descriptor_limit;
 pub(crate) use devices::{Device, HostAddresses};
 pub use features::Features;
-pub(crate) use memory::Mapped;
+pub(crate) use memory::{Mapped, Shareable};
 pub use prefix::{Prefix, UnknownPrefix};
 pub(crate) use wake::Wake;

@@ -171,7 +171,8 @@ impl Attachments {
 
     /// Finds out what the device can do, with the program attached where that could be: it may change with the other end of a cable.
     fn assess(&mut self, place: usize) {
-        let free = (0..NO_PORT).find(|index| !self.held.iter().any(|held| held.port == Some(*index)));
+        let is_free = |index: &u16| !self.held.iter().any(|held| held.port == Some(*index));
+        let free = self.held.get(place).and_then(|held| self.place_for(held.device.index, is_free));
         let Some(held) = self.held.get_mut(place) else { return };
         let Some(program) = &self.program else {
             self.ports.insert(held.device.index, Port { index: NO_PORT, reflects: true });
@@ -215,6 +216,13 @@ impl Attachments {
                 self.ports.insert(device.index, Port { index: held.port.unwrap_or(NO_PORT), reflects });
             }
         }
+    }
+
+    /// The place of a device in the device map: the one that it has had in an earlier process, or else one that no device has had.
+    fn place_for(&self, device: u32, is_free: impl Fn(&u16) -> bool) -> Option<u16> {
+        let kernel = lock(&self.program.as_ref()?.kernel);
+        let fresh = || (0..NO_PORT).find(|place| is_free(place) && !kernel.is_taken(*place));
+        kernel.place_of(device).filter(&is_free).or_else(fresh).or_else(|| (0..NO_PORT).find(&is_free))
     }
 
     /// Looks at the host's addresses and at every device, attaches the program where it is missing, and says what has changed.

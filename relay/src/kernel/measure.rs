@@ -38,6 +38,7 @@ pub fn with_program<T>(measured: &Measured, run: impl FnOnce(&ProgramFd) -> T) -
         &locals,
         Sizes { slots: flow::local::SLOTS_PER_LOCAL as usize, hops: 4, workers: 1 },
         Facts { has_unfinished: false, owns_ports: true },
+        None,
     )?;
     let (slots, hops) = (kernel.map_slots()?, kernel.map_hops()?);
     let (way, towards) = (HopId(1), HopId(2));

@@ -8,8 +8,10 @@
 mod attachment;
 #[cfg(feature = "measure")]
 pub mod measure;
+mod pins;
 mod programs;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
+pub(crate) use pins::{Pins, Shape};
 pub(crate) use programs::{Facts, Kernel, Sizes, program_name};
 pub use programs::{KernelError, XdpMode};

@@ -1,12 +1,14 @@
 //! The BPF programs: loading, attaching, and the maps behind them.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
-use aya::programs::xdp::XdpLinkId;
+use aya::pin::PinError;
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, SkLookup, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flow::counters::Timing;
@@ -15,6 +17,7 @@ use flow::{Epoch, HopCell, Locals, Reason, Slot};
 use crate::host::Device;
 use crate::host::Mapped;
 use crate::host::permit;
+use crate::kernel::pins::Pins;
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
@@ -80,6 +83,9 @@ pub enum KernelError {
     /// Memory could not be mapped, or a file not opened.
     #[error("the flow table's memory: {0}")]
     Memory(#[from] io::Error),
+    /// Something could not be left in the kernel for the next process.
+    #[error("{0} cannot be pinned: {1}")]
+    Pin(String, #[source] PinError),
     /// The object does not hold what this daemon expects.
     #[error("the BPF object has no {0}: rebuild with cargo xtask setup")]
     Missing(&'static str),
@@ -108,19 +114,60 @@ pub(crate) struct Kernel {
     slots: usize,
     hops: usize,
     /// Where the XDP program is attached, by device.
-    links: HashMap<u32, XdpLinkId>,
+    links: HashMap<u32, Hold>,
+    /// What outlives this process, where something is to.
+    pins: Option<Pins>,
+    /// The maps are those of an earlier process.
+    has_rules: bool,
+    /// The devices that frames may be redirected to, and the place of each in the device map.
+    devices: HashMap<u32, u16>,
 }
+
+/// What holds the XDP program at a device.
+enum Hold {
+    /// A link that ends with this process.
+    Own(XdpLinkId),
+    /// One that is pinned under this name, and does not.
+    Pinned { name: String, _link: FdLink },
+}
+
+/// The maps that the next process goes on with.
+const KEPT: [&str; 7] = ["SLOTS", "TIMINGS", "HOPS", "DEVICES", "EPOCH", "REASONS", "WORKERS"];
+/// The name of what holds the steering program.
+const STEER: &str = "steer";
+/// How many places the device map has.
+const DEVICES: u32 = 64;
 
 impl Kernel {
     /// Loads the object: maps of these sizes, programs that know these addresses and these facts.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn load(locals: &Locals, sizes: Sizes, facts: Facts) -> Result<Self, KernelError> {
+    pub(crate) fn load(locals: &Locals, sizes: Sizes, facts: Facts, pins: Option<Pins>) -> Result<Self, KernelError> {
+        let has_rules = pins.as_ref().is_some_and(Pins::has_maps);
+        match Self::load_with(locals, sizes, facts, pins.clone()) {
+            Err(error) if has_rules => {
+                tracing::error!(%error, "the maps that an earlier process has left cannot be gone on with: there are new ones");
+                if let Some(pins) = &pins {
+                    pins.remove_maps()?;
+                }
+                Self::load_with(locals, sizes, facts, pins)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_with(locals: &Locals, sizes: Sizes, facts: Facts, pins: Option<Pins>) -> Result<Self, KernelError> {
         let Sizes { slots, hops, workers } = sizes;
+        let has_rules = pins.as_ref().is_some_and(Pins::has_maps);
         let words = locals.words();
         let [has_unfinished, owns_ports] = [facts.has_unfinished, facts.owns_ports].map(u32::from);
         let mut loader = EbpfLoader::new();
+        if let Some(pins) = &pins {
+            for name in KEPT {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
         let ebpf = loader
             .override_global("LOCALS", words.as_slice(), true)
             .override_global("HAS_UNFINISHED", &has_unfinished, true)
@@ -130,7 +177,49 @@ impl Kernel {
             .map_max_entries("HOPS", hops as u32)
             .map_max_entries("WORKERS", workers as u32)
             .load(OBJECT)?;
-        Ok(Self { ebpf, slots, hops, links: HashMap::new() })
+        let mut kernel = Self { ebpf, slots, hops, links: HashMap::new(), pins, has_rules, devices: HashMap::new() };
+        if has_rules {
+            kernel.read_devices()?;
+        }
+        Ok(kernel)
+    }
+
+    /// Whether the slots are those of an earlier process.
+    pub(crate) const fn has_rules(&self) -> bool {
+        self.has_rules
+    }
+
+    /// What outlives this process.
+    pub(crate) const fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// The place of a device in the device map.
+    pub(crate) fn place_of(&self, device: u32) -> Option<u16> {
+        self.devices.get(&device).copied()
+    }
+
+    /// Whether a place of the device map is a device's.
+    pub(crate) fn is_taken(&self, place: u16) -> bool {
+        self.devices.values().any(|taken| *taken == place)
+    }
+
+    /// Finds out which devices an earlier process has put into the device map: next hops that it has left name their places.
+    fn read_devices(&mut self) -> Result<(), KernelError> {
+        let map = self.ebpf.map("DEVICES").ok_or(KernelError::Missing("DEVICES"))?;
+        let devices = DevMap::try_from(map).map_err(|error| KernelError::Map("DEVICES", error))?;
+        // A place that is empty cannot be read.
+        let taken = (0..DEVICES).filter_map(|place| Some((devices.get(place, 0).ok()?.if_index, place as u16)));
+        self.devices = taken.filter(|(device, _)| *device != 0).collect();
+        Ok(())
+    }
+
+    /// The time, as the programs know it.
+    pub(crate) fn epoch(&self) -> Result<Epoch, KernelError> {
+        let map = self.ebpf.map("EPOCH").ok_or(KernelError::Missing("EPOCH"))?;
+        let epochs: Array<&MapData, u32> = Array::try_from(map).map_err(|error| KernelError::Map("EPOCH", error))?;
+        let word = epochs.get(&0, 0).map_err(|error| KernelError::Map("EPOCH", error))?;
+        Ok(if word == 0 { Epoch::FIRST } else { Epoch::from_word(word) })
     }
 
     /// The flow table's memory.
@@ -165,21 +254,70 @@ impl Kernel {
         Ok(program)
     }
 
-    /// Attaches the XDP program to a device, until `self` is dropped.
+    /// Attaches the XDP program to a device, until `self` is dropped or, where it is pinned, the pin is removed. Where an earlier process has left
+    /// its program there, this one takes its place between two frames.
     pub(crate) fn attach_xdp(&mut self, device: &Device, mode: XdpMode) -> Result<(), KernelError> {
-        let name = device.name.clone();
-        if let Some(id) = device.program {
-            return Err(KernelError::Occupied { device: name, program: program_name(id), id });
+        let name = |mode: &str| format!("xdp-{mode}-{}", device.index);
+        let [native, generic] = ["native", "generic"].map(name);
+        let (name, other) = if mode == XdpMode::Native { (native, generic) } else { (generic, native) };
+        let pin = self.pins.as_ref().map(|pins| (pins.link(&name), name));
+        let mut was_ours = false;
+        if let Some(pins) = self.pins.as_ref().filter(|pins| pins.link(&other).exists()) {
+            pins.remove_link(&other);
+            was_ours = true;
         }
         let old = self.links.remove(&device.index);
         let program = self.load_xdp()?;
-        if let Some(Err(error)) = old.map(|old| program.detach(old)) {
-            tracing::debug!(%error, device = name, "a link that was detached by somebody is gone already");
+        match old {
+            Some(Hold::Own(id)) => {
+                if let Err(error) = program.detach(id) {
+                    tracing::debug!(%error, device = device.name, "a link that was detached by somebody is gone already");
+                }
+            }
+            Some(Hold::Pinned { .. }) | None => {}
         }
-        let attached = program.attach_to_if_index(device.index, mode.into());
-        let link = attached.map_err(|error| KernelError::Attach { device: name, mode, error })?;
-        self.links.insert(device.index, link);
+        let failed = |error| KernelError::Attach { device: device.name.clone(), mode, error };
+        if let Some((path, name)) = &pin
+            && let Ok(link) = PinnedLink::from_pin(path)
+        {
+            match take_place(program, link) {
+                Ok(link) => {
+                    self.links.insert(device.index, Hold::Pinned { name: name.clone(), _link: link });
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::debug!(%error, device = device.name, "a link of an earlier process holds nothing any more");
+                    super::pins::remove(path);
+                    was_ours = true;
+                }
+            }
+        }
+        if let Some(id) = device.program.filter(|_| !was_ours) {
+            return Err(KernelError::Occupied { device: device.name.clone(), program: program_name(id), id });
+        }
+        let id = program.attach_to_if_index(device.index, mode.into()).map_err(failed)?;
+        let hold = match pin {
+            None => Hold::Own(id),
+            Some((path, name)) => {
+                let link = program.take_link(id).map_err(failed)?;
+                let link = FdLink::try_from(link).map_err(|error| failed(link_error(error)))?;
+                let link = link.pin(path).map_err(|error| KernelError::Pin(name.clone(), error))?;
+                Hold::Pinned { name, _link: link.into() }
+            }
+        };
+        self.links.insert(device.index, hold);
         Ok(())
+    }
+
+    /// Removes the pins of links that an earlier process has left and this one does not hold, and the maps of other shapes.
+    pub(crate) fn forget_others(&self) {
+        let Some(pins) = &self.pins else { return };
+        let held = |name: &String| {
+            let is_it = |hold: &Hold| matches!(hold, Hold::Pinned { name: held, .. } if held == name);
+            name == STEER || self.links.values().any(is_it)
+        };
+        pins.links().iter().filter(|name| !held(name)).for_each(|name| pins.remove_link(name));
+        pins.remove_other_shapes();
     }
 
     /// The number of the XDP program, by which devices name it.
@@ -196,7 +334,13 @@ impl Kernel {
             // It could not even be loaded.
             return Ok(());
         }
-        self.links.clear();
+        for hold in std::mem::take(&mut self.links).into_values() {
+            if let (Hold::Pinned { name, .. }, Some(pins)) = (hold, &self.pins) {
+                pins.remove_link(&name);
+            }
+        }
+        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
         // Unloading a program drops its links, and a link that is dropped detaches.
         program.unload().map_err(|error| KernelError::Program("relay", error))
     }
@@ -205,7 +349,10 @@ impl Kernel {
     pub(crate) fn set_device(&mut self, port: u16, index: u32) -> Result<(), KernelError> {
         let map = self.ebpf.map_mut("DEVICES").ok_or(KernelError::Missing("DEVICES"))?;
         let mut devices = DevMap::try_from(map).map_err(|error| KernelError::Map("DEVICES", error))?;
-        devices.set(u32::from(port), index, None, 0).map_err(|error| KernelError::Memory(io::Error::other(error)))
+        devices.set(u32::from(port), index, None, 0).map_err(|error| KernelError::Memory(io::Error::other(error)))?;
+        self.devices.retain(|_, place| *place != port);
+        self.devices.insert(index, port);
+        Ok(())
     }
 
     /// Tells the programs the time, as slots remember it.
@@ -228,7 +375,16 @@ impl Kernel {
     /// the kernel's own lookup.
     pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
         let namespace = File::open("/proc/self/ns/net")?;
-        self.load_steer()?.attach(namespace).map(drop).map_err(KernelError::Steer)
+        let pins = self.pins.clone();
+        let program = self.load_steer()?;
+        let id = program.attach(namespace).map_err(KernelError::Steer)?;
+        let Some(pins) = pins else { return Ok(()) };
+        let link: FdLink = program.take_link(id).map_err(KernelError::Steer)?.into();
+        // Both steer alike for a moment, and then only this one does.
+        let (new, path) = (pins.link("steer.new"), pins.link(STEER));
+        super::pins::remove(&new);
+        link.pin(&new).map_err(|error| KernelError::Pin(STEER.to_owned(), error))?;
+        Ok(fs::rename(new, path)?)
     }
 
     /// Loads the steering program.
@@ -253,6 +409,17 @@ impl Kernel {
         }
         Ok(sums)
     }
+}
+
+fn link_error(error: LinkError) -> ProgramError {
+    ProgramError::IOError(io::Error::other(error))
+}
+
+/// Has the program take the place of whatever a link holds.
+fn take_place(program: &mut Xdp, link: PinnedLink) -> Result<FdLink, ProgramError> {
+    let link = XdpLink::try_from(FdLink::from(link)).map_err(link_error)?;
+    let id = program.attach_to_link(link)?;
+    FdLink::try_from(program.take_link(id)?).map_err(link_error)
 }
 
 /// The name of a loaded BPF program.

@@ -1,6 +1,5 @@
 //! The flow table: the slots, the sources behind them, and what control wants of both.
 
-use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,9 +14,11 @@ use crate::engine::Output;
 use crate::hops::NextHops;
 use crate::host::Mapped;
 use crate::table::announcer::Announcer;
+use crate::table::clock::Clock;
 use crate::table::events::Events;
 use crate::table::fan::{Fan, Fans};
 use crate::table::learning::Peer;
+use crate::table::note::Notes;
 use crate::table::ours::Ours;
 use crate::table::reader::{Ear, Reader};
 use crate::table::source::{SinkState, Source};
@@ -45,12 +46,10 @@ pub(crate) struct TableShape {
     pub(crate) announcer: Announcer,
     /// What is told of sources.
     pub(crate) events: Arc<Events>,
-}
-
-/// Nanoseconds by a steady clock: that of [`Instant`].
-pub(crate) fn clock_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    /// What is noted of sources for whoever comes next, and what the workers carried; each slot has one worker, its only writer.
+    pub(crate) notes: Notes,
+    /// The time, as slots remember it.
+    pub(crate) epoch: Epoch,
 }
 
 /// The flow table.
@@ -58,44 +57,32 @@ pub(crate) struct FlowTable {
     pub(super) slots: Mapped<Slot>,
     /// What the XDP program counts of the slots' packets now and then.
     timings: Mapped<Timing>,
-    /// What the workers carried, by slot; each slot has one worker, its only writer.
-    carried: Mapped<Carried>,
     pub(super) hops: NextHops,
     pub(super) fans: Fans,
     pub(super) shape: TableShape,
     pub(super) sums: Sums,
     /// The time, as slots remember it.
     epoch: AtomicU32,
-    /// When the table was made, by both clocks.
-    pub(super) began: (Instant, u64),
+    /// Times as the workers have them, and whoever comes next.
+    pub(super) clock: Clock,
     sources: Mutex<Sources>,
 }
 
 impl FlowTable {
-    /// An empty table on this memory.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
-    pub(crate) fn new(
-        slots: Mapped<Slot>,
-        timings: Mapped<Timing>,
-        hops: NextHops,
-        shape: TableShape,
-    ) -> io::Result<Self> {
-        let carried = Mapped::anonymous(slots.len())?;
+    /// A table on this memory, that knows no sources yet.
+    pub(crate) fn new(slots: Mapped<Slot>, timings: Mapped<Timing>, hops: NextHops, shape: TableShape) -> Self {
         let sources = Mutex::new(Sources::new(slots.len()));
-        Ok(Self {
+        Self {
             slots,
             timings,
-            carried,
             hops,
             fans: Fans::default(),
-            shape,
             sums: Sums::default(),
-            epoch: AtomicU32::new(Epoch::FIRST.word()),
-            began: (Instant::now(), clock_ns()),
+            epoch: AtomicU32::new(shape.epoch.word()),
+            clock: Clock::now(),
+            shape,
             sources,
-        })
+        }
     }
 
     /// The next hops of the table's slots.
@@ -137,7 +124,7 @@ impl FlowTable {
 
     /// The counters of a slot's worker.
     pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
-        self.carried.get(index.0 as usize)
+        self.shape.notes.carried(index)
     }
 
     /// The sinks of a slot whose rule has several, for whoever forwards.
@@ -148,13 +135,7 @@ impl FlowTable {
     /// Makes the table as control wants it.
     pub(crate) fn apply(&self, ops: &[FlowOp], now: Instant) {
         // Sockets are opened before anybody waits for the lock, and closed after.
-        if let Some(bound) = &self.shape.bound {
-            let installed = ops.iter().filter_map(|op| match op {
-                FlowOp::Install(index, spec) => Some((*index, spec.tos)),
-                FlowOp::Remove(_) => None,
-            });
-            installed.for_each(|(index, tos)| bound.open(index, tos));
-        }
+        self.open_ports(ops);
         let mut sources = self.lock();
         // Sources refer to one another, so rules are made when all are in place.
         let mut concerned = Vec::with_capacity(2 * ops.len());
@@ -184,14 +165,24 @@ impl FlowTable {
         }
     }
 
+    /// Opens the sockets of what is to be installed, where each port has its own.
+    pub(super) fn open_ports(&self, ops: &[FlowOp]) {
+        let Some(bound) = &self.shape.bound else { return };
+        let installed = ops.iter().filter_map(|op| match op {
+            FlowOp::Install(index, spec) => Some((*index, spec.tos)),
+            FlowOp::Remove(_) => None,
+        });
+        installed.for_each(|(index, tos)| bound.open(index, tos));
+    }
+
     /// What is known of the party, and whether its address is none where a party may be. Then it is nowhere.
-    fn judged(&self, spec: &SourceSpec) -> (Signalled, bool) {
+    pub(super) fn judged(&self, spec: &SourceSpec) -> (Signalled, bool) {
         let judge = |at: std::net::SocketAddr| self.shape.trust.judge(spec.local.ip(), at.ip()).is_err();
         let is_untrusted = spec.party.at.is_some_and(judge);
         (Signalled { at: spec.party.at.filter(|_| !is_untrusted), ..spec.party }, is_untrusted)
     }
 
-    fn install(&self, sources: &mut Sources, index: SlotIndex, spec: &SourceSpec, now: Instant) {
+    pub(super) fn install(&self, sources: &mut Sources, index: SlotIndex, spec: &SourceSpec, now: Instant) {
         let Some(cells) = self.cells(index) else { return };
         let (party, is_untrusted) = self.judged(spec);
         if let Some(source) = sources.get_mut(index) {
@@ -277,6 +268,7 @@ impl FlowTable {
             }
             self.fold(&mut source, &cells, Instant::now());
         }
+        self.shape.notes.clear(index);
         if let (Some(_), Some(reader)) = (&source.ear, self.reader()) {
             reader.close(index);
         }
@@ -289,7 +281,7 @@ impl FlowTable {
     }
 
     /// Has RTCP read, where it can be.
-    fn listen(&self, source: &mut Source, index: SlotIndex) {
+    pub(super) fn listen(&self, source: &mut Source, index: SlotIndex) {
         let Some(reader) = self.reader() else { return };
         if !source.is_readable() {
             if source.ear.take().is_some() {
@@ -357,6 +349,7 @@ impl FlowTable {
         if let Some(reader) = self.reader() {
             reader.lose(cells.index, source.tally.lost());
         }
+        self.shape.notes.write(cells.index, source, self.clock);
     }
 
     /// Everything that is kept of a slot outside the lock.

@@ -9,9 +9,11 @@
 //! changed or ended and for packets that may teach something new; not to forward a packet.
 
 mod account;
+mod adopt;
 mod announce;
 mod announcer;
 mod circuit;
+mod clock;
 mod doubt;
 mod events;
 mod fan;
@@ -20,6 +22,7 @@ mod learn;
 mod learning;
 mod listener;
 mod matter;
+mod note;
 mod ours;
 mod program;
 mod reader;
@@ -35,11 +38,13 @@ mod traffic;
 mod trust;
 
 pub(crate) use announcer::{Announcer, Order};
+pub(crate) use clock::clock_ns;
 pub(crate) use events::Events;
 pub(crate) use fan::{Fan, Outlet};
-pub(crate) use flow_table::{FlowTable, TableShape, clock_ns};
+pub(crate) use flow_table::{FlowTable, TableShape};
 pub(crate) use learn::{Departing, Learned};
 pub(crate) use listener::ReadingThread;
+pub(crate) use note::Notes;
 pub(crate) use ours::{Fitness, Ours, Seat};
 pub(crate) use reader::{Heard, Reader};
 pub(crate) use trust::Scope;

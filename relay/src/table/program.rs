@@ -12,6 +12,7 @@ use media::{Chain, Silence};
 use crate::table::circuit;
 use crate::table::fan::{Fan, Outlet};
 use crate::table::flow_table::FlowTable;
+use crate::table::learning::Standing;
 use crate::table::source::{Held, SinkState, Source};
 use crate::table::sources::{Destination, Sources};
 
@@ -65,6 +66,9 @@ impl FlowTable {
     pub(super) fn program(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
         self.program_slot(sources, index, now);
         self.announce(sources, index);
+        if let Some(source) = sources.get(index) {
+            self.shape.notes.write(index, source, self.clock);
+        }
     }
 
     fn program_slot(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
@@ -82,19 +86,9 @@ impl FlowTable {
         };
         // The peer is who is heard, which is not always where packets for the party go: what the signalled address itself sends must be looked at as
         // long as somebody else is the peer. Where nothing was signalled, nobody is the peer yet.
-        let heard = standing.confirmed.or(standing.watched);
-        let peer = heard.or(standing.remote).unwrap_or(UNSPECIFIED);
-        let (local, tos) = (source.spec.local, source.spec.tos);
-        let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos };
-        let is_blocked = source.is_blocked();
-        let is_needed = is_blocked || destinations.iter().any(Result::is_ok);
-        // The route back may be another slot's too, if the type of service is the same.
-        let towards = (is_needed && peer.is_ipv6()).then(|| bearing(local, peer));
-        let route = |destination: &Result<Destination, Reason>| {
-            let reached = destination.as_ref().ok().filter(|_| !is_blocked);
-            reached.map(|destination| bearing(destination.from, destination.to))
-        };
-        let routes: Vec<Option<Bearing>> = destinations.iter().map(route).collect();
+        let (heard, peer) = peer(&standing);
+        let local = source.spec.local;
+        let (routes, towards) = routes(source, &standing, &destinations);
         let mut flags = source.flags(&standing);
         // Of a slot that no call had it is not a source that is noted there.
         let is_noted = slot.state().flags().has(Flags::CALL);
@@ -143,7 +137,10 @@ impl FlowTable {
         };
         let mut rule = Rule::new(&Path { peer, local, from: to.from, to: to.to }, towards);
         (rule.flags, rule.hop, rule.ssrc) = (flags, hop, ssrc);
-        slot.program(rule);
+        // One that is right already goes on without a gap.
+        if slot.read() != Some(rule) {
+            slot.program(rule);
+        }
     }
 
     /// What becomes of the packets of a peer, that is certain or only watched.
@@ -205,6 +202,32 @@ impl FlowTable {
             self.program(sources, feeder, now);
         }
     }
+}
+
+/// Who is heard, and whom the slot is to know as its peer: where nothing was signalled, nobody yet.
+fn peer(standing: &Standing) -> (Option<SocketAddr>, SocketAddr) {
+    let heard = standing.confirmed.or(standing.watched);
+    (heard, heard.or(standing.remote).unwrap_or(UNSPECIFIED))
+}
+
+/// The routes that a source needs: one for each sink that is reached, and that to an IPv6 peer, by which it is known.
+pub(super) fn routes(
+    source: &Source,
+    standing: &Standing,
+    destinations: &[Result<Destination, Reason>],
+) -> (Vec<Option<Bearing>>, Option<Bearing>) {
+    let (_, peer) = peer(standing);
+    let (local, tos) = (source.spec.local, source.spec.tos);
+    let bearing = |from: SocketAddr, to: SocketAddr| Bearing { from: from.ip(), to: to.ip(), tos };
+    let is_blocked = source.is_blocked();
+    let is_needed = is_blocked || destinations.iter().any(Result::is_ok);
+    // The route back may be another slot's too, if the type of service is the same.
+    let towards = (is_needed && peer.is_ipv6()).then(|| bearing(local, peer));
+    let route = |destination: &Result<Destination, Reason>| {
+        let reached = destination.as_ref().ok().filter(|_| !is_blocked);
+        reached.map(|destination| bearing(destination.from, destination.to))
+    };
+    (destinations.iter().map(route).collect(), towards)
 }
 
 impl Source {

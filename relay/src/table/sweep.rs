@@ -114,8 +114,7 @@ impl FlowTable {
 
     /// A time by the clock that workers note moments by.
     pub(super) fn clock_ns(&self, now: Instant) -> u64 {
-        let (began, clock_ns) = self.began;
-        clock_ns.wrapping_add(now.saturating_duration_since(began).as_nanos() as u64)
+        self.clock.ns(now)
     }
 
     /// Tells once of a party that was heard and has fallen silent.

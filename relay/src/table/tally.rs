@@ -6,6 +6,8 @@ use border::Volume;
 use flow::counters::{Counters, MISORDER};
 use flow::rtp::Sequence;
 
+use crate::table::clock::Clock;
+
 /// More lost packets in a row than this are a sender that started anew (`MAX_DROPOUT` of RFC 3550 A.1).
 const DROPOUT: i64 = 3000;
 
@@ -85,6 +87,96 @@ impl Tally {
             changes: 0,
             last_fast: None,
             last_slow: None,
+        }
+    }
+
+    /// How many words it is written down in.
+    pub(crate) const WORDS: usize = 16;
+
+    /// As it is written down.
+    pub(crate) fn words(&self, clock: Clock) -> [u64; Self::WORDS] {
+        let time = |at: Option<Instant>| at.map_or(0, |at| clock.ns(at).max(1));
+        let small = |last: &Counters, rest: u16| {
+            let parts = [last.highest.0, last.late, last.changes, rest];
+            parts.into_iter().fold(0, |word, part| word << 16 | u64::from(part))
+        };
+        let highest = self.highest.map_or(0, |highest| highest.0);
+        [
+            self.fast.packets,
+            self.fast.last.volume.0,
+            small(&self.fast.last, highest),
+            self.slow.packets,
+            self.slow.last.volume.0,
+            small(&self.slow.last, u16::from(self.highest.is_some())),
+            u64::from(self.fast.last.others) << 32 | u64::from(self.slow.last.others),
+            self.bytes,
+            self.late,
+            self.expected as u64,
+            self.received as u64,
+            u64::from(self.jitter),
+            self.changes,
+            time(self.last_fast),
+            time(self.last_slow),
+            0,
+        ]
+    }
+
+    /// From what was written down.
+    pub(crate) fn from_words(words: &[u64; Self::WORDS], clock: Clock) -> Self {
+        let [
+            fast,
+            fast_volume,
+            fast_small,
+            slow,
+            slow_volume,
+            slow_small,
+            others,
+            bytes,
+            late,
+            expected,
+            received,
+            jitter,
+            changes,
+            last_fast,
+            last_slow,
+            _,
+        ] = *words;
+        let time = |ns: u64| (ns != 0).then(|| clock.instant(ns));
+        let side = |packets, volume, small: u64, others: u64| Side {
+            packets,
+            last: Counters {
+                volume: flow::counters::Volume(volume),
+                others: others as u32,
+                highest: Sequence((small >> 48) as u16),
+                late: (small >> 32) as u16,
+                changes: (small >> 16) as u16,
+                jitter: 0,
+            },
+        };
+        Self {
+            fast: side(fast, fast_volume, fast_small, others >> 32),
+            slow: side(slow, slow_volume, slow_small, others),
+            bytes,
+            late,
+            expected: expected as i64,
+            received: received as i64,
+            highest: (slow_small as u16 != 0).then_some(Sequence(fast_small as u16)),
+            jitter: jitter as u32,
+            changes,
+            last_fast: time(last_fast),
+            last_slow: time(last_slow),
+        }
+    }
+
+    /// Goes on with the counters of both paths, fast and slow, as they are now, each of which may have begun anew. Whoever wrote this down may have been
+    /// killed after it restarted the order of a source and before it noted that.
+    pub(crate) fn go_on(&mut self, paths: [(Counters, bool); 2]) {
+        for (side, (now, is_new)) in [&mut self.fast, &mut self.slow].into_iter().zip(paths) {
+            if is_new {
+                side.last = now;
+            } else if now.late < side.last.late {
+                side.last.late = 0;
+            }
         }
     }
 
@@ -250,6 +342,26 @@ mod tests {
         // 11 by the slow path, 12 to 20 by the fast one.
         tally.fold(reading(19, 20), reading(1, 11), Instant::now());
         assert_eq!(tally.lost(), 0);
+    }
+
+    #[test]
+    fn what_was_written_down_goes_on_where_it_was() {
+        let mut tally = tally(60_000);
+        let now = Instant::now();
+        let fast = Counters { late: 3, changes: 1, jitter: 77, ..reading(900, 60_900) };
+        let slow = Counters { others: 2, late: 7, ..reading(40, 60_950) };
+        tally.fold(fast, slow, now);
+        tally.restart(Sequence(9));
+        tally.fold(reading(905, 13), reading(41, 14), now);
+        let clock = Clock::now();
+        let mut written = Tally::from_words(&tally.words(clock), clock);
+        let next = (Counters { late: 9, ..reading(1000, 110) }, reading(45, 112));
+        for tally in [&mut tally, &mut written] {
+            tally.fold(next.0, next.1, now);
+        }
+        assert_eq!(format!("{tally:?}"), format!("{written:?}"));
+        let none = Tally::new(reading(0, 0), reading(0, 0));
+        assert_eq!(format!("{:?}", Tally::from_words(&none.words(clock), clock)), format!("{none:?}"));
     }
 
     #[test]

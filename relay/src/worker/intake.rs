@@ -8,7 +8,7 @@ use flow::Locals;
 use crate::config::{RelayConfig, StartError};
 use crate::engine::{Engine, Intake};
 use crate::host::{Wake, permit, raise_descriptor_limit};
-use crate::kernel::{Facts, Kernel, Sizes};
+use crate::kernel::{Facts, Kernel, Pins, Sizes};
 use crate::worker::bound::BoundPorts;
 use crate::worker::socket;
 use crate::worker::sockets::Sockets;
@@ -25,11 +25,12 @@ pub(crate) fn load(
     locals: &Locals,
     sizes: Sizes,
     facts: Facts,
+    pins: Option<Pins>,
 ) -> Result<(Option<Kernel>, bool), StartError> {
     if config.intake == Intake::Bound && matches!(config.engine, Engine::Uring | Engine::Epoll) {
         return Ok((None, false));
     }
-    let mut kernel = match Kernel::load(locals, sizes, facts) {
+    let mut kernel = match Kernel::load(locals, sizes, facts, pins) {
         Ok(kernel) => kernel,
         Err(error) if config.engine == Engine::Xdp || config.intake == Intake::Steered => return Err(error.into()),
         Err(error) => {

@@ -20,7 +20,7 @@ fn pause(parties: Vec<Party>) -> Intent {
     Intent::Subscribe(Box::new(Subscribe { is_paused: true, ..*asked }))
 }
 
-fn subscribe(parties: Vec<Party>) -> Intent {
+pub(super) fn subscribe(parties: Vec<Party>) -> Intent {
     subscribe_as(Some("rec"), parties, false)
 }
 

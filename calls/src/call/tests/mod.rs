@@ -14,6 +14,7 @@ mod playing;
 mod ports;
 mod query;
 mod random;
+mod records;
 mod timeouts;
 mod wire;
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use border::Family;
 
+use super::records::{Records, assert_same};
 use super::*;
 use crate::intent::{Finality, Mux, Profile, Steady};
 use crate::intent::{Subscribe, SubscribeAnswer, Unsubscribe};
@@ -227,6 +228,7 @@ proptest! {
             ..Settings::default()
         };
         let mut rig = Rig::on(&interfaces, settings, last_port);
+        let mut records = Records::default();
         for (command, seconds) in steps {
             rig.wait(seconds);
             rig.tick();
@@ -241,6 +243,8 @@ proptest! {
                 Reply::Ok(_) | Reply::Pong | Reply::LoadLimit(_) => {}
             }
         }
+        records.write(&mut rig.calls);
+        assert_same(&rig.calls, &records.successor(&interfaces, last_port, rig.now));
         for name in ["one", "two", "three"] {
             rig.run(named(delete(None, None), name));
         }

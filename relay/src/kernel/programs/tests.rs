@@ -29,6 +29,7 @@ fn loaded(vectors: &Vectors) -> Loaded {
         &vectors.locals(),
         Sizes { slots: vectors.slots, hops: 16, workers: 1 },
         Facts { has_unfinished: true, owns_ports: true },
+        None,
     )
     .unwrap();
     let (slots, timings, hops) =

@@ -1,3 +1,4 @@
+mod adopted;
 mod blocks;
 mod circuits;
 mod doubt;

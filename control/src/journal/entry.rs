@@ -1,0 +1,137 @@
+//! What is on record: one entry for each change.
+
+use serde::{Deserialize, Serialize};
+
+/// One change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Entry<'a> {
+    /// A call is like this from now on.
+    Call {
+        /// Its name.
+        call_id: &'a [u8],
+        /// As it wrote itself down.
+        record: &'a [u8],
+    },
+    /// A call is over.
+    Ended {
+        /// Its name.
+        call_id: &'a [u8],
+    },
+    /// A request has been answered, and is to be answered alike when it comes again.
+    Reply {
+        /// The request's cookie.
+        cookie: &'a [u8],
+        /// What tells the request from another one under the same cookie.
+        fingerprint: u64,
+        /// When, in nanoseconds since the host was booted.
+        at: u64,
+        /// The reply.
+        reply: &'a [u8],
+    },
+}
+
+/// Bytes before an entry: its length and its checksum.
+const HEAD: usize = 8;
+
+/// Adds an entry as it lies in a log.
+pub(super) fn write(entry: &Entry<'_>, log: &mut Vec<u8>) {
+    let start = log.len();
+    log.extend([0; HEAD]);
+    // Bytes and numbers can always be written.
+    let Ok(written) = postcard::to_extend(entry, std::mem::take(log)) else { return };
+    *log = written;
+    let body = log.get(start + HEAD..).unwrap_or_default();
+    let (len, sum) = (body.len() as u32, crc32fast::hash(body));
+    let head = log.get_mut(start..start + HEAD).and_then(|head| head.split_first_chunk_mut::<4>());
+    if let Some((place_of_len, place_of_sum)) = head {
+        *place_of_len = len.to_le_bytes();
+        place_of_sum.copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// How the entries of a log end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// With the last of them.
+    Whole,
+    /// In the middle of one: whoever wrote it was ended then.
+    Torn,
+    /// Before something that nobody has written, so many bytes before the end.
+    Damaged(usize),
+}
+
+/// The entries of a log, in their order, each given to `take`; and how they end.
+pub(super) fn read<'a>(mut log: &'a [u8], mut take: impl FnMut(Entry<'a>)) -> End {
+    loop {
+        if log.is_empty() {
+            return End::Whole;
+        }
+        let Some((len, rest)) = log.split_first_chunk::<4>() else { return End::Torn };
+        let Some((sum, rest)) = rest.split_first_chunk::<4>() else { return End::Torn };
+        let Some((body, rest)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else { return End::Torn };
+        let is_whole = crc32fast::hash(body) == u32::from_le_bytes(*sum);
+        match postcard::from_bytes(body) {
+            Ok(entry) if is_whole => take(entry),
+            Ok(_) | Err(_) => return End::Damaged(log.len()),
+        }
+        log = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRIES: [Entry<'_>; 3] = [
+        Entry::Call { call_id: b"a", record: b"\x01\x00record" },
+        Entry::Reply { cookie: b"1_2", fingerprint: u64::MAX, at: 7, reply: b"d6:result2:oke" },
+        Entry::Ended { call_id: b"a" },
+    ];
+
+    fn log() -> Vec<u8> {
+        let mut log = Vec::new();
+        ENTRIES.iter().for_each(|entry| write(entry, &mut log));
+        log
+    }
+
+    fn entries(log: &[u8]) -> (usize, End) {
+        let mut count = 0;
+        let end = read(log, |entry| {
+            assert_eq!(entry, ENTRIES[count]);
+            count += 1;
+        });
+        (count, end)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        assert_eq!(entries(&log()), (3, End::Whole));
+    }
+
+    #[test]
+    fn of_a_log_that_ends_anywhere_all_whole_entries_are_read() {
+        let log = log();
+        let mut ends = vec![0];
+        for count in 1..=ENTRIES.len() {
+            let mut part = Vec::new();
+            ENTRIES[..count].iter().for_each(|entry| write(entry, &mut part));
+            ends.push(part.len());
+        }
+        for len in 0..log.len() {
+            let whole = ends.iter().rposition(|end| *end <= len).unwrap();
+            let end = if ends[whole] == len { End::Whole } else { End::Torn };
+            assert_eq!(entries(&log[..len]), (whole, end), "{len}");
+        }
+    }
+
+    #[test]
+    fn no_entry_is_read_in_which_a_bit_has_changed() {
+        let log = log();
+        for bit in 0..log.len() * 8 {
+            let mut log = log.clone();
+            log[bit / 8] ^= 1 << (bit % 8);
+            let (count, end) = entries(&log);
+            assert!(count < ENTRIES.len() && end != End::Whole, "{bit}");
+        }
+    }
+}

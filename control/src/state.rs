@@ -1,0 +1,97 @@
+//! The folder in which an instance keeps what outlives its process.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Where the kernel tells which time the host was booted.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The folder of one instance: as long as this lives, nobody else has it.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why there is no such folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another daemon has it.
+    #[error("another daemon runs as instance \"{0}\": stop it, or give this one another name (instance)")]
+    Taken(String),
+    /// It cannot be made or written.
+    #[error("{path} cannot be used: {error}")]
+    Folder {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl StateFolder {
+    /// The folder of an instance, which is made where there is none.
+    ///
+    /// # Errors
+    /// When another process has it, or it cannot be had.
+    pub fn open(parent: &Path, instance: &str) -> Result<Self, StateError> {
+        let path = parent.join(instance);
+        let failed = |error: io::Error| StateError::Folder { path: path.clone(), error };
+        // Who is where in which call is nobody's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock")).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Taken(instance.to_owned())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Which time the host was booted.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
+}
+
+/// How long ago that was, by the clock of [`std::time::Instant`].
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_daemons_until_it_ends() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = StateFolder::open(parent.path(), "a").unwrap();
+        assert!(matches!(StateFolder::open(parent.path(), "a"), Err(StateError::Taken(name)) if name == "a"));
+        let other = StateFolder::open(parent.path(), "b").unwrap();
+        assert_ne!(first.path(), other.path());
+        drop(first);
+        assert!(StateFolder::open(parent.path(), "a").is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = StateFolder::open(file.path(), "a").unwrap_err();
+        assert!(error.to_string().contains(&*file.path().to_string_lossy()), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What stays in the kernel when the process ends: maps and links, pinned in a BPF file system.
+//!
+//! ```text
+//! <folder>/<shape>/SLOTS, HOPS, ...    the maps; of another shape they are another build's, or another configuration's
+//! <folder>/links/xdp-<mode>-<device>   what holds the XDP program at a device
+//! <folder>/links/steer                 what holds the steering program in the network namespace
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flow::counters::Timing;
+use flow::{HopCell, LAYOUT, Locals, Slot};
+use rustix::fs::statfs;
+
+use super::programs::Sizes;
+
+/// What `statfs` says of a BPF file system (`linux/magic.h`).
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+/// The folder of the links.
+const LINKS: &str = "links";
+
+/// What the maps are made for: those of the same shape can be gone on with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Shape(String);
+
+impl Shape {
+    /// Of maps of these sizes for these local addresses.
+    pub(crate) fn of(locals: &Locals, sizes: Sizes) -> Self {
+        let Sizes { slots, hops, workers } = sizes;
+        let types = [size_of::<Slot>(), size_of::<Timing>(), size_of::<HopCell>()];
+        let numbers = [slots, hops, workers].into_iter().chain(types).map(|number| number as u64);
+        // FNV-1a, over words: another build has to come to the same.
+        let hash = numbers.chain(locals.words()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| {
+            (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+        });
+        Self(format!("v{LAYOUT}-{hash:016x}"))
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The pins of an instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    folder: PathBuf,
+    shape: Shape,
+}
+
+impl Pins {
+    /// The pins in a folder, which is made where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is in no BPF file system.
+    pub(crate) fn open(folder: &Path, shape: Shape) -> io::Result<Self> {
+        let pins = Self { folder: folder.to_owned(), shape };
+        let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+        if statfs(existing)?.f_type as i64 != BPF_FS_MAGIC {
+            return Err(io::Error::other(format!(
+                "{} is in no BPF file system: mount -t bpf bpf /sys/fs/bpf",
+                existing.display()
+            )));
+        }
+        fs::create_dir_all(pins.folder.join(LINKS))?;
+        fs::create_dir_all(pins.maps())?;
+        Ok(pins)
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.folder.join(self.shape.name())
+    }
+
+    /// Where a map is, or is to be.
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Whether there are maps of this shape that an earlier process has left.
+    pub(crate) fn has_maps(&self) -> bool {
+        fs::read_dir(self.maps()).is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// Where a link is, or is to be.
+    pub(crate) fn link(&self, name: &str) -> PathBuf {
+        self.folder.join(LINKS).join(name)
+    }
+
+    /// The names of all links.
+    pub(crate) fn links(&self) -> Vec<String> {
+        let files = fs::read_dir(self.folder.join(LINKS)).into_iter().flatten().flatten();
+        files.filter_map(|file| file.file_name().into_string().ok()).collect()
+    }
+
+    /// Removes a link; what it held is not held any more as soon as nobody has it open.
+    pub(crate) fn remove_link(&self, name: &str) {
+        remove(&self.link(name));
+    }
+
+    /// Removes the maps of this shape.
+    pub(crate) fn remove_maps(&self) -> io::Result<()> {
+        fs::remove_dir_all(self.maps())?;
+        fs::create_dir_all(self.maps())
+    }
+
+    /// Removes the maps of other shapes: nobody reads them any more.
+    pub(crate) fn remove_other_shapes(&self) {
+        let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let others = folders.filter(|folder| folder.file_name() != LINKS && folder.file_name() != self.shape.name());
+        for other in others {
+            tracing::info!(folder = %other.path().display(), "maps of another build or configuration are removed");
+            if let Err(error) = fs::remove_dir_all(other.path()) {
+                tracing::warn!(%error, "they cannot be removed");
+            }
+        }
+    }
+
+    /// Removes everything: the programs go as soon as nobody has them open.
+    pub(crate) fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "pins cannot be removed");
+        }
+    }
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a pin cannot be removed");
+    }
+}

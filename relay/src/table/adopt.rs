@@ -1,0 +1,106 @@
+//! How a table goes on with what an earlier process has left in its memory.
+
+use std::time::Instant;
+
+use border::{FlowOp, SourceSpec};
+use flow::slot::Flags;
+use flow::{Rule, SlotIndex};
+use smallvec::SmallVec;
+
+use crate::table::flow_table::FlowTable;
+use crate::table::learning::Peer;
+use crate::table::note::Note;
+use crate::table::program::routes;
+use crate::table::source::{SinkState, Source};
+use crate::table::sources::Sources;
+use crate::table::suspects::Suspects;
+
+impl FlowTable {
+    /// Makes the table as control wants it, at the very beginning, before any worker and before routes are resolved. What is noted of a source it
+    /// knows and has counted; what its slot does is right already, most likely, and then goes on without a gap. What nobody wants any more goes.
+    /// `has_rules`: the slots are those of an earlier process, too.
+    pub(crate) fn adopt(&self, ops: &[FlowOp], has_rules: bool, now: Instant) {
+        self.open_ports(ops);
+        let mut sources = self.lock();
+        let mut adopted = Vec::with_capacity(ops.len());
+        for op in ops {
+            let FlowOp::Install(index, spec) = op else { continue };
+            adopted.push(*index);
+            match self.shape.notes.read(*index, spec, self.clock) {
+                Some(note) => self.recall(&mut sources, *index, spec, note, has_rules, now),
+                None => self.install(&mut sources, *index, spec, now),
+            }
+        }
+        for index in &adopted {
+            self.hold_routes(&mut sources, *index);
+        }
+        for index in adopted {
+            self.program(&mut sources, index, now);
+        }
+        let left = if has_rules { &self.slots[..] } else { &[] };
+        for (place, slot) in left.iter().enumerate() {
+            let index = SlotIndex(place as u32);
+            if slot.state().flags() != Flags::NONE && sources.get(index).is_none() {
+                slot.program(Rule::INACTIVE);
+                self.shape.notes.clear(index);
+            }
+        }
+        self.hops.release_unused();
+    }
+
+    /// Takes a source up of which an earlier process has noted something.
+    fn recall(
+        &self,
+        sources: &mut Sources,
+        index: SlotIndex,
+        spec: &SourceSpec,
+        note: Note,
+        has_rules: bool,
+        now: Instant,
+    ) {
+        let Some(cells) = self.cells(index) else { return };
+        let (party, is_untrusted) = self.judged(spec);
+        let mut tally = note.tally;
+        if !has_rules {
+            cells.timing.set_clock(spec.clock_khz);
+        }
+        tally.go_on([(cells.fast(), !has_rules), (cells.carried.read(), false)]);
+        let source = Source {
+            spec: spec.clone(),
+            peer: Peer::recall(spec.component, party, Suspects::default(), &note.peer, now),
+            is_untrusted,
+            is_doubted: false,
+            ssrc: note.ssrc,
+            ssrc_changes: 0,
+            any_ssrc: note.any_ssrc,
+            towards: None,
+            sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
+            feeders: SmallVec::new(),
+            is_fanned: false,
+            tally,
+            errors: note.errors,
+            ear: None,
+            played: None,
+            heard: cells.carried.heard(),
+            is_silent: false,
+        };
+        sources.insert(index, source);
+        sources.feed(index, &[], &spec.sinks);
+        if let Some(source) = sources.get_mut(index) {
+            self.listen(source, index);
+        }
+    }
+
+    /// Has a source hold the numbers of its routes, which are those that its slot has: what is in the slot is left as it is.
+    fn hold_routes(&self, sources: &mut Sources, index: SlotIndex) {
+        let destinations = self.destinations(sources, index);
+        let Some(standing) = sources.standing(index) else { return };
+        let Some(source) = sources.get_mut(index) else { return };
+        let (needed, towards) = routes(source, &standing, &destinations);
+        source.sinks.resize_with(needed.len(), SinkState::default);
+        for (sink, needed) in source.sinks.iter_mut().zip(needed) {
+            self.follow_route(&mut sink.route, needed);
+        }
+        self.follow_route(&mut source.towards, towards);
+    }
+}

@@ -1,0 +1,164 @@
+//! What is noted of each source for the process that comes after this one: what it was never told, but has learned and counted.
+//!
+//! In memory that outlives the process. A note has two copies: the next one is written into the copy that does not hold, and then it does. So
+//! whenever a process is killed, one of them is whole.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use border::SourceSpec;
+use flow::SlotIndex;
+use flow::counters::Carried;
+use flow::local::SLOTS_PER_LOCAL;
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::host::Mapped;
+use crate::table::clock::Clock;
+use crate::table::learning::Peer;
+use crate::table::source::Source;
+use crate::table::tally::Tally;
+
+/// Words of a note.
+const WORDS: usize = 3 + Tally::WORDS + Peer::WORDS;
+
+/// The place of one slot's note: the number of its last turn, and two copies. Which of them holds tells the lowest bit of the number; when that is
+/// zero, as in zeroed memory, none does.
+type Cell = [AtomicU64; 1 + 2 * WORDS];
+
+fn copy(cell: &Cell, turn: u64) -> &[AtomicU64] {
+    let first = 1 + (turn & 1) as usize * WORDS;
+    cell.get(first..first + WORDS).unwrap_or_default()
+}
+
+fn write(cell: &Cell, words: impl Iterator<Item = u64>) {
+    let [turn, ..] = cell;
+    let next = turn.load(Ordering::Relaxed).wrapping_add(1).max(1);
+    copy(cell, next).iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+    turn.store(next, Ordering::Release);
+}
+
+fn read(cell: &Cell) -> Option<[u64; WORDS]> {
+    let [turn, ..] = cell;
+    let turn = Some(turn.load(Ordering::Acquire)).filter(|turn| *turn != 0)?;
+    let mut words = [0; WORDS];
+    words.iter_mut().zip(copy(cell, turn)).for_each(|(word, place)| *word = place.load(Ordering::Relaxed));
+    Some(words)
+}
+
+/// What was noted of a source.
+pub(super) struct Note {
+    pub(super) errors: u64,
+    pub(super) ssrc: Option<u32>,
+    pub(super) any_ssrc: bool,
+    pub(super) tally: Tally,
+    pub(super) peer: [u64; Peer::WORDS],
+}
+
+/// The notes of all slots, and what the workers count.
+pub(crate) struct Notes {
+    /// None where nobody comes after this process.
+    cells: Option<Mapped<Cell>>,
+    carried: Mapped<Carried>,
+}
+
+/// The first line of the file; the number is that of its format.
+const TITLE: &str = "intertrunk notes 1";
+/// Bytes before the notes.
+const HEADING: usize = 4096;
+
+impl Notes {
+    /// Notes that nobody will read.
+    pub(crate) fn none(slots: usize) -> io::Result<Self> {
+        Ok(Self { cells: None, carried: Mapped::anonymous(slots)? })
+    }
+
+    /// The notes in a file: those that an earlier process has left, where they are of the same shape and since the host was booted, or else none
+    /// yet. `ports`: of each local address, the first and the last.
+    ///
+    /// # Errors
+    /// When there is no such file, or no room for it.
+    pub(crate) fn open(path: &Path, slots: usize, shape: &str, ports: &[(u16, u16)]) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let (cell, counter) = (size_of::<Cell>(), size_of::<Carried>());
+        let heading = format!("{TITLE}\n{}\n{shape}\n{cell} {counter}\n", boot.trim());
+        let mut found = vec![0; heading.len()];
+        if file.read_exact(&mut found).is_err() || found != heading.as_bytes() {
+            // Another build's, another configuration's, or from before the host was booted.
+            file.set_len(0)?;
+        }
+        let after = (HEADING + slots * cell).next_multiple_of(HEADING);
+        file.set_len((after + slots * counter) as u64)?;
+        // Where there is no room, a write to the memory would end the process.
+        let has_room = |first: usize, count: usize| {
+            [(HEADING, cell), (after, counter)].into_iter().try_for_each(|(start, size)| {
+                fallocate(&file, FallocateFlags::empty(), (start + first * size) as u64, (count * size) as u64)
+            })
+        };
+        for (local, (first, last)) in ports.iter().enumerate() {
+            for odd in 0..2 {
+                let place = |port: u16| SlotIndex::new(local as u32, port & !1 | odd).0 as usize;
+                has_room(place(*first), place(*last) - place(*first) + 1)?;
+            }
+        }
+        debug_assert!(ports.len() * SLOTS_PER_LOCAL as usize <= slots);
+        std::os::unix::fs::FileExt::write_all_at(&file, heading.as_bytes(), 0)?;
+        file.flush()?;
+        Ok(Self { cells: Some(map(&file, HEADING, slots)?), carried: map(&file, after, slots)? })
+    }
+
+    /// The counters of a slot's worker.
+    pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
+        self.carried.get(index.0 as usize)
+    }
+
+    fn cell(&self, index: SlotIndex) -> Option<&Cell> {
+        self.cells.as_ref()?.get(index.0 as usize)
+    }
+
+    /// Notes what is known of a source now.
+    pub(super) fn write(&self, index: SlotIndex, source: &Source, clock: Clock) {
+        let Some(cell) = self.cell(index) else { return };
+        let flags = u64::from(source.ssrc.is_some()) | u64::from(source.any_ssrc) << 1;
+        let own = [key(&source.spec), source.errors, u64::from(source.ssrc.unwrap_or(0)) << 32 | flags];
+        write(cell, own.into_iter().chain(source.tally.words(clock)).chain(source.peer.words()));
+    }
+
+    /// Nothing is known of a slot any more.
+    pub(super) fn clear(&self, index: SlotIndex) {
+        if let Some([turn, ..]) = self.cell(index) {
+            turn.store(0, Ordering::Release);
+        }
+    }
+
+    /// What an earlier process has noted of a source.
+    pub(super) fn read(&self, index: SlotIndex, spec: &SourceSpec, clock: Clock) -> Option<Note> {
+        let words = read(self.cell(index)?)?;
+        let (own, words) = words.split_first_chunk::<3>()?;
+        let (tally, words) = words.split_first_chunk::<{ Tally::WORDS }>()?;
+        let peer = *words.first_chunk::<{ Peer::WORDS }>()?;
+        let [of, errors, ssrc] = *own;
+        (of == key(spec)).then(|| Note {
+            errors,
+            ssrc: (ssrc & 1 != 0).then_some((ssrc >> 32) as u32),
+            any_ssrc: ssrc & 2 != 0,
+            tally: Tally::from_words(tally, clock),
+            peer,
+        })
+    }
+}
+
+/// What tells the source of a slot from others that it has had: the number of its call, and whether the port is shared. Never zero.
+const fn key(spec: &SourceSpec) -> u64 {
+    spec.call.wrapping_add(1) << 1 | spec.mux as u64
+}
+
+fn map<T: crate::host::Shareable>(file: &File, offset: usize, len: usize) -> io::Result<Mapped<T>> {
+    Mapped::of_file(file, offset as u64, len)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The relay daemon, and a client of its control protocol.
 
+use std::ffi::{OsStr, OsString};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::host::{Host, in_namespace};
-use super::process::Process;
+use super::process::{Process, wait_until};
 use super::trunks::Trunks;
 
 /// Where the daemon listens for NG.
@@ -37,6 +38,11 @@ impl DaemonOptions {
 pub struct Daemon {
     process: Process,
     kept: Kept,
+    /// How it was started: program, then arguments.
+    line: Vec<OsString>,
+    folder: PathBuf,
+    /// How often.
+    starts: u32,
 }
 
 /// Where a scene's daemon keeps what the next one goes on with: each scene is an instance of its own.
@@ -104,9 +110,39 @@ impl Daemon {
     pub fn start_command(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
         let kept = Kept::of(folder);
         command.args(["--instance", &kept.instance, "--state-dir"]).arg(&kept.state);
-        let mut process = Process::start("intertrunk", command, &folder.join("intertrunk.log"))?;
-        process.wait_for_output("\"ready\"", Duration::from_secs(20))?;
-        Ok(Self { process, kept })
+        let line = std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_owned).collect();
+        let process = ready(command, &folder.join("intertrunk.log"))?;
+        Ok(Self { process, kept, line, folder: folder.to_owned(), starts: 1 })
+    }
+
+    /// Kills the daemon, as nothing could keep it from being killed.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.signal(Signal::KILL)?;
+        wait_until("the daemon is gone", Duration::from_secs(5), || {
+            self.process.ended().is_ok_and(|ended| ended.is_some())
+        })
+    }
+
+    /// Starts the daemon anew, after it has ended, just as it was started; returns when it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; with what it said.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        let (program, args) = self.line.split_first().context("it was never started")?;
+        let mut command = Command::new(program);
+        command.args(args);
+        // Each has a log of its own.
+        self.process = ready(command, &self.folder.join(format!("intertrunk-{}.log", self.starts)))?;
+        self.starts += 1;
+        Ok(())
+    }
+
+    /// Where it keeps what the next one goes on with.
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The process' number.
@@ -157,6 +193,12 @@ impl Daemon {
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(self.process.signal(signal)?)
     }
+}
+
+fn ready(command: Command, log: &Path) -> anyhow::Result<Process> {
+    let mut process = Process::start("intertrunk", command, log)?;
+    process.wait_for_output("\"ready\"", Duration::from_secs(20))?;
+    Ok(process)
 }
 
 /// What the daemon logged of a call when it ended.

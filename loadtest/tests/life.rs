@@ -1,0 +1,198 @@
+//! A daemon that ends, asked or unasked, and the one that comes after it. `cargo xtask test` runs these.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loadtest::rig::party::{Call, Party};
+use loadtest::rig::process::wait_until;
+use loadtest::rig::scene::Scene;
+use loadtest::rig::trunks::{Trunk, Trunks};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Every way in which workers get and send packets.
+const WAYS: [(&str, &[&str]); 4] = [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("uring", &["--intake=bound"])];
+
+/// Both parties say something, and both hear it, as long as there is somebody to carry it.
+fn talk(call: &Call, caller: &mut Party, callee: &mut Party, packets: u32, when: &str) {
+    for _ in 0..packets {
+        let said = caller.speak(call.for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap(), Some((said, call.for_callee)), "{when}");
+        let said = callee.speak(call.for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap(), Some((said, call.for_caller)), "{when}");
+    }
+}
+
+fn query(scene: &mut Scene, call: &Call) -> Value {
+    scene.ng.request(&json!({"command": "query", "call-id": call.id})).unwrap()
+}
+
+/// What both parties of a call have sent: packets, and those that were lost or could not be sent on.
+fn totals(scene: &mut Scene, call: &Call) -> (i64, i64) {
+    let reply = query(scene, call);
+    let rtp = &reply["totals"]["RTP"];
+    (rtp["packets"].as_i64().unwrap(), rtp["errors"].as_i64().unwrap())
+}
+
+/// The other daemon answers as if it were the one before: an offer without change, one with a change, and the end.
+fn renegotiate(scene: &mut Scene, call: &Call, caller: &mut Party, callee: &mut Party) {
+    let mut command = |what: &str, from: &str, to: &str, sdp: &str| {
+        let request = json!({"command": what, "call-id": call.id, "from-tag": from, "to-tag": to, "sdp": sdp});
+        let reply = scene.ng.request(&request).unwrap();
+        assert_eq!(reply["result"], "ok", "{reply}");
+        reply["sdp"].as_str().unwrap().to_owned()
+    };
+    for _ in 0..2 {
+        let offered = command("offer", "callee", "caller", &callee.sdp());
+        assert!(offered.contains(&format!("m=audio {} ", call.for_caller.port())), "{offered}");
+        let answered = command("answer", "callee", "caller", &caller.sdp());
+        assert!(answered.contains(&format!("m=audio {} ", call.for_callee.port())), "{answered}");
+    }
+    talk(call, caller, callee, 5, "after another offer");
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none())
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_call_outlives_its_daemon_and_the_next_one_goes_on_as_if_nothing_had_happened() {
+    for (engine, args) in WAYS {
+        for is_ipv6 in [[false, false], [true, true], [false, true]] {
+            let when = |what: &str| format!("{engine} {args:?} {is_ipv6:?}: {what}");
+            let mut scene = Scene::new(Trunks::dual_stack().unwrap(), engine, args).unwrap();
+            let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+            talk(&call, &mut caller, &mut callee, 10, &when("before"));
+            let is_fast = engine == "xdp" && is_ipv6[0] == is_ipv6[1];
+            if is_fast {
+                scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+                scene.wait_for_fast_path(&call, call.for_callee).unwrap();
+                talk(&call, &mut caller, &mut callee, 10, &when("fast"));
+            }
+            let (before, _) = totals(&mut scene, &call);
+            talk(&call, &mut caller, &mut callee, 10, &when("not folded yet"));
+            scene.daemon.kill().unwrap();
+            let mut meanwhile = 0;
+            if is_fast {
+                talk(&call, &mut caller, &mut callee, 20, &when("without a daemon"));
+                meanwhile = 40;
+            }
+            let start = Instant::now();
+            scene.daemon.restart().unwrap();
+            eprintln!("{}", when(&format!("ready after {:?}", start.elapsed())));
+            talk(&call, &mut caller, &mut callee, 10, &when("after"));
+            if is_fast {
+                scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+            }
+            assert_eq!(totals(&mut scene, &call), (before + 20 + meanwhile + 20, 0), "{}", when("all packets"));
+            renegotiate(&mut scene, &call, &mut caller, &mut callee);
+            // And it is killed once more, while it is no more than that.
+            scene.daemon.kill().unwrap();
+            scene.daemon.restart().unwrap();
+            talk(&call, &mut caller, &mut callee, 5, &when("again"));
+            let request = json!({"command": "delete", "call-id": call.id, "from-tag": "caller"});
+            assert_eq!(scene.ng.request(&request).unwrap()["result"], "ok");
+            assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id");
+            scene.daemon.kill().unwrap();
+            scene.daemon.restart().unwrap();
+            assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id", "and it stays so");
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn while_there_is_no_daemon_strangers_are_not_heard() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 10, "before");
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    let mut stranger = Party::new(&scene.trunks, Trunk::Pbx1, 7000).unwrap();
+    scene.daemon.kill().unwrap();
+    stranger.speak(call.for_caller).unwrap();
+    talk(&call, &mut caller, &mut callee, 10, "without a daemon");
+    callee.rtp.set_nonblocking(true).unwrap();
+    assert_eq!(callee.hear().unwrap(), None);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_daemon_that_is_told_to_stop_ends_its_calls_or_keeps_them_as_configured() {
+    for (args, keeps) in [(&[][..], false), (&["--on-stop=keep"][..], true)] {
+        let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", args).unwrap();
+        let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+        talk(&call, &mut caller, &mut callee, 10, "before");
+        scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+        scene.wait_for_fast_path(&call, call.for_callee).unwrap();
+        scene.daemon.signal(Signal::TERM).unwrap();
+        wait_until("the daemon has ended", Duration::from_secs(5), || {
+            scene.daemon.process().ended().unwrap().is_some()
+        })
+        .unwrap();
+        let kept = scene.daemon.kept().clone();
+        if keeps {
+            talk(&call, &mut caller, &mut callee, 10, "without a daemon");
+        } else {
+            assert!(!kept.pins().exists(), "nothing is left in the kernel");
+            caller.speak(call.for_caller).unwrap();
+            assert_eq!(callee.hear().unwrap(), None);
+        }
+        scene.daemon.restart().unwrap();
+        if keeps {
+            assert_eq!(totals(&mut scene, &call), (40, 0));
+        } else {
+            assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id");
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_second_daemon_of_the_same_name_does_not_start_and_harms_nothing() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    let kept = scene.daemon.kept().clone();
+    let program = loadtest::rig::daemon::binary().unwrap();
+    let mut second = scene.trunks.relay.command(&program.to_string_lossy());
+    second
+        .args(["serve", "--listen-ng", "127.0.0.1:2299", "--interface"])
+        .args(scene.trunks.interfaces().into_iter().take(1));
+    second.args(["--instance", &kept.instance, "--state-dir"]).arg(&kept.state);
+    let output = second.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("another daemon runs as instance"), "{said}");
+    talk(&call, &mut caller, &mut callee, 5, "afterwards");
+    assert!(!is_empty(&kept.pins()));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_journal_that_cannot_be_read_keeps_nobody_from_starting() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    scene.daemon.kill().unwrap();
+    let kept = scene.daemon.kept().clone();
+    let folder = kept.state.join(&kept.instance);
+    for file in std::fs::read_dir(&folder).unwrap().flatten() {
+        if file.file_name().to_string_lossy().starts_with("journal.") {
+            std::fs::write(file.path(), b"intertrunk journal 99\nnobody knows").unwrap();
+        }
+    }
+    scene.daemon.restart().unwrap();
+    assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id");
+    let names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.iter().any(|name| name.starts_with("set-aside.")), "{names:?}");
+    let (mut one, mut two) = (
+        Party::new(&scene.trunks, Trunk::Pbx1, 4100).unwrap(),
+        Party::new(&scene.trunks, Trunk::Gateway, 6100).unwrap(),
+    );
+    let other = Call::set_up(&mut scene.ng, "call-2", (&one, Trunk::Pbx1), (&two, Trunk::Gateway), &[]).unwrap();
+    talk(&other, &mut one, &mut two, 5, "another call");
+}

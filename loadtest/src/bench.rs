@@ -26,7 +26,7 @@ pub fn stop_with(is_stopped: Arc<AtomicBool>) {
 }
 
 /// An error when the measurement shall end.
-fn go_on() -> anyhow::Result<()> {
+pub(crate) fn go_on() -> anyhow::Result<()> {
     let is_stopped = IS_STOPPED.get().is_some_and(|is_stopped| is_stopped.load(Ordering::Relaxed));
     anyhow::ensure!(!is_stopped, "interrupted");
     Ok(())

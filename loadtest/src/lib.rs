@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod demo;
 pub mod error;
+pub mod fault;
 pub mod frame;
 pub mod judge;
 pub mod live;

@@ -14,6 +14,7 @@ use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
 use loadtest::bench::{self, Action, Family};
 use loadtest::demo::{self, Outcome};
+use loadtest::fault::kill::{self, KillPlan};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
 use loadtest::rig::trunks::Trunk;
@@ -45,6 +46,27 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Kill the daemon again and again while calls talk
+    FaultKill(FaultKill),
+}
+
+#[derive(clap::Args)]
+struct FaultKill {
+    /// Calls that talk
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    calls: u16,
+    /// Seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Calls that stand when it is measured how long a start takes
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=28_000))]
+    standing: u32,
+    /// A short form of everything, in seconds
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the lines
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -182,6 +204,7 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::BenchControl(bench) => bench_control(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { smoke, json } => bench_scale(smoke, json),
+        Command::FaultKill(fault) => fault_kill(&fault),
     }
 }
 
@@ -322,6 +345,33 @@ fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
         println!("{:<11} {:>11.2} {:>17} {:>10} {:>10}", row.program, row.flood_mpps, row.sent, row.arrived, row.lost);
     }
     println!("{} live calls; {} strangers' packets dropped by the relay's own account", result.calls, result.counted);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn fault_kill(fault: &FaultKill) -> anyhow::Result<ExitCode> {
+    let full = KillPlan {
+        calls: fault.calls,
+        time: Duration::from_secs(fault.seconds),
+        standing: fault.standing,
+        ..KillPlan::default()
+    };
+    let result = kill::run(if fault.smoke { KillPlan::smoke() } else { full })?;
+    if fault.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let slowest = result.ready_ms.iter().max().copied().unwrap_or_default();
+    println!(
+        "{} calls, {} kills: {} packets sent, {} lost, {} twice; ready after {slowest} ms at most, and after {} ms with {} calls",
+        result.calls,
+        result.kills,
+        result.packets,
+        result.lost,
+        result.doubled,
+        result.standing_ready_ms,
+        result.standing
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,4 @@
+//! What happens when something fails: the relay is killed, and whoever comes next is asked about every packet.
+
+mod crowd;
+pub mod kill;

@@ -58,11 +58,12 @@ struct Check {
     filter: &'static str,
 }
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     Check { name: "loaded", program: "relay", filter: "kernel::programs::tests::the_program_stays_small" },
     Check { name: "vectors", program: "relay", filter: "kernel::programs::tests" },
     Check { name: "forwarding", program: "media", filter: "" },
     Check { name: "sending", program: "outputs", filter: "" },
+    Check { name: "kept", program: "life", filter: "ends_its_calls_or_keeps" },
     Check { name: "bound", program: "intake", filter: "bound_ports_carry" },
 ];
 

@@ -52,6 +52,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Have something fail under load, and see what becomes of the calls: `kill`
+    #[command(disable_help_flag = true)]
+    Fault {
+        /// What fails
+        #[arg(value_parser = ["kill"])]
+        what: String,
+        /// `--calls N`, `--seconds S`, `--standing N`, `--smoke`, `--json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Look for files that import each other in a circle; a part of `test`
     Circles,
     /// Format, lints and all tests, the privileged ones included
@@ -87,6 +97,7 @@ fn main() -> ExitCode {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
+        Task::Fault { what, args } => loadtest(&format!("fault-{what}"), &args),
         Task::Circles => circles::check(),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),

@@ -114,6 +114,14 @@ fn missing(needs: &[Need]) -> Vec<&Need> {
     needs.iter().filter(|need| !(need.is_there)()).collect()
 }
 
+/// Where systemd mounts it on most hosts, and nobody in most containers.
+const BPF_FS: &str = "/sys/fs/bpf";
+
+fn has_bpf_fs() -> bool {
+    let is_it = |line: &str| line.split(' ').skip(1).take(2).eq([BPF_FS, "bpf"]);
+    std::fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.lines().any(is_it))
+}
+
 /// Reports what is missing.
 pub(crate) fn check() -> anyhow::Result<()> {
     let tools = tools()?;
@@ -126,6 +134,9 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let is_there = has_linker(&tools) && tools.join("llvm").join(LLVM.0).exists();
     missing += u32::from(!is_there);
     eprintln!("{} bpf-linker {BPF_LINKER} in {}", if is_there { "ok     " } else { "missing" }, tools.display());
+    let is_there = has_bpf_fs();
+    missing += u32::from(!is_there);
+    eprintln!("{} a BPF file system at {BPF_FS}", if is_there { "ok     " } else { "missing" });
     let is_there = has_drachtio();
     missing += u32::from(!is_there);
     eprintln!(
@@ -165,6 +176,10 @@ pub(crate) fn install() -> anyhow::Result<()> {
         // What it is built with is its own affair, not this workspace's.
         cargo.current_dir(&tools).env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
         run(&mut cargo)?;
+    }
+    if !has_bpf_fs() {
+        eprintln!("setup: mounting a BPF file system, where what outlives a daemon is kept");
+        run(Command::new("mount").args(["-t", "bpf", "bpf", BPF_FS]))?;
     }
     if !has_drachtio() {
         eprintln!("setup: installing rtpengine-client {DRACHTIO}, the NG client of drachtio");

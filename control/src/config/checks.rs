@@ -10,9 +10,9 @@ use crate::listen::Guests;
 
 /// Refuses names that could not be those of a folder.
 pub(super) fn instance(name: &str) -> anyhow::Result<()> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(is_plain) {
-        bail!("instance \"{name}\" is no name: want up to 64 letters, digits, '-', '_' and '.', not first");
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+        bail!("instance \"{name}\" is no name: want up to 64 letters, digits, '-' and '_'");
     }
     Ok(())
 }

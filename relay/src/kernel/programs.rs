@@ -135,6 +135,8 @@ enum Hold {
 const KEPT: [&str; 7] = ["SLOTS", "TIMINGS", "HOPS", "DEVICES", "EPOCH", "REASONS", "WORKERS"];
 /// The name of what holds the steering program.
 const STEER: &str = "steer";
+/// The same while it takes the place of another. A BPF file system takes no names with dots.
+const STEER_NEW: &str = "steer-new";
 /// How many places the device map has.
 const DEVICES: u32 = 64;
 
@@ -377,14 +379,14 @@ impl Kernel {
         let namespace = File::open("/proc/self/ns/net")?;
         let pins = self.pins.clone();
         let program = self.load_steer()?;
-        let id = program.attach(namespace).map_err(KernelError::Steer)?;
+        let id = program.attach(&namespace).map_err(KernelError::Steer)?;
         let Some(pins) = pins else { return Ok(()) };
         let link: FdLink = program.take_link(id).map_err(KernelError::Steer)?.into();
-        // Both steer alike for a moment, and then only this one does.
-        let (new, path) = (pins.link("steer.new"), pins.link(STEER));
-        super::pins::remove(&new);
-        link.pin(&new).map_err(|error| KernelError::Pin(STEER.to_owned(), error))?;
-        Ok(fs::rename(new, path)?)
+        if let Err(error) = keep_steering(link, &pins) {
+            tracing::warn!(%error, "steering ends with this process, and the slow path with it until there is another");
+            program.attach(namespace).map(drop).map_err(KernelError::Steer)?;
+        }
+        Ok(())
     }
 
     /// Loads the steering program.
@@ -413,6 +415,14 @@ impl Kernel {
 
 fn link_error(error: LinkError) -> ProgramError {
     ProgramError::IOError(io::Error::other(error))
+}
+
+/// Pins what holds the steering program, in the place of what an earlier process has left: both steer alike for a moment, and then only this one does.
+fn keep_steering(link: FdLink, pins: &Pins) -> io::Result<()> {
+    let (new, path) = (pins.link(STEER_NEW), pins.link(STEER));
+    super::pins::remove(&new);
+    let _pinned = link.pin(&new).map_err(io::Error::other)?;
+    fs::rename(new, path)
 }
 
 /// Has the program take the place of whatever a link holds.

@@ -210,11 +210,10 @@ impl Ports {
     pub fn claim(&mut self, interface: InterfaceId, rtp_port: u16) -> Option<PortPair> {
         let (number, _) = self.pool(interface)?;
         let pool = self.pool_mut(interface)?;
-        // It is one of the next to be opened, or of the last.
-        let is_it = |port: &u16| *port == rtp_port;
-        match pool.free.iter().position(is_it) {
-            Some(place) => drop(pool.free.swap_remove(place)),
-            None => drop(pool.unopened.remove(pool.unopened.iter().position(is_it)?)),
+        // There are tens of thousands of them, and they stand in their order, the lowest last.
+        match pool.unopened.binary_search_by(|port| rtp_port.cmp(port)) {
+            Ok(place) => drop(pool.unopened.remove(place)),
+            Err(_) => drop(pool.free.swap_remove(pool.free.iter().position(|port| *port == rtp_port)?)),
         }
         pool.used += 1;
         Some(Self::pair(number, interface, rtp_port))

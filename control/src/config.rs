@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use border::{Interface, Interfaces, Learning};
 use calls::call;
 use relay::{Engine, Intake, Output, RelayConfig, TrustConfig, XdpMode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::listen::{Guests, SocketFile};
 use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
@@ -19,7 +19,7 @@ use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 const DEFAULT_NG: &str = "127.0.0.1:2223";
 
 /// What can be configured, each as a key of the file and as a flag. `None` is "not said".
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Options {
     /// A local media address, NAME/ADDRESS or NAME/ADDRESS!ADVERTISED; give one for each. The first is the default.
@@ -381,7 +381,11 @@ impl Options {
         })
     }
 
-    fn take_over(&self) -> anyhow::Result<Option<TakeOver>> {
+    /// How the next daemon goes on, as far as these say; `None`: it does not.
+    ///
+    /// # Errors
+    /// When something that was said makes no sense; with the key.
+    pub fn take_over(&self) -> anyhow::Result<Option<TakeOver>> {
         let on_stop = word("on-stop", self.on_stop.as_deref(), &[("end", OnStop::End), ("keep", OnStop::Keep)])?;
         let instance = self.instance.clone().unwrap_or_else(|| "default".to_owned());
         checks::instance(&instance)?;

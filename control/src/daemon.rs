@@ -11,7 +11,7 @@ use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
 use bytes::Bytes;
-use calls::call::Calls;
+use calls::call::{Calls, Settings};
 use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, encode};
 use calls::outcome::Load;
 
@@ -203,6 +203,19 @@ impl Daemon {
 
     fn into_state(self) -> State {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses new calls from now on: proxies turn to another relay. Those that stand go on.
+    pub fn drain(&self) {
+        self.lock().calls.refuse_new();
+    }
+
+    /// Does as these settings say from now on, in commands that are yet to come.
+    pub fn reload(&self, settings: Settings) {
+        let mut state = self.lock();
+        let most = state.relay.max_calls();
+        state.calls.set_settings(settings);
+        state.calls.limit_sessions(most);
     }
 
     /// How many calls there are.

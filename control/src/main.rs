@@ -3,12 +3,14 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use control::config::{Config, LogFormat, Options};
+use control::config::{Config, LogFormat, Options, TakeOver};
 use control::doctor::examine;
-use tokio::signal::unix::{SignalKind, signal};
+use control::instance;
+use control::orders::Orders;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +35,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have the running relay take no new calls, and wait until it has ended with the last one
+    Drain {
+        #[command(flatten)]
+        serve: Box<Serve>,
+        /// Seconds after which it is stopped all the same
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u64>,
+    },
+    /// Remove everything that a relay which does not run any more has left: its calls end
+    Flush {
+        #[command(flatten)]
+        serve: Box<Serve>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -48,6 +63,10 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => run(*serve).map(|()| ExitCode::SUCCESS),
         Command::Doctor { serve, json } => doctor(*serve, json),
+        Command::Drain { serve, deadline } => {
+            with_instance(*serve, |take_over| instance::drain(take_over, deadline.map(Duration::from_secs)))
+        }
+        Command::Flush { serve } => with_instance(*serve, instance::flush),
     };
     match done {
         Ok(code) => code,
@@ -60,10 +79,22 @@ fn main() -> ExitCode {
 }
 
 impl Serve {
-    fn resolve(self) -> anyhow::Result<Config> {
+    /// What flags and file say now.
+    fn read(&self) -> anyhow::Result<Options> {
         let file = self.config.as_deref().map(Options::read).transpose()?.unwrap_or_default();
-        self.options.or(file).resolve()
+        Ok(self.options.clone().or(file))
     }
+
+    fn resolve(self) -> anyhow::Result<Config> {
+        self.read()?.resolve()
+    }
+}
+
+/// Does something about the daemon of an instance.
+fn with_instance(serve: Serve, work: impl FnOnce(&TakeOver) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let take_over = serve.read()?.take_over()?;
+    let take_over = take_over.context("take-over = false: nothing is kept, and no daemon can be found by its name")?;
+    work(&take_over).map(|()| ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "the findings are what was asked for")]
@@ -80,7 +111,8 @@ fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn run(serve: Serve) -> anyhow::Result<()> {
-    let config = serve.resolve()?;
+    let options = serve.read()?;
+    let config = options.clone().resolve()?;
     log(&config);
     // A command that happens to touch a new huge page waits until the kernel has cleared it: 4.5 ms where that was measured.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
@@ -89,14 +121,8 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     // Commands take microseconds and the media has threads of its own: one thread is enough, and keeps replies in order.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        control::serve::serve(config, stop).await
+        let orders = Orders::new(options, move || serve.read())?;
+        control::serve::serve(config, orders).await
     })
 }
 

@@ -1,6 +1,5 @@
 //! `intertrunk serve`: from a configuration to a running daemon, and to its end.
 
-use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,15 +14,19 @@ use crate::daemon::Daemon;
 use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
 use crate::listen;
+use crate::orders::{Order, Orders, Reload};
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
 use calls::call::{Calls, Clock};
 use calls::ng::Exchange;
 
-/// Runs the daemon until `stop` completes.
+/// How often it is looked whether the last call has ended, when no new ones are taken.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs the daemon until it is told to stop, or has lost its last call when it takes no more.
 ///
 /// # Errors
 /// When something that is configured cannot be had.
-pub async fn serve(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn serve(mut config: Config, mut orders: Orders) -> anyhow::Result<()> {
     let (now, clock) = (Instant::now(), Clock::new(Instant::now(), since_boot()));
     relay::raise_descriptor_limit();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
@@ -90,10 +93,30 @@ pub async fn serve(mut config: Config, stop: impl Future<Output = ()>) -> anyhow
     tasks.spawn(hear(Arc::clone(&daemon), news));
     tracing::info!(%engine, why, ports, "ready");
 
-    tokio::select! {
-        () = stop => {}
-        // No task ends by itself; one that does has panicked, or has seen that the relay is broken.
-        Some(ended) = tasks.join_next() => anyhow::bail!("a part of the daemon has ended: {ended:?}"),
+    let mut is_draining = false;
+    loop {
+        tokio::select! {
+            order = orders.next() => match order {
+                Order::Stop => break,
+                Order::Drain => {
+                    is_draining = true;
+                    daemon.drain();
+                    tracing::info!(calls = daemon.calls(), "no new calls are taken; this ends with the last one");
+                }
+                Order::Reload(reload) => {
+                    let Reload { config, needs_restart } = *reload;
+                    daemon.reload(config.calls);
+                    tracing::info!(?needs_restart, "the configuration was read again; what needs another start is as it was");
+                }
+            },
+            () = tokio::time::sleep(LOOK), if is_draining => {
+                if daemon.calls() == 0 {
+                    break;
+                }
+            }
+            // No task ends by itself; one that does has panicked, or has seen that the relay is broken.
+            Some(ended) = tasks.join_next() => anyhow::bail!("a part of the daemon has ended: {ended:?}"),
+        }
     }
     tasks.shutdown().await;
     let (passed, dropped) = daemon.reasons();

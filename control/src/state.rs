@@ -1,7 +1,7 @@
 //! The folder in which an instance keeps what outlives its process.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,11 +45,28 @@ impl StateFolder {
         let failed = |error: io::Error| StateError::Folder { path: path.clone(), error };
         // Who is where in which call is nobody's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock")).map_err(failed)?;
+        let mut lock =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock")).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => {
+                // Who has it, for those who want to tell it something.
+                let written = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+                written.map_err(failed)?;
+                Ok(Self { path, _lock: lock })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Taken(instance.to_owned())),
             Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// The number of the process that has the folder of an instance; `None` where none has.
+    pub fn holder(parent: &Path, instance: &str) -> Option<i32> {
+        let path = parent.join(instance).join("lock");
+        let lock = File::open(&path).ok()?;
+        // Whoever has it has it alone.
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(path).ok()?.trim().parse().ok(),
+            Ok(()) | Err(_) => None,
         }
     }
 
@@ -84,7 +101,10 @@ mod tests {
         assert!(matches!(StateFolder::open(parent.path(), "a"), Err(StateError::Taken(name)) if name == "a"));
         let other = StateFolder::open(parent.path(), "b").unwrap();
         assert_ne!(first.path(), other.path());
+        let own = i32::try_from(std::process::id()).ok();
+        assert_eq!(StateFolder::holder(parent.path(), "a"), own);
         drop(first);
+        assert_eq!(StateFolder::holder(parent.path(), "a"), None);
         assert!(StateFolder::open(parent.path(), "a").is_ok());
     }
 

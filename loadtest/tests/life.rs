@@ -196,3 +196,93 @@ fn a_journal_that_cannot_be_read_keeps_nobody_from_starting() {
     let other = Call::set_up(&mut scene.ng, "call-2", (&one, Trunk::Pbx1), (&two, Trunk::Gateway), &[]).unwrap();
     talk(&other, &mut one, &mut two, 5, "another call");
 }
+
+/// Runs a command of the daemon's program about a scene's instance; what it said, where it failed.
+fn about(scene: &Scene, command: &str, args: &[&str]) -> Result<(), String> {
+    let kept = scene.daemon.kept();
+    let mut about = std::process::Command::new(loadtest::rig::daemon::binary().unwrap());
+    about.args([command, "--instance", &kept.instance, "--state-dir"]).arg(&kept.state).args(args);
+    let output = about.output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_relay_that_is_drained_takes_no_new_calls_and_ends_with_the_last_one() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    scene.daemon.signal(Signal::USR1).unwrap();
+    let offer = json!({"command": "offer", "call-id": "new", "from-tag": "a", "sdp": caller.sdp()});
+    let said = |scene: &mut Scene| scene.daemon.process().output().unwrap().contains("no new calls are taken");
+    wait_until("it says so", Duration::from_secs(2), || said(&mut scene)).unwrap();
+    assert_eq!(scene.ng.request(&offer).unwrap()["error-reason"], "Parallel session limit reached");
+    renegotiate(&mut scene, &call, &mut caller, &mut callee);
+    assert!(scene.daemon.process().ended().unwrap().is_none());
+    let request = json!({"command": "delete", "call-id": call.id, "from-tag": "caller"});
+    assert_eq!(scene.ng.request(&request).unwrap()["result"], "ok");
+    assert_eq!(about(&scene, "drain", &[]), Ok(()), "it waits until the daemon has ended");
+    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.success()));
+    assert!(!scene.daemon.kept().pins().exists());
+    assert!(about(&scene, "drain", &[]).unwrap_err().contains("no daemon runs as instance"));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_drain_with_a_deadline_ends_what_is_left_then() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    assert_eq!(about(&scene, "drain", &["--deadline", "1"]), Ok(()));
+    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.success()));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_configuration_that_is_read_again_holds_for_what_comes_and_touches_no_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("intertrunk.toml");
+    std::fs::write(&path, "").unwrap();
+    let config = path.to_string_lossy().into_owned();
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &["--config", &config]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    let reread = |scene: &mut Scene, text: &str, word: &str| {
+        std::fs::write(&path, text).unwrap();
+        scene.daemon.signal(Signal::HUP).unwrap();
+        let said = |scene: &mut Scene| scene.daemon.process().output().unwrap().contains(word);
+        wait_until(word, Duration::from_secs(2), || said(scene)).unwrap();
+    };
+    reread(&mut scene, "max-sessions = 1\nport-max = 39000\n", "[\\\"port-max\\\"]");
+    let offer = json!({"command": "offer", "call-id": "new", "from-tag": "a", "sdp": caller.sdp()});
+    assert_eq!(scene.ng.request(&offer).unwrap()["error-reason"], "Parallel session limit reached");
+    reread(&mut scene, "max-sessions = \"many\"\n", "the configuration is not read again");
+    reread(&mut scene, "no-such-key = 1\n", "no-such-key");
+    assert_eq!(scene.ng.request(&offer).unwrap()["error-reason"], "Parallel session limit reached");
+    std::fs::write(&path, "").unwrap();
+    scene.daemon.signal(Signal::HUP).unwrap();
+    let accepted = |scene: &mut Scene| scene.ng.request(&offer).unwrap()["result"] == "ok";
+    wait_until("there is no limit any more", Duration::from_secs(2), || accepted(&mut scene)).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "after");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn what_a_killed_daemon_has_left_is_flushed_and_what_a_running_one_has_is_not() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    assert!(about(&scene, "flush", &[]).unwrap_err().contains("stop it first"));
+    scene.daemon.kill().unwrap();
+    assert_eq!(about(&scene, "flush", &[]), Ok(()));
+    assert!(!scene.daemon.kept().pins().exists());
+    // The kernel lets a program go a moment after the last that held it.
+    wait_until("nothing forwards any more", Duration::from_secs(5), || {
+        caller.speak(call.for_caller).unwrap();
+        callee.hear().unwrap().is_none()
+    })
+    .unwrap();
+    scene.daemon.restart().unwrap();
+    assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id");
+}

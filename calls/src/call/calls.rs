@@ -39,6 +39,8 @@ pub struct Calls {
     pub(super) changed: Vec<Vec<u8>>,
     /// When calls end of which a party has been deleted. A call that lives on after all is looked up in vain.
     pub(super) ends: BTreeSet<(Moment, Vec<u8>)>,
+    /// No new calls are taken: the daemon ends with the last one.
+    is_draining: bool,
     /// Descriptions that could not be read.
     unreadable: u64,
     /// Told apart from the marks of other relays in descriptions.
@@ -86,12 +88,23 @@ impl Calls {
             numbers: 0,
             changed: Vec::new(),
             ends: BTreeSet::new(),
+            is_draining: false,
             unreadable: 0,
             mark,
             tags: beginning,
             announcements: beginning,
             announced: HashMap::new(),
         }
+    }
+
+    /// Refuses new calls from now on.
+    pub const fn refuse_new(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Does as the operator has decided now. What calls have been told before holds for them.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// Refuses new calls beyond so many, too.
@@ -167,6 +180,7 @@ impl Calls {
     pub(super) fn admit(&mut self) -> Result<(), Refusal> {
         let (limits, load) = (self.settings.limits, self.load);
         let is_over = [
+            (self.is_draining, Refusal::SessionLimit),
             (limits.sessions.is_some_and(|max| self.calls.len() >= max), Refusal::SessionLimit),
             (limits.cpu.is_some_and(|max| load.cpu >= max), Refusal::Cpu),
             (limits.load.is_some_and(|max| load.average >= max), Refusal::Load),

@@ -133,17 +133,17 @@ impl Store for Log {
     }
 
     fn forget_earlier(&mut self) -> io::Result<()> {
-        let earlier = chapters(&self.folder).into_iter().filter(|(number, _)| *number < self.number);
-        earlier.map(|(_, path)| fs::remove_file(path)).collect()
+        let mut earlier = chapters(&self.folder).into_iter().filter(|(number, _)| *number < self.number);
+        earlier.try_for_each(|(_, path)| fs::remove_file(path))
     }
 
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         self.len
     }
 
     fn end(&mut self) -> io::Result<()> {
         self.file = None;
-        chapters(&self.folder).into_iter().map(|(_, path)| fs::remove_file(path)).collect()
+        chapters(&self.folder).into_iter().try_for_each(|(_, path)| fs::remove_file(path))
     }
 }
 

@@ -92,7 +92,7 @@ impl Journal {
                     // From the last one to the first: one that ends has the last one take its place, which has been written, or will be.
                     self.chapter = Chapter::Filling { began, place: first };
                     if first == 0 {
-                        self.whole = self.store.len();
+                        self.whole = self.store.size();
                         self.chapter = Chapter::Whole { began, is_alone: false };
                     }
                 }
@@ -103,7 +103,7 @@ impl Journal {
                     tracing::warn!(%error, "what is not needed any more of the journal cannot be removed");
                 }
             }
-            Chapter::Whole { .. } if self.store.len() > LEAST.max(GROWTH * self.whole) => self.begin(now),
+            Chapter::Whole { .. } if self.store.size() > LEAST.max(GROWTH * self.whole) => self.begin(now),
             Chapter::Whole { .. } => {}
             Chapter::Broken(since) if now.saturating_duration_since(since) >= PAUSE => self.begin(now),
             Chapter::Broken(_) => {}

@@ -25,7 +25,7 @@ pub trait Store: Send {
     fn forget_earlier(&mut self) -> io::Result<()>;
 
     /// How many bytes the chapter has.
-    fn len(&self) -> u64;
+    fn size(&self) -> u64;
 
     /// Nobody is to come next.
     ///

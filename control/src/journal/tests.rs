@@ -165,7 +165,7 @@ impl Store for Moody {
         self.note(|| "forget".to_owned())
     }
 
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         0
     }
 

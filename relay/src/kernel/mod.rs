@@ -10,8 +10,10 @@ mod attachment;
 pub mod measure;
 mod pins;
 mod programs;
+mod sizes;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
 pub(crate) use pins::{Pins, Shape};
-pub(crate) use programs::{Facts, Kernel, Sizes, program_name};
+pub(crate) use programs::{Facts, Kernel, program_name};
 pub use programs::{KernelError, XdpMode};
+pub(crate) use sizes::Sizes;

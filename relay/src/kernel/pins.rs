@@ -14,7 +14,7 @@ use flow::counters::Timing;
 use flow::{HopCell, LAYOUT, Locals, Slot};
 use rustix::fs::statfs;
 
-use super::programs::Sizes;
+use super::sizes::Sizes;
 
 /// What `statfs` says of a BPF file system (`linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;

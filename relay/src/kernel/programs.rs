@@ -18,6 +18,7 @@ use crate::host::Device;
 use crate::host::Mapped;
 use crate::host::permit;
 use crate::kernel::pins::Pins;
+use crate::kernel::sizes::Sizes;
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
@@ -89,14 +90,6 @@ pub enum KernelError {
     /// The object does not hold what this daemon expects.
     #[error("the BPF object has no {0}: rebuild with cargo xtask setup")]
     Missing(&'static str),
-}
-
-/// How many entries the maps have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) slots: usize,
-    pub(crate) hops: usize,
-    pub(crate) workers: usize,
 }
 
 /// What the programs have to know of the host.

@@ -59,3 +59,15 @@ fn the_interfaces_of_a_group_take_turns_and_those_without_ports_are_passed_over(
     let (sdp, _) = rig.sdp(named(offer_with("a", None, &audio("192.0.2.10", 4000), Options::default()), "next"));
     assert!(sdp.contains("c=IN IP4 192.0.2.1\r\n"), "{sdp}");
 }
+
+#[test]
+fn a_relay_that_is_drained_refuses_new_calls_and_serves_those_that_stand() {
+    let mut rig = Rig::new();
+    rig.call();
+    rig.calls.refuse_new();
+    let Intent::Offer(offered) = offer("z", None, &audio("192.0.2.20", 4000)) else { panic!("another intent") };
+    let new = Intent::Offer(Box::new(Offer { call_id: b"new".to_vec(), ..*offered }));
+    assert_eq!(rig.error(new), "Parallel session limit reached");
+    rig.sdp(offer("b", Some("a"), &audio("198.51.100.10", 5008)));
+    rig.end();
+}

@@ -52,6 +52,9 @@ enum Command {
 
 #[derive(clap::Args)]
 struct FaultKill {
+    /// Which path carries the media
+    #[arg(long, default_value = "xdp", value_parser = ["xdp", "uring", "epoll"])]
+    engine: String,
     /// Calls that talk
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
     calls: u16,
@@ -350,25 +353,29 @@ fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn fault_kill(fault: &FaultKill) -> anyhow::Result<ExitCode> {
+    let engine = ["uring", "epoll"].into_iter().find(|engine| *engine == fault.engine).unwrap_or("xdp");
     let full = KillPlan {
+        engine,
         calls: fault.calls,
         time: Duration::from_secs(fault.seconds),
         standing: fault.standing,
         ..KillPlan::default()
     };
-    let result = kill::run(if fault.smoke { KillPlan::smoke() } else { full })?;
+    let result = kill::run(if fault.smoke { KillPlan { engine, ..KillPlan::smoke() } } else { full })?;
     if fault.json {
         println!("{}", serde_json::to_string(&result)?);
         return Ok(ExitCode::SUCCESS);
     }
     let slowest = result.ready_ms.iter().max().copied().unwrap_or_default();
     println!(
-        "{} calls, {} kills: {} packets sent, {} lost, {} twice; ready after {slowest} ms at most, and after {} ms with {} calls",
+        "{} calls by {}, {} kills: {} packets sent, {} lost, {} twice, {:.0} ms of silence for each party and kill; ready after {slowest} ms at most, and after {} ms with {} calls",
         result.calls,
+        result.engine,
         result.kills,
         result.packets,
         result.lost,
         result.doubled,
+        result.silent_ms,
         result.standing_ready_ms,
         result.standing
     );

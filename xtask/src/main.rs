@@ -58,7 +58,7 @@ enum Task {
         /// What fails
         #[arg(value_parser = ["kill"])]
         what: String,
-        /// `--calls N`, `--seconds S`, `--standing N`, `--smoke`, `--json`
+        /// `--engine xdp|uring|epoll`, `--calls N`, `--seconds S`, `--standing N`, `--smoke`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -131,7 +131,7 @@ struct Paced {
 pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
     let folder = tempfile::tempdir()?;
     let mut lanes = Vec::new();
-    for subject in [Subject::Intertrunk, Subject::Rtpengine] {
+    for subject in [Subject::Intertrunk, Subject::Forgetful, Subject::Rtpengine] {
         let relay = Proxied::start(subject, folder.path())?;
         let mut caller = Caller::on(relay.host())?;
         // What the first calls make the relay allocate is not theirs.

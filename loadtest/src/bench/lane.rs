@@ -12,7 +12,7 @@ use super::cpu::{Clock, of_threads};
 use super::flood::{Family, Flows, party, relay};
 use super::pace::{Passed, pace};
 use super::reports::Reporters;
-use crate::rig::daemon::{NG, NgClient, binary};
+use crate::rig::daemon::{Kept, NG, NgClient, binary};
 use crate::rig::host::{Host, Port};
 use crate::rig::party::sdp;
 use crate::rig::process::{Process, wait_until};
@@ -54,7 +54,7 @@ impl Subject {
         }
     }
 
-    fn arguments(self) -> anyhow::Result<Vec<String>> {
+    fn arguments(self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let interfaces = [("a", 0), ("b", 1)].map(|(name, side)| format!("{name}/{}", relay(Family::Ipv4, side)));
         let mut words: Vec<String> = Vec::new();
         let engine = match self {
@@ -76,6 +76,8 @@ impl Subject {
         for interface in interfaces {
             words.extend(["--interface".to_owned(), interface]);
         }
+        // Several run at a time.
+        words.extend(Kept::of(&folder.join(format!("{}-{}", self.name(), self.workers()))).args());
         Ok(words)
     }
 }
@@ -111,7 +113,7 @@ impl Lane {
         sink.attach_ingress("sink_delays", &source, "s")?;
 
         let mut command = host.command("taskset");
-        command.args(["--cpu-list", if subject.workers() > 1 { "0-1" } else { "1" }]).args(subject.arguments()?);
+        command.args(["--cpu-list", if subject.workers() > 1 { "0-1" } else { "1" }]).args(subject.arguments(folder)?);
         let log = folder.join(format!("{}-{}.log", subject.name(), subject.workers()));
         let mut relay = Process::start(subject.name(), command, &log)?;
         let mut ng = NgClient::on(&host)?;

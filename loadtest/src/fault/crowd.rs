@@ -14,7 +14,7 @@ use crate::rig::process::wait_until;
 use crate::rig::trunks::{Trunk, Trunks};
 
 /// Between two packets of a party.
-const PACKET_TIME: Duration = Duration::from_millis(20);
+pub(super) const PACKET_TIME: Duration = Duration::from_millis(20);
 /// The parties take turns: so many groups of them in a packet's time.
 const GROUPS: usize = 20;
 /// How long a packet may be under way.
@@ -51,8 +51,8 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// So many calls, all of them on the fast path.
-    pub(super) fn new(trunks: &Trunks, ng: &mut NgClient, calls: u16) -> anyhow::Result<Self> {
+    /// So many calls, all of them on the fast path where there is one.
+    pub(super) fn new(trunks: &Trunks, ng: &mut NgClient, calls: u16, is_fast: bool) -> anyhow::Result<Self> {
         let mut pairs = Vec::new();
         for number in 0..calls {
             let port = FIRST_PORT + 2 * number;
@@ -67,7 +67,7 @@ impl Crowd {
             pairs.push(Pair { call, parties: [speaker(caller), speaker(callee)] });
         }
         let crowd = Self { pairs };
-        for pair in &crowd.pairs {
+        for pair in crowd.pairs.iter().filter(|_| is_fast) {
             for local in [pair.call.for_caller, pair.call.for_callee] {
                 let is_fast = |ng: &mut NgClient| {
                     pair.call.stream(ng, local).is_ok_and(|stream| stream.get("path") == Some(&json!("fast")))

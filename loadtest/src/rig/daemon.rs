@@ -65,6 +65,11 @@ impl Kept {
         Self { instance: format!("rig{name}"), state: folder.join("state") }
     }
 
+    /// As the daemon is told.
+    pub fn args(&self) -> [String; 2] {
+        [format!("--instance={}", self.instance), format!("--state-dir={}", self.state.display())]
+    }
+
     /// Where the kernel's part of it is.
     pub fn pins(&self) -> PathBuf {
         Path::new("/sys/fs/bpf/intertrunk").join(&self.instance)
@@ -109,7 +114,7 @@ impl Daemon {
     /// When it does not become ready.
     pub fn start_command(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
         let kept = Kept::of(folder);
-        command.args(["--instance", &kept.instance, "--state-dir"]).arg(&kept.state);
+        command.args(kept.args());
         let line = std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_owned).collect();
         let process = ready(command, &folder.join("intertrunk.log"))?;
         Ok(Self { process, kept, line, folder: folder.to_owned(), starts: 1 })

@@ -21,6 +21,8 @@ const PORTS: (u16, u16) = (1024, 65535);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Subject {
     Intertrunk,
+    /// The same, and nothing is kept for the next daemon: what the journal costs.
+    Forgetful,
     Rtpengine,
 }
 
@@ -28,6 +30,7 @@ impl Subject {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Intertrunk => "intertrunk",
+            Self::Forgetful => "forgetful",
             Self::Rtpengine => "rtpengine",
         }
     }
@@ -35,7 +38,7 @@ impl Subject {
     /// How many calls can stand at once, with some descriptors left for those that come and go.
     pub(super) fn most_calls(self) -> anyhow::Result<usize> {
         match self {
-            Self::Intertrunk => Ok(usize::MAX),
+            Self::Intertrunk | Self::Forgetful => Ok(usize::MAX),
             // Two sockets for each side, which it closes a second after the call has ended: that many calls end in a second at the highest rate that
             // it is asked for.
             Self::Rtpengine => {
@@ -48,7 +51,7 @@ impl Subject {
         }
     }
 
-    fn arguments(self) -> anyhow::Result<Vec<String>> {
+    fn arguments(self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let interfaces: Vec<String> = ["a", "b"]
             .into_iter()
             .zip(0..)
@@ -58,7 +61,9 @@ impl Subject {
             .collect();
         let (min, max) = PORTS;
         let mut words = match self {
-            Self::Intertrunk => vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()],
+            Self::Intertrunk | Self::Forgetful => {
+                vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
+            }
             Self::Rtpengine => {
                 let words =
                     ["rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--table=-1", "--num-threads=1"];
@@ -69,8 +74,13 @@ impl Subject {
         words.extend([format!("--listen-ng={NG}"), format!("--port-min={min}"), format!("--port-max={max}")]);
         words.extend(["--delete-delay=0", "--timeout=86400", "--silent-timeout=86400"].map(str::to_owned));
         words.extend(interfaces.iter().map(|interface| format!("--interface={interface}")));
-        if self == Self::Intertrunk {
+        if self != Self::Rtpengine {
             words.extend(["--log-level=warn", "--workers=1"].map(str::to_owned));
+        }
+        match self {
+            Self::Intertrunk => words.extend(Kept::of(folder).args()),
+            Self::Forgetful => words.push("--take-over=false".to_owned()),
+            Self::Rtpengine => {}
         }
         Ok(words)
     }

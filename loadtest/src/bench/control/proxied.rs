@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::rig::daemon::{NG, NgClient, binary};
+use crate::rig::daemon::{Kept, NG, NgClient, binary};
 use crate::rig::host::{Host, Port};
 use crate::rig::process::{Process, wait_until};
 
@@ -122,7 +122,7 @@ impl Proxied {
             host.add_addr("r", near(side, number))?;
         }
         let mut command = host.command("taskset");
-        command.args(["--cpu-list", "1"]).args(subject.arguments()?);
+        command.args(["--cpu-list", "1"]).args(subject.arguments(folder)?);
         let mut process = Process::start(subject.name(), command, &folder.join(format!("{}.log", subject.name())))?;
         let mut ng = NgClient::on(&host)?;
         wait_until("the relay answers", Duration::from_secs(20), || ng.request(&json!({"command": "ping"})).is_ok())?;

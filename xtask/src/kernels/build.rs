@@ -28,7 +28,7 @@ impl Built {
         daemon.args(["build", "--package", "control", "--bins"]);
         let mut tests = cargo();
         tests.args(["test", "--no-run", "--package", "relay", "--package", "loadtest", "--lib"]);
-        tests.args(["media", "outputs", "intake"].iter().flat_map(|test| ["--test", test]));
+        tests.args(["media", "outputs", "intake", "life"].iter().flat_map(|test| ["--test", test]));
         let paths = [executables(&mut daemon)?, executables(&mut tests)?].concat();
         let rig = paths.iter().flat_map(|path| path.ancestors()).map(|folder| folder.join(Self::RIG));
         let rig =

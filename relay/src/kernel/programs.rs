@@ -110,6 +110,8 @@ pub(crate) struct Kernel {
     links: HashMap<u32, Hold>,
     /// What outlives this process, where something is to.
     pins: Option<Pins>,
+    /// The steering program is held by a pin.
+    is_steer_kept: bool,
     /// The maps are those of an earlier process.
     has_rules: bool,
     /// The devices that frames may be redirected to, and the place of each in the device map.
@@ -172,7 +174,16 @@ impl Kernel {
             .map_max_entries("HOPS", hops as u32)
             .map_max_entries("WORKERS", workers as u32)
             .load(OBJECT)?;
-        let mut kernel = Self { ebpf, slots, hops, links: HashMap::new(), pins, has_rules, devices: HashMap::new() };
+        let mut kernel = Self {
+            ebpf,
+            slots,
+            hops,
+            links: HashMap::new(),
+            pins,
+            is_steer_kept: false,
+            has_rules,
+            devices: HashMap::new(),
+        };
         if has_rules {
             kernel.read_devices()?;
         }
@@ -309,7 +320,7 @@ impl Kernel {
         let Some(pins) = &self.pins else { return };
         let held = |name: &String| {
             let is_it = |hold: &Hold| matches!(hold, Hold::Pinned { name: held, .. } if held == name);
-            name == STEER || self.links.values().any(is_it)
+            (self.is_steer_kept && name == STEER) || self.links.values().any(is_it)
         };
         pins.links().iter().filter(|name| !held(name)).for_each(|name| pins.remove_link(name));
         pins.remove_other_shapes();
@@ -375,10 +386,12 @@ impl Kernel {
         let id = program.attach(&namespace).map_err(KernelError::Steer)?;
         let Some(pins) = pins else { return Ok(()) };
         let link: FdLink = program.take_link(id).map_err(KernelError::Steer)?.into();
-        if let Err(error) = keep_steering(link, &pins) {
+        let kept = keep_steering(link, &pins);
+        if let Err(error) = &kept {
             tracing::warn!(%error, "steering ends with this process, and the slow path with it until there is another");
             program.attach(namespace).map(drop).map_err(KernelError::Steer)?;
         }
+        self.is_steer_kept = kept.is_ok();
         Ok(())
     }
 

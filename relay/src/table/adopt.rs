@@ -5,7 +5,6 @@ use std::time::Instant;
 use border::{FlowOp, SourceSpec};
 use flow::slot::Flags;
 use flow::{Rule, SlotIndex};
-use smallvec::SmallVec;
 
 use crate::table::flow_table::FlowTable;
 use crate::table::learning::Peer;
@@ -65,25 +64,9 @@ impl FlowTable {
             cells.timing.set_clock(spec.clock_khz);
         }
         tally.go_on([(cells.fast(), !has_rules), (cells.carried.read(), false)]);
-        let source = Source {
-            spec: spec.clone(),
-            peer: Peer::recall(spec.component, party, Suspects::default(), &note.peer, now),
-            is_untrusted,
-            is_doubted: false,
-            ssrc: note.ssrc,
-            ssrc_changes: 0,
-            any_ssrc: note.any_ssrc,
-            towards: None,
-            sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
-            feeders: SmallVec::new(),
-            is_fanned: false,
-            tally,
-            errors: note.errors,
-            ear: None,
-            played: None,
-            heard: cells.carried.heard(),
-            is_silent: false,
-        };
+        let peer = Peer::recall(spec.component, party, Suspects::default(), &note.peer, now);
+        let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
+        let source = Source { ssrc: note.ssrc, any_ssrc: note.any_ssrc, errors: note.errors, ..source };
         sources.insert(index, source);
         sources.feed(index, &[], &spec.sinks);
         if let Some(source) = sources.get_mut(index) {

@@ -8,7 +8,6 @@ use border::{FlowOp, Signalled, SourceSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
-use smallvec::SmallVec;
 
 use crate::engine::Output;
 use crate::hops::NextHops;
@@ -21,7 +20,7 @@ use crate::table::learning::Peer;
 use crate::table::note::Notes;
 use crate::table::ours::Ours;
 use crate::table::reader::{Ear, Reader};
-use crate::table::source::{SinkState, Source};
+use crate::table::source::Source;
 use crate::table::sources::{Former, Sources};
 use crate::table::tally::Tally;
 use crate::table::traffic::Sums;
@@ -208,25 +207,9 @@ impl FlowTable {
             cells.slot.program(Rule::INACTIVE);
             cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
             cells.carried.restart(Sequence::default(), spec.clock_khz);
-            let source = Source {
-                spec: spec.clone(),
-                peer: Peer::new(spec.component, party, suspects),
-                is_untrusted,
-                is_doubted: false,
-                ssrc: None,
-                ssrc_changes: 0,
-                any_ssrc: false,
-                towards: None,
-                sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
-                feeders: SmallVec::new(),
-                is_fanned: false,
-                tally: Tally::new(cells.fast(), cells.carried.read()),
-                errors: 0,
-                ear: None,
-                played: None,
-                heard: cells.carried.heard(),
-                is_silent: false,
-            };
+            let tally = Tally::new(cells.fast(), cells.carried.read());
+            let peer = Peer::new(spec.component, party, suspects);
+            let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
             sources.insert(index, source);
             sources.feed(index, &[], &spec.sinks);
         }

@@ -70,6 +70,29 @@ pub(super) struct SinkState {
 }
 
 impl Source {
+    /// A source of which nothing has been seen since the tally and the moment began.
+    pub(super) fn new(spec: &SourceSpec, peer: Peer, is_untrusted: bool, tally: Tally, heard: Moment) -> Self {
+        Self {
+            spec: spec.clone(),
+            peer,
+            is_untrusted,
+            is_doubted: false,
+            ssrc: None,
+            ssrc_changes: 0,
+            any_ssrc: false,
+            towards: None,
+            sinks: spec.sinks.iter().map(|_| SinkState::default()).collect(),
+            feeders: SmallVec::new(),
+            is_fanned: false,
+            tally,
+            errors: 0,
+            ear: None,
+            played: None,
+            heard,
+            is_silent: false,
+        }
+    }
+
     /// What the slot is to do with packets, given what is known of the peer.
     pub(super) fn flags(&self, standing: &Standing) -> Flags {
         let mut flags = Flags::ACTIVE.with(Flags::CALL);

@@ -30,6 +30,7 @@ pub(super) enum Mirror {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Leg {
     /// The party's tag; None until it has answered.
+    #[serde(with = "serde_bytes")]
     pub tag: Option<Vec<u8>>,
     /// Other tags that it has used.
     pub aliases: Vec<Vec<u8>>,
@@ -38,6 +39,7 @@ pub(super) struct Leg {
     /// An offer without a tag has come for it again: the next tag that answers is its own.
     pub is_sought: bool,
     /// The branch on which the party was offered the call.
+    #[serde(with = "serde_bytes")]
     pub via_branch: Option<Vec<u8>>,
     /// When the leg came to be.
     pub created: SystemTime,
@@ -60,6 +62,7 @@ pub(super) struct Leg {
     /// When it ends, if that has been said.
     pub ends: Option<Moment>,
     /// The party's name in scripts that address parties by names.
+    #[serde(with = "serde_bytes")]
     pub label: Option<Vec<u8>>,
     /// What the party sends does not go to the other one. Holds once said.
     pub echo: Option<Mirror>,

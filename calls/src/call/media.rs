@@ -27,6 +27,7 @@ pub(super) struct Media {
     /// The clock rate in use, in kHz: that of the answer once there is one.
     pub clock_khz: u16,
     /// The codec in use: that of the answer once there is one.
+    #[serde(with = "serde_bytes")]
     pub codec: Vec<u8>,
     /// What it may be, as the party has written it: for whoever gets copies.
     pub formats: Formats,

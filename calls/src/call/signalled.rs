@@ -13,10 +13,13 @@ use crate::sdp::{Body, Direction, Media, Profile, Rtcp, Transport};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Signalled {
     /// `audio`, `video`, `image`.
+    #[serde(with = "serde_bytes")]
     pub kind: Vec<u8>,
     /// The transport as replies name it.
+    #[serde(with = "serde_bytes")]
     pub protocol: Vec<u8>,
     /// The same as it was written.
+    #[serde(with = "serde_bytes")]
     pub transport: Vec<u8>,
     /// The profile, of RTP without encryption.
     pub profile: Option<Profile>,
@@ -41,6 +44,7 @@ pub(super) struct Signalled {
     /// Clock rate of the preferred format in kHz; 0 when unknown.
     pub clock_khz: u16,
     /// The name of the preferred format, with its clock rate and channels; empty when unknown.
+    #[serde(with = "serde_bytes")]
     pub codec: Vec<u8>,
 }
 

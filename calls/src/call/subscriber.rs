@@ -12,7 +12,9 @@ use crate::sdp::Formats;
 /// Who gets copies. It is no party: it is not heard, and its packets prolong nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Subscriber {
+    #[serde(with = "serde_bytes")]
     pub tag: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     pub label: Option<Vec<u8>>,
     pub created: SystemTime,
     /// How often it has been offered something: the version of its description.

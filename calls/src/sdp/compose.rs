@@ -16,8 +16,10 @@ const MAX_FORMATS: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Formats {
     /// The formats of the `m=` line, a space between each.
+    #[serde(with = "serde_bytes")]
     list: Vec<u8>,
     /// The attribute lines that say what they are, line endings included.
+    #[serde(with = "serde_bytes")]
     lines: Vec<u8>,
 }
 

@@ -36,6 +36,7 @@ const MAX_TOKEN: usize = 256;
 pub struct Told {
     /// The six tokens of the first `o=` line.
     origin: [Vec<u8>; 6],
+    #[serde(with = "serde_bytes")]
     session_name: Vec<u8>,
     version: u64,
     /// Of everything but the `o=` line.

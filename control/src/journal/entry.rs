@@ -8,24 +8,29 @@ pub enum Entry<'a> {
     /// A call is like this from now on.
     Call {
         /// Its name.
+        #[serde(with = "serde_bytes")]
         call_id: &'a [u8],
         /// As it wrote itself down.
+        #[serde(with = "serde_bytes")]
         record: &'a [u8],
     },
     /// A call is over.
     Ended {
         /// Its name.
+        #[serde(with = "serde_bytes")]
         call_id: &'a [u8],
     },
     /// A request has been answered, and is to be answered alike when it comes again.
     Reply {
         /// The request's cookie.
+        #[serde(with = "serde_bytes")]
         cookie: &'a [u8],
         /// What tells the request from another one under the same cookie.
         fingerprint: u64,
         /// When, in nanoseconds since the host was booted.
         at: u64,
         /// The reply.
+        #[serde(with = "serde_bytes")]
         reply: &'a [u8],
     },
 }

@@ -129,7 +129,8 @@ struct Paced {
 /// # Errors
 /// When a relay does not start, or does not do as it should.
 pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
-    let folder = tempfile::tempdir()?;
+    // As on a host with systemd, where what is kept is in memory.
+    let folder = tempfile::tempdir_in("/dev/shm").context("/dev/shm cannot be written")?;
     let mut lanes = Vec::new();
     for subject in [Subject::Intertrunk, Subject::Forgetful, Subject::Rtpengine] {
         let relay = Proxied::start(subject, folder.path())?;

@@ -319,6 +319,7 @@ impl FlowTable {
 
     /// Takes what was counted of a source since the last time. What came while it was blocked went nowhere.
     pub(super) fn fold(&self, source: &mut Source, cells: &Cells<'_>, now: Instant) {
+        let is_noted = source.tally.is_up_to_date(cells.slot.volume(), cells.carried.volume());
         if source.is_blocked() {
             let blocked = source.tally.skip(cells.fast(), cells.carried.read(), now);
             // What somebody sends who only receives is nobody's loss: a recorder's own reports.
@@ -332,7 +333,10 @@ impl FlowTable {
         if let Some(reader) = self.reader() {
             reader.lose(cells.index, source.tally.lost());
         }
-        self.shape.notes.write(cells.index, source, self.clock);
+        // Notes lie far apart in memory, and most of what a command looks at has not changed.
+        if !is_noted {
+            self.shape.notes.write(cells.index, source, self.clock);
+        }
     }
 
     /// Everything that is kept of a slot outside the lock.

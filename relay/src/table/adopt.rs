@@ -64,7 +64,10 @@ impl FlowTable {
             cells.timing.set_clock(spec.clock_khz);
         }
         tally.go_on([(cells.fast(), !has_rules), (cells.carried.read(), false)]);
-        let peer = Peer::recall(spec.component, party, Suspects::default(), &note.peer, now);
+        let peer = match &note.peer {
+            Some(words) => Peer::recall(spec.component, party, Suspects::default(), words, now),
+            None => Peer::new(spec.component, party, Suspects::default()),
+        };
         let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
         let source = Source { ssrc: note.ssrc, any_ssrc: note.any_ssrc, errors: note.errors, ..source };
         sources.insert(index, source);

@@ -21,31 +21,48 @@ use crate::table::learning::Peer;
 use crate::table::source::Source;
 use crate::table::tally::Tally;
 
+/// Words of a note that tell from where on a source is counted: all that there is to know before anybody is heard. They lie beside the number of
+/// the turn, so that a call that nobody has spoken in costs a line of the processor's memory for each slot.
+const BEGINNING: usize = 7;
+/// Words that tell what came of it.
+const REST: usize = 1 + Tally::WORDS - Tally::BEGINNING + Peer::WORDS;
 /// Words of a note.
-const WORDS: usize = 3 + Tally::WORDS + Peer::WORDS;
+const WORDS: usize = BEGINNING + REST;
 
-/// The place of one slot's note: the number of its last turn, and two copies. Which of them holds tells the lowest bit of the number; when that is
-/// zero, as in zeroed memory, none does.
-type Cell = [AtomicU64; 1 + 2 * WORDS];
+/// The place of one slot's note: the number of its last turn, and two copies, their beginnings first. Which of them holds tells the second bit of the
+/// number, and whether there is more to it than the beginning the lowest one; when all of it is zero, as in zeroed memory, none holds.
+type Cell = [AtomicU64; 64];
+const _: () = assert!(1 + 2 * WORDS <= 64);
 
-fn copy(cell: &Cell, turn: u64) -> &[AtomicU64] {
-    let first = 1 + (turn & 1) as usize * WORDS;
-    cell.get(first..first + WORDS).unwrap_or_default()
+/// Turns are told apart by the bits above the lowest one.
+const TURN: u64 = 2;
+
+/// The beginning and the rest of the copy that a turn writes.
+fn copy(cell: &Cell, turn: u64) -> [&[AtomicU64]; 2] {
+    let which = usize::from(turn & TURN != 0);
+    let (beginning, rest) = (1 + which * BEGINNING, 1 + 2 * BEGINNING + which * REST);
+    [(beginning, BEGINNING), (rest, REST)].map(|(first, len)| cell.get(first..first + len).unwrap_or_default())
 }
 
-fn write(cell: &Cell, words: impl Iterator<Item = u64>) {
+fn write(cell: &Cell, words: impl Iterator<Item = u64>, has_rest: bool) {
     let [turn, ..] = cell;
-    let next = turn.load(Ordering::Relaxed).wrapping_add(1).max(1);
-    copy(cell, next).iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
-    turn.store(next, Ordering::Release);
+    // Never zero, and with room for the lowest bit.
+    let next = (turn.load(Ordering::Relaxed) & !1).wrapping_add(TURN).max(TURN);
+    let [beginning, rest] = copy(cell, next);
+    let rest = if has_rest { rest } else { &[] };
+    beginning.iter().chain(rest).zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+    turn.store(next | u64::from(has_rest), Ordering::Release);
 }
 
-fn read(cell: &Cell) -> Option<[u64; WORDS]> {
+fn read(cell: &Cell) -> Option<([u64; WORDS], bool)> {
     let [turn, ..] = cell;
     let turn = Some(turn.load(Ordering::Acquire)).filter(|turn| *turn != 0)?;
+    let has_rest = turn & 1 != 0;
+    let [beginning, rest] = copy(cell, turn);
+    let rest = if has_rest { rest } else { &[] };
     let mut words = [0; WORDS];
-    words.iter_mut().zip(copy(cell, turn)).for_each(|(word, place)| *word = place.load(Ordering::Relaxed));
-    Some(words)
+    words.iter_mut().zip(beginning.iter().chain(rest)).for_each(|(word, place)| *word = place.load(Ordering::Relaxed));
+    Some((words, has_rest))
 }
 
 /// What was noted of a source.
@@ -54,7 +71,8 @@ pub(super) struct Note {
     pub(super) ssrc: Option<u32>,
     pub(super) any_ssrc: bool,
     pub(super) tally: Tally,
-    pub(super) peer: [u64; Peer::WORDS],
+    /// None where nothing has been learned of it.
+    pub(super) peer: Option<[u64; Peer::WORDS]>,
 }
 
 /// The notes of all slots, and what the workers count.
@@ -65,7 +83,7 @@ pub(crate) struct Notes {
 }
 
 /// The first line of the file; the number is that of its format.
-const TITLE: &str = "intertrunk notes 1";
+const TITLE: &str = "intertrunk notes 2";
 /// Bytes before the notes.
 const HEADING: usize = 4096;
 
@@ -123,8 +141,13 @@ impl Notes {
     pub(super) fn write(&self, index: SlotIndex, source: &Source, clock: Clock) {
         let Some(cell) = self.cell(index) else { return };
         let flags = u64::from(source.ssrc.is_some()) | u64::from(source.any_ssrc) << 1;
-        let own = [key(&source.spec), source.errors, u64::from(source.ssrc.unwrap_or(0)) << 32 | flags];
-        write(cell, own.into_iter().chain(source.tally.words(clock)).chain(source.peer.words()));
+        let ssrc = u64::from(source.ssrc.unwrap_or(0)) << 32 | flags;
+        let beginning = [key(&source.spec), source.errors].into_iter().chain(source.tally.beginning());
+        if ssrc == 0 && source.tally.is_new() && source.peer.is_new() {
+            return write(cell, beginning, false);
+        }
+        let rest = std::iter::once(ssrc).chain(source.tally.rest(clock)).chain(source.peer.words());
+        write(cell, beginning.chain(rest), true);
     }
 
     /// Nothing is known of a slot any more.
@@ -136,17 +159,18 @@ impl Notes {
 
     /// What an earlier process has noted of a source.
     pub(super) fn read(&self, index: SlotIndex, spec: &SourceSpec, clock: Clock) -> Option<Note> {
-        let words = read(self.cell(index)?)?;
-        let (own, words) = words.split_first_chunk::<3>()?;
-        let (tally, words) = words.split_first_chunk::<{ Tally::WORDS }>()?;
-        let peer = *words.first_chunk::<{ Peer::WORDS }>()?;
-        let [of, errors, ssrc] = *own;
-        (of == key(spec)).then(|| Note {
-            errors,
+        let (words, has_rest) = read(self.cell(index)?)?;
+        let ([of, errors], words) = words.split_first_chunk()?;
+        let (beginning, words) = words.split_first_chunk()?;
+        let ([ssrc], words) = words.split_first_chunk()?;
+        let (rest, words) = words.split_first_chunk()?;
+        let peer = *words.first_chunk()?;
+        (*of == key(spec)).then(|| Note {
+            errors: *errors,
             ssrc: (ssrc & 1 != 0).then_some((ssrc >> 32) as u32),
             any_ssrc: ssrc & 2 != 0,
-            tally: Tally::from_words(tally, clock),
-            peer,
+            tally: Tally::from_words(beginning, rest, clock),
+            peer: has_rest.then_some(peer),
         })
     }
 }

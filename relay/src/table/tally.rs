@@ -92,23 +92,33 @@ impl Tally {
 
     /// How many words it is written down in.
     pub(crate) const WORDS: usize = 16;
+    /// In how many of them, from where on it counts.
+    pub(crate) const BEGINNING: usize = 5;
 
-    /// As it is written down.
-    pub(crate) fn words(&self, clock: Clock) -> [u64; Self::WORDS] {
-        let time = |at: Option<Instant>| at.map_or(0, |at| clock.ns(at).max(1));
-        let small = |last: &Counters, rest: u16| {
-            let parts = [last.highest.0, last.late, last.changes, rest];
-            parts.into_iter().fold(0, |word, part| word << 16 | u64::from(part))
+    /// Whether nothing has been counted.
+    pub(crate) const fn is_new(&self) -> bool {
+        let Self { fast, slow, bytes, late, expected, received, highest, jitter, changes, last_fast, last_slow } = self;
+        let counts = fast.packets | slow.packets | *bytes | *late | *changes | (*expected | *received) as u64;
+        counts | *jitter as u64 == 0 && highest.is_none() && last_fast.is_none() && last_slow.is_none()
+    }
+
+    /// From where on it counts, as it is written down.
+    pub(crate) fn beginning(&self) -> [u64; Self::BEGINNING] {
+        let small = |last: &Counters| {
+            [last.highest.0, last.late, last.changes].into_iter().fold(0, |word, part| word << 16 | u64::from(part))
         };
-        let highest = self.highest.map_or(0, |highest| highest.0);
+        let (fast, slow) = (&self.fast.last, &self.slow.last);
+        let others = u64::from(fast.others) << 32 | u64::from(slow.others);
+        [fast.volume.0, small(fast), slow.volume.0, small(slow), others]
+    }
+
+    /// What it has counted, as it is written down.
+    pub(crate) fn rest(&self, clock: Clock) -> [u64; Self::WORDS - Self::BEGINNING] {
+        let time = |at: Option<Instant>| at.map_or(0, |at| clock.ns(at).max(1));
         [
             self.fast.packets,
-            self.fast.last.volume.0,
-            small(&self.fast.last, highest),
             self.slow.packets,
-            self.slow.last.volume.0,
-            small(&self.slow.last, u16::from(self.highest.is_some())),
-            u64::from(self.fast.last.others) << 32 | u64::from(self.slow.last.others),
+            self.highest.map_or(0, |highest| u64::from(highest.0) + 1),
             self.bytes,
             self.late,
             self.expected as u64,
@@ -117,39 +127,26 @@ impl Tally {
             self.changes,
             time(self.last_fast),
             time(self.last_slow),
-            0,
         ]
     }
 
     /// From what was written down.
-    pub(crate) fn from_words(words: &[u64; Self::WORDS], clock: Clock) -> Self {
-        let [
-            fast,
-            fast_volume,
-            fast_small,
-            slow,
-            slow_volume,
-            slow_small,
-            others,
-            bytes,
-            late,
-            expected,
-            received,
-            jitter,
-            changes,
-            last_fast,
-            last_slow,
-            _,
-        ] = *words;
+    pub(crate) fn from_words(
+        beginning: &[u64; Self::BEGINNING],
+        rest: &[u64; Self::WORDS - Self::BEGINNING],
+        clock: Clock,
+    ) -> Self {
+        let [fast_volume, fast_small, slow_volume, slow_small, others] = *beginning;
+        let [fast, slow, highest, bytes, late, expected, received, jitter, changes, last_fast, last_slow] = *rest;
         let time = |ns: u64| (ns != 0).then(|| clock.instant(ns));
         let side = |packets, volume, small: u64, others: u64| Side {
             packets,
             last: Counters {
                 volume: flow::counters::Volume(volume),
                 others: others as u32,
-                highest: Sequence((small >> 48) as u16),
-                late: (small >> 32) as u16,
-                changes: (small >> 16) as u16,
+                highest: Sequence((small >> 32) as u16),
+                late: (small >> 16) as u16,
+                changes: small as u16,
                 jitter: 0,
             },
         };
@@ -160,7 +157,7 @@ impl Tally {
             late,
             expected: expected as i64,
             received: received as i64,
-            highest: (slow_small as u16 != 0).then_some(Sequence(fast_small as u16)),
+            highest: highest.checked_sub(1).map(|highest| Sequence(highest as u16)),
             jitter: jitter as u32,
             changes,
             last_fast: time(last_fast),
@@ -354,14 +351,16 @@ mod tests {
         tally.restart(Sequence(9));
         tally.fold(reading(905, 13), reading(41, 14), now);
         let clock = Clock::now();
-        let mut written = Tally::from_words(&tally.words(clock), clock);
+        let mut written = Tally::from_words(&tally.beginning(), &tally.rest(clock), clock);
         let next = (Counters { late: 9, ..reading(1000, 110) }, reading(45, 112));
         for tally in [&mut tally, &mut written] {
             tally.fold(next.0, next.1, now);
         }
         assert_eq!(format!("{tally:?}"), format!("{written:?}"));
         let none = Tally::new(reading(0, 0), reading(0, 0));
-        assert_eq!(format!("{:?}", Tally::from_words(&none.words(clock), clock)), format!("{none:?}"));
+        assert!(none.is_new() && !tally.is_new());
+        let again = Tally::from_words(&none.beginning(), &none.rest(clock), clock);
+        assert_eq!(format!("{again:?}"), format!("{none:?}"));
     }
 
     #[test]

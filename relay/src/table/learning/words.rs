@@ -12,6 +12,11 @@ impl Peer {
     /// How many words it is written down in.
     pub(crate) const WORDS: usize = 10;
 
+    /// Whether nothing is known but what the signalling says now.
+    pub(crate) fn is_new(&self) -> bool {
+        self.taught == Taught::Nothing && self.signalled_last == self.signalled.at
+    }
+
     /// What packets have taught, and what the signalling said then, as it is written down. Where a party was before it was signalled elsewhere is not:
     /// that is a matter of seconds.
     pub(crate) fn words(&self) -> [u64; Self::WORDS] {

@@ -10,13 +10,17 @@ fn cell() -> Cell {
 fn a_note_that_is_being_written_is_not_read_and_the_one_before_holds() {
     let cell = cell();
     assert_eq!(read(&cell), None);
-    write(&cell, std::iter::repeat_n(7, WORDS));
-    write(&cell, std::iter::repeat_n(8, WORDS));
-    assert_eq!(read(&cell), Some([8; WORDS]));
-    // Killed in the middle of the next one.
-    let next = copy(&cell, cell[0].load(Ordering::Relaxed) + 1);
-    next[..WORDS / 2].iter().for_each(|word| word.store(9, Ordering::Relaxed));
-    assert_eq!(read(&cell), Some([8; WORDS]));
+    for has_rest in [true, false, true] {
+        write(&cell, std::iter::repeat_n(7, WORDS), true);
+        write(&cell, std::iter::repeat_n(8, WORDS), has_rest);
+        let mut expected = [8; WORDS];
+        expected[BEGINNING..].fill(if has_rest { 8 } else { 0 });
+        assert_eq!(read(&cell), Some((expected, has_rest)));
+        // Killed in the middle of the next one.
+        let next = copy(&cell, cell[0].load(Ordering::Relaxed) + TURN);
+        next.into_iter().flatten().take(WORDS / 2).for_each(|word| word.store(9, Ordering::Relaxed));
+        assert_eq!(read(&cell), Some((expected, has_rest)));
+    }
 }
 
 fn spec(call: u64) -> SourceSpec {
@@ -49,7 +53,7 @@ fn a_file_is_gone_on_with_where_it_is_of_the_same_shape_and_else_it_is_empty() {
     let path = folder.path().join("notes");
     let clock = Clock::now();
     let notes = open(&path, "one");
-    write(notes.cell(INDEX).unwrap(), std::iter::once(key(&spec(5))).chain(std::iter::repeat(0)));
+    write(notes.cell(INDEX).unwrap(), std::iter::once(key(&spec(5))).chain(std::iter::repeat(0)), false);
     notes.carried(INDEX).unwrap().count(100);
     drop(notes);
     let notes = open(&path, "one");

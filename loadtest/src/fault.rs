@@ -2,3 +2,4 @@
 
 mod crowd;
 pub mod kill;
+pub mod points;

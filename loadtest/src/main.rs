@@ -1,5 +1,7 @@
 //! Real calls through the relay, from the command line.
 
+mod commands;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,10 +16,11 @@ use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
 use loadtest::bench::{self, Action, Family};
 use loadtest::demo::{self, Outcome};
-use loadtest::fault::kill::{self, KillPlan};
 use loadtest::rig::calls::CallPlan;
 use loadtest::rig::daemon::DaemonOptions;
 use loadtest::rig::trunks::Trunk;
+
+use crate::commands::fault::Fault;
 
 #[derive(Parser)]
 struct Arguments {
@@ -46,30 +49,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Kill the daemon again and again while calls talk
-    FaultKill(FaultKill),
-}
-
-#[derive(clap::Args)]
-struct FaultKill {
-    /// Which path carries the media
-    #[arg(long, default_value = "xdp", value_parser = ["xdp", "uring", "epoll"])]
-    engine: String,
-    /// Calls that talk
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
-    calls: u16,
-    /// Seconds
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Calls that stand when it is measured how long a start takes
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=28_000))]
-    standing: u32,
-    /// A short form of everything, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// One JSON object on standard output instead of the lines
-    #[arg(long)]
-    json: bool,
+    /// Have something fail under load, and see what becomes of the calls
+    #[command(subcommand)]
+    Fault(Fault),
 }
 
 #[derive(clap::Args)]
@@ -207,7 +189,7 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::BenchControl(bench) => bench_control(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { smoke, json } => bench_scale(smoke, json),
-        Command::FaultKill(fault) => fault_kill(&fault),
+        Command::Fault(fault) => commands::fault::run(fault),
     }
 }
 
@@ -348,37 +330,6 @@ fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
         println!("{:<11} {:>11.2} {:>17} {:>10} {:>10}", row.program, row.flood_mpps, row.sent, row.arrived, row.lost);
     }
     println!("{} live calls; {} strangers' packets dropped by the relay's own account", result.calls, result.counted);
-    Ok(ExitCode::SUCCESS)
-}
-
-#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
-fn fault_kill(fault: &FaultKill) -> anyhow::Result<ExitCode> {
-    let engine = ["uring", "epoll"].into_iter().find(|engine| *engine == fault.engine).unwrap_or("xdp");
-    let full = KillPlan {
-        engine,
-        calls: fault.calls,
-        time: Duration::from_secs(fault.seconds),
-        standing: fault.standing,
-        ..KillPlan::default()
-    };
-    let result = kill::run(if fault.smoke { KillPlan { engine, ..KillPlan::smoke() } } else { full })?;
-    if fault.json {
-        println!("{}", serde_json::to_string(&result)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let slowest = result.ready_ms.iter().max().copied().unwrap_or_default();
-    println!(
-        "{} calls by {}, {} kills: {} packets sent, {} lost, {} twice, {:.0} ms of silence for each party and kill; ready after {slowest} ms at most, and after {} ms with {} calls",
-        result.calls,
-        result.engine,
-        result.kills,
-        result.packets,
-        result.lost,
-        result.doubled,
-        result.silent_ms,
-        result.standing_ready_ms,
-        result.standing
-    );
     Ok(ExitCode::SUCCESS)
 }
 

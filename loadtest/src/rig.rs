@@ -5,9 +5,11 @@
 pub mod agent;
 pub mod calls;
 pub mod capture;
+pub mod chance;
 pub mod daemon;
 pub mod exchange;
 pub mod host;
+pub mod line;
 pub mod party;
 pub mod process;
 pub mod program;

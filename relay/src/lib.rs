@@ -26,6 +26,6 @@ pub use engine::{Engine, Intake, Output, UnknownEngine};
 pub use host::{Features, Prefix, UnknownPrefix, raise_descriptor_limit};
 #[cfg(feature = "measure")]
 pub use kernel::measure;
-pub use kernel::{KernelError, XdpMode};
+pub use kernel::{Inventory, KernelError, XdpMode, inventory};
 pub use relay::{DeadThread, Relay};
 pub use table::{Trust, TrustConfig};

@@ -52,13 +52,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Have something fail under load, and see what becomes of the calls: `kill`
+    /// Have something fail under load, and see what becomes of the calls: `kill`, `points`
     #[command(disable_help_flag = true)]
     Fault {
         /// What fails
-        #[arg(value_parser = ["kill"])]
+        #[arg(value_parser = ["kill", "points"])]
         what: String,
-        /// `--engine xdp|uring|epoll`, `--calls N`, `--seconds S`, `--standing N`, `--smoke`, `--json`
+        /// `--smoke`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
-        Task::Fault { what, args } => loadtest(&format!("fault-{what}"), &args),
+        Task::Fault { what, args } => loadtest("fault", &[vec![what], args].concat()),
         Task::Circles => circles::check(),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),

@@ -136,13 +136,30 @@ impl Daemon {
     /// # Errors
     /// When it does not become ready; with what it said.
     pub fn restart(&mut self) -> anyhow::Result<()> {
+        let (command, log) = self.again()?;
+        self.process = ready(command, &log)?;
+        Ok(())
+    }
+
+    /// Starts the daemon anew and kills it after so long, whether it is ready or not.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_and_kill(&mut self, after: Duration) -> anyhow::Result<()> {
+        let (command, log) = self.again()?;
+        self.process = Process::start("intertrunk", command, &log)?;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
+    /// The same command once more, and a log of its own for it.
+    fn again(&mut self) -> anyhow::Result<(Command, PathBuf)> {
         let (program, args) = self.line.split_first().context("it was never started")?;
         let mut command = Command::new(program);
         command.args(args);
-        // Each has a log of its own.
-        self.process = ready(command, &self.folder.join(format!("intertrunk-{}.log", self.starts)))?;
+        let log = self.folder.join(format!("intertrunk-{}.log", self.starts));
         self.starts += 1;
-        Ok(())
+        Ok((command, log))
     }
 
     /// Where it keeps what the next one goes on with.

@@ -6,6 +6,7 @@
 //! ```
 
 mod attachment;
+mod inventory;
 #[cfg(feature = "measure")]
 pub mod measure;
 mod pins;
@@ -13,6 +14,7 @@ mod programs;
 mod sizes;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
+pub use inventory::{Inventory, inventory};
 pub(crate) use pins::{Pins, Shape};
 pub(crate) use programs::{Facts, Kernel, program_name};
 pub use programs::{KernelError, XdpMode};

@@ -19,7 +19,7 @@ use super::sizes::Sizes;
 /// What `statfs` says of a BPF file system (`linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// The folder of the links.
-const LINKS: &str = "links";
+pub(super) const LINKS: &str = "links";
 
 /// What the maps are made for: those of the same shape can be gone on with.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,0 +1,64 @@
+//! Faults: each fails when calls suffer from it as they should not, and tells its figures as one JSON object.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use loadtest::fault::kill::{self, KillPlan};
+use loadtest::fault::points::{self, PointsPlan};
+use serde::Serialize;
+
+#[derive(Subcommand)]
+pub(crate) enum Fault {
+    /// Kill the daemon again and again while calls talk
+    Kill {
+        /// Which path carries the media
+        #[arg(long, default_value = "xdp", value_parser = ["xdp", "uring", "epoll"])]
+        engine: String,
+        /// Calls that talk
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        calls: u16,
+        /// Seconds
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+        /// Calls that stand when it is measured how long a start takes
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=28_000))]
+        standing: u32,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
+    /// Kill the daemon at random points of what it is doing, and see whether everything agrees afterwards
+    Points {
+        /// How often
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// What the points are chosen by: the same number brings the same points about, as far as a machine does the same twice
+        #[arg(long)]
+        seed: Option<u64>,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
+}
+
+pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
+    match fault {
+        Fault::Kill { engine, calls, seconds, standing, smoke } => {
+            let engine = ["uring", "epoll"].into_iter().find(|known| *known == engine).unwrap_or("xdp");
+            let time = Duration::from_secs(seconds);
+            let full = KillPlan { engine, calls, time, standing, ..KillPlan::default() };
+            report(&kill::run(if smoke { KillPlan { engine, ..KillPlan::smoke() } } else { full })?)
+        }
+        Fault::Points { kills, seed, smoke } => {
+            let seed = seed.map_or_else(points::seed, Ok)?;
+            report(&points::run(if smoke { PointsPlan::smoke(seed) } else { PointsPlan { kills, seed } })?)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn report(figures: &impl Serialize) -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::to_string(figures)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -3,3 +3,4 @@
 mod crowd;
 pub mod kill;
 pub mod points;
+pub mod soak;

@@ -3,6 +3,7 @@
 //! Everything that a rig starts or makes it ends and removes when it is dropped, also when a test fails in the middle.
 
 pub mod agent;
+pub(crate) mod caller;
 pub mod calls;
 pub mod capture;
 pub mod chance;
@@ -13,6 +14,7 @@ pub mod line;
 pub mod party;
 pub mod process;
 pub mod program;
+pub(crate) mod proxied;
 pub mod proxy;
 pub mod scene;
 pub mod seccomp;

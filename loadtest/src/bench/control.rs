@@ -6,12 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
-use self::caller::{Caller, Pace};
-use self::proxied::{Proxied, Subject};
 use super::go_on;
-
-mod caller;
-mod proxied;
+use crate::rig::caller::{Caller, Pace};
+use crate::rig::proxied::{Proxied, Subject};
 
 /// How many calls of the caller are under way at once when it asks for as much as there is.
 const WINDOW: usize = 32;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use loadtest::fault::kill::{self, KillPlan};
 use loadtest::fault::points::{self, PointsPlan};
+use loadtest::fault::soak::{self, SoakPlan};
 use serde::Serialize;
 
 #[derive(Subcommand)]
@@ -40,6 +41,18 @@ pub(crate) enum Fault {
         #[arg(long)]
         smoke: bool,
     },
+    /// Set millions of calls up and tear them down over a network with losses, and see whether anything piles up
+    Soak {
+        /// How many
+        #[arg(long, default_value_t = 2_000_000)]
+        calls: u64,
+        /// What losses are chosen by
+        #[arg(long)]
+        seed: Option<u64>,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
@@ -53,6 +66,10 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
         Fault::Points { kills, seed, smoke } => {
             let seed = seed.map_or_else(points::seed, Ok)?;
             report(&points::run(if smoke { PointsPlan::smoke(seed) } else { PointsPlan { kills, seed } })?)
+        }
+        Fault::Soak { calls, seed, smoke } => {
+            let seed = seed.map_or_else(points::seed, Ok)?;
+            report(&soak::run(if smoke { SoakPlan::smoke(seed) } else { SoakPlan { calls, seed } })?)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -254,8 +255,10 @@ pub fn binary() -> anyhow::Result<PathBuf> {
 #[derive(Debug)]
 pub struct NgClient {
     socket: UdpSocket,
-    requests: u32,
 }
+
+/// The requests of all clients: who asked the same under the same cookie as another would be told what that one was.
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
 
 impl NgClient {
     /// A client on the relay's host.
@@ -274,7 +277,7 @@ impl NgClient {
         let socket = in_namespace(host, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
         socket.connect(NG.parse::<SocketAddr>()?)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        Ok(Self { socket, requests: 0 })
+        Ok(Self { socket })
     }
 
     /// Sends a command and returns the reply.
@@ -282,8 +285,7 @@ impl NgClient {
     /// # Errors
     /// When none comes, or none that is JSON under the request's cookie.
     pub fn request(&mut self, command: &Value) -> anyhow::Result<Value> {
-        self.requests += 1;
-        let cookie = format!("{}_{}", std::process::id(), self.requests);
+        let cookie = format!("{}_{}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         self.socket.send(format!("{cookie} {command}").as_bytes())?;
         let mut buffer = vec![0; 1 << 16];
         let len = self.socket.recv(&mut buffer).context("the relay does not answer")?;

@@ -1,16 +1,16 @@
 //! A relay that a proxy commands, on a host of its own.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::rig::daemon::{Kept, NG, NgClient, binary};
-use crate::rig::host::{Host, Port};
-use crate::rig::process::{Process, wait_until};
+use super::daemon::{Kept, NG, NgClient, binary};
+use super::host::{Host, Port};
+use super::process::{Process, wait_until};
 
 /// How many addresses each side has: a port of a call that has ended rests for some seconds, and there are to be ports enough.
 const ADDRESSES: u8 = 8;
@@ -19,26 +19,29 @@ const PORTS: (u16, u16) = (1024, 65535);
 
 /// Which relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Subject {
+pub(crate) enum Subject {
     Intertrunk,
     /// The same, and nothing is kept for the next daemon: what the journal costs.
     Forgetful,
+    /// The same as the first, and calls that nobody ends are over soon.
+    Soaked,
     Rtpengine,
 }
 
 impl Subject {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Intertrunk => "intertrunk",
             Self::Forgetful => "forgetful",
+            Self::Soaked => "soaked",
             Self::Rtpengine => "rtpengine",
         }
     }
 
     /// How many calls can stand at once, with some descriptors left for those that come and go.
-    pub(super) fn most_calls(self) -> anyhow::Result<usize> {
+    pub(crate) fn most_calls(self) -> anyhow::Result<usize> {
         match self {
-            Self::Intertrunk | Self::Forgetful => Ok(usize::MAX),
+            Self::Intertrunk | Self::Forgetful | Self::Soaked => Ok(usize::MAX),
             // Two sockets for each side, which it closes a second after the call has ended: that many calls end in a second at the highest rate that
             // it is asked for.
             Self::Rtpengine => {
@@ -61,7 +64,7 @@ impl Subject {
             .collect();
         let (min, max) = PORTS;
         let mut words = match self {
-            Self::Intertrunk | Self::Forgetful => {
+            Self::Intertrunk | Self::Forgetful | Self::Soaked => {
                 vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
             }
             Self::Rtpengine => {
@@ -72,13 +75,18 @@ impl Subject {
         };
         // The same for both: nobody sends media here, and ports are to be free again as soon as may be.
         words.extend([format!("--listen-ng={NG}"), format!("--port-min={min}"), format!("--port-max={max}")]);
-        words.extend(["--delete-delay=0", "--timeout=86400", "--silent-timeout=86400"].map(str::to_owned));
+        let timeout = if self == Self::Soaked { 5 } else { 86_400 };
+        words.extend([format!("--timeout={timeout}"), format!("--silent-timeout={timeout}")]);
+        words.push("--delete-delay=0".to_owned());
+        if self == Self::Soaked {
+            words.push("--on-stop=keep".to_owned());
+        }
         words.extend(interfaces.iter().map(|interface| format!("--interface={interface}")));
         if self != Self::Rtpengine {
             words.extend(["--log-level=warn", "--workers=1"].map(str::to_owned));
         }
         match self {
-            Self::Intertrunk => words.extend(Kept::of(folder).args()),
+            Self::Intertrunk | Self::Soaked => words.extend(Kept::of(folder).args()),
             Self::Forgetful => words.push("--take-over=false".to_owned()),
             Self::Rtpengine => {}
         }
@@ -92,28 +100,41 @@ const fn near(side: u8, number: u8) -> IpAddr {
 }
 
 /// The party's address on a side.
-pub(super) const fn far(side: u8) -> IpAddr {
+pub(crate) const fn far(side: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 77, side, 200))
+}
+
+fn launch(subject: Subject, host: &Host, folder: &Path, number: u32) -> anyhow::Result<Process> {
+    let mut command = host.command("taskset");
+    command.args(["--cpu-list", "1"]).args(subject.arguments(folder)?);
+    Process::start(subject.name(), command, &folder.join(format!("{}-{number}.log", subject.name())))
 }
 
 impl Drop for Proxied {
     fn drop(&mut self) {
         // One that is held does not hear that it shall end.
         let _gone = self.hold(false);
+        if let Err(error) = self.process.stop() {
+            eprintln!("{error}");
+        }
+        // One that was killed has left its pins.
+        let _none_left = std::fs::remove_dir_all(self.kept().pins());
     }
 }
 
 /// A running relay.
-pub(super) struct Proxied {
+pub(crate) struct Proxied {
     subject: Subject,
     process: Process,
+    folder: PathBuf,
+    starts: u32,
     host: Host,
     _parties: Host,
 }
 
 impl Proxied {
     /// Starts it on a processor of its own; the caller has the other one.
-    pub(super) fn start(subject: Subject, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(subject: Subject, folder: &Path) -> anyhow::Result<Self> {
         let (parties, host) = (Host::new("parties")?, Host::new("relay")?);
         let port = |device, addr| Port { device, addr };
         parties.connect(port("p", far(0)), &host, port("r", near(0, 0)))?;
@@ -121,31 +142,79 @@ impl Proxied {
         for (side, number) in (0..2).flat_map(|side| (0..ADDRESSES).map(move |number| (side, number))).skip(1) {
             host.add_addr("r", near(side, number))?;
         }
-        let mut command = host.command("taskset");
-        command.args(["--cpu-list", "1"]).args(subject.arguments(folder)?);
-        let mut process = Process::start(subject.name(), command, &folder.join(format!("{}.log", subject.name())))?;
-        let mut ng = NgClient::on(&host)?;
-        wait_until("the relay answers", Duration::from_secs(20), || ng.request(&json!({"command": "ping"})).is_ok())?;
-        anyhow::ensure!(process.ended()?.is_none(), "{} has ended: {}", subject.name(), process.output()?);
-        Ok(Self { subject, process, host, _parties: parties })
+        let process = launch(subject, &host, folder, 0)?;
+        let mut proxied = Self { subject, process, folder: folder.to_owned(), starts: 1, host, _parties: parties };
+        proxied.wait()?;
+        Ok(proxied)
     }
 
-    pub(super) const fn name(&self) -> &'static str {
+    /// Ends it by a signal, and starts it anew.
+    ///
+    /// # Errors
+    /// When it does not end, or does not start.
+    pub(crate) fn restart(&mut self, signal: Signal) -> anyhow::Result<()> {
+        self.process.signal(signal)?;
+        wait_until("the relay has ended", Duration::from_secs(10), || {
+            self.process.ended().is_ok_and(|ended| ended.is_some())
+        })?;
+        self.process = launch(self.subject, &self.host, &self.folder, self.starts)?;
+        self.starts += 1;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let mut ng = self.ng()?;
+        wait_until("the relay answers", Duration::from_secs(20), || ng.request(&json!({"command": "ping"})).is_ok())?;
+        let (process, name) = (&mut self.process, self.subject.name());
+        anyhow::ensure!(process.ended()?.is_none(), "{name} has ended: {}", process.output()?);
+        Ok(())
+    }
+
+    /// A client of it.
+    ///
+    /// # Errors
+    /// When its namespace cannot be entered.
+    pub(crate) fn ng(&self) -> anyhow::Result<NgClient> {
+        NgClient::on(&self.host)
+    }
+
+    /// Where it keeps what the next one goes on with.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept::of(&self.folder)
+    }
+
+    /// What it has said.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub(crate) fn said(&self) -> anyhow::Result<String> {
+        Ok(self.process.output()?)
+    }
+
+    /// The descriptors that it has open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))?.count())
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
         self.subject.name()
     }
 
     /// Holds it, or has it go on. Both share a processor, and what the one does every second for the calls that stand with it would be seen in
     /// the other's replies.
-    pub(super) fn hold(&self, is_held: bool) -> anyhow::Result<()> {
+    pub(crate) fn hold(&self, is_held: bool) -> anyhow::Result<()> {
         Ok(self.process.signal(if is_held { Signal::STOP } else { Signal::CONT })?)
     }
 
-    pub(super) const fn host(&self) -> &Host {
+    pub(crate) const fn host(&self) -> &Host {
         &self.host
     }
 
     /// How long all its threads have been at work.
-    pub(super) fn worked(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn worked(&self) -> anyhow::Result<Duration> {
         let mut total = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
             let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
@@ -155,7 +224,7 @@ impl Proxied {
     }
 
     /// Its resident memory in bytes.
-    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)

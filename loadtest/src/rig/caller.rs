@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::daemon::NG;
+use super::host::{Host, in_namespace};
 use super::proxied::far;
-use crate::rig::daemon::NG;
-use crate::rig::host::{Host, in_namespace};
 
 /// After so long a request counts as lost. UDP on loopback loses nothing but in a full buffer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many calls are begun.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// So many are under way at once.
     All(usize),
     /// So many in a second, whatever becomes of the others.
@@ -26,17 +26,18 @@ pub(super) enum Pace {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Churned {
+pub(crate) struct Churned {
     /// Whole calls.
-    pub(super) calls: usize,
-    pub(super) took: Duration,
+    pub(crate) calls: usize,
+    pub(crate) took: Duration,
     /// Nanoseconds of all requests to their replies.
-    pub(super) replies: Vec<u32>,
-    pub(super) lost: usize,
+    pub(crate) replies: Vec<u32>,
+    pub(crate) lost: usize,
 }
 
+/// What a proxy asks for in the life of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
+pub(crate) enum Step {
     Offer,
     Answer,
     Delete,
@@ -50,7 +51,7 @@ struct Open {
 }
 
 /// The proxy.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     socket: UdpSocket,
     next_call: u64,
     next_cookie: u64,
@@ -60,7 +61,7 @@ pub(super) struct Caller {
 
 impl Caller {
     /// A proxy on the relay's host.
-    pub(super) fn on(host: &Host) -> anyhow::Result<Self> {
+    pub(crate) fn on(host: &Host) -> anyhow::Result<Self> {
         let socket = in_namespace(host, || Ok(UdpSocket::bind("127.0.0.1:0")?))?;
         socket.connect(NG.parse::<SocketAddr>()?)?;
         socket.set_nonblocking(true)?;
@@ -70,7 +71,7 @@ impl Caller {
     }
 
     /// Makes calls that are to stand: nobody deletes them.
-    pub(super) fn stand(&mut self, calls: usize, window: usize) -> anyhow::Result<()> {
+    pub(crate) fn stand(&mut self, calls: usize, window: usize) -> anyhow::Result<()> {
         let (mut begun, mut done) = (0, 0);
         while done < calls {
             while begun < calls && self.open.len() < window {
@@ -89,7 +90,7 @@ impl Caller {
     }
 
     /// Makes calls and ends them, for a time.
-    pub(super) fn churn(&mut self, pace: Pace, time: Duration) -> anyhow::Result<Churned> {
+    pub(crate) fn churn(&mut self, pace: Pace, time: Duration) -> anyhow::Result<Churned> {
         let mut churned = Churned::default();
         let start = Instant::now();
         let mut begun = 0_usize;
@@ -139,8 +140,7 @@ impl Caller {
 
     fn send(&mut self, call: u64, step: Step) -> anyhow::Result<()> {
         self.next_cookie += 1;
-        let mut request = format!("{} ", self.next_cookie).into_bytes();
-        write(&mut request, call, step);
+        let request = request(self.next_cookie, call, step);
         self.socket.send(&request).context("the relay cannot be asked")?;
         self.open.insert(self.next_cookie, Open { call, step, sent: Instant::now() });
         Ok(())
@@ -154,11 +154,7 @@ impl Caller {
             Err(error) => return Err(error).context("the relay does not answer"),
         };
         let reply = self.buffer.get(..len).unwrap_or_default();
-        let space = reply.iter().position(|byte| *byte == b' ').context("a reply without a cookie")?;
-        let (cookie, dictionary) = reply.split_at(space);
-        let is_ok = dictionary.windows(12).any(|part| part == b"6:result2:ok");
-        ensure!(is_ok, "the relay refuses: {}", dictionary.escape_ascii());
-        let cookie: u64 = std::str::from_utf8(cookie)?.parse()?;
+        let cookie = answered(reply)?;
         Ok(self.open.remove(&cookie))
     }
 
@@ -180,7 +176,9 @@ impl Caller {
 }
 
 /// One request in bencode, its keys in the order in which Kamailio writes them.
-fn write(out: &mut Vec<u8>, call: u64, step: Step) {
+pub(crate) fn request(cookie: u64, call: u64, step: Step) -> Vec<u8> {
+    let mut request = format!("{cookie} ").into_bytes();
+    let out = &mut request;
     let call_id = format!("{call:08x}-4c1f-11ef-9b5a-{call:012x}@10.77.0.200");
     // The parties of all calls are hosts of their trunks; each call has a port.
     let port = 10_000 + (call % 20_000) as u16 * 2;
@@ -210,6 +208,19 @@ fn write(out: &mut Vec<u8>, call: u64, step: Step) {
     };
     text(out, "command", command);
     out.push(b'e');
+    request
+}
+
+/// The cookie of a reply.
+///
+/// # Errors
+/// When it refuses, or is none.
+pub(crate) fn answered(reply: &[u8]) -> anyhow::Result<u64> {
+    let space = reply.iter().position(|byte| *byte == b' ').context("a reply without a cookie")?;
+    let (cookie, dictionary) = reply.split_at(space);
+    let is_ok = dictionary.windows(12).any(|part| part == b"6:result2:ok");
+    ensure!(is_ok, "the relay refuses: {}", dictionary.escape_ascii());
+    Ok(std::str::from_utf8(cookie)?.parse()?)
 }
 
 fn text(out: &mut Vec<u8>, key: &str, value: &str) {

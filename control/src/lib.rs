@@ -8,6 +8,7 @@ pub mod instance;
 pub mod journal;
 pub mod library;
 pub mod listen;
+pub mod logging;
 pub mod orders;
 pub mod serve;
 pub mod state;

@@ -1,15 +1,15 @@
 //! The `intertrunk` program.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use control::config::{Config, LogFormat, Options, TakeOver};
+use control::config::{Config, Options, TakeOver};
 use control::doctor::examine;
 use control::instance;
+use control::logging::Logging;
 use control::orders::Orders;
 
 #[global_allocator]
@@ -113,7 +113,7 @@ fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
 fn run(serve: Serve) -> anyhow::Result<()> {
     let options = serve.read()?;
     let config = options.clone().resolve()?;
-    log(&config);
+    let logging = Logging::start(config.log_level, config.log_format);
     // A command that happens to touch a new huge page waits until the kernel has cleared it: 4.5 ms where that was measured.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");
@@ -122,16 +122,6 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let orders = Orders::new(options, move || serve.read())?;
-        control::serve::serve(config, orders).await
+        control::serve::serve(config, orders, logging).await
     })
-}
-
-fn log(config: &Config) {
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr);
-    // A file is searched, not looked at.
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

@@ -25,7 +25,7 @@ pub struct Reload {
 }
 
 /// Keys that may change while the daemon runs: they concern commands that are yet to come, and how long calls are kept.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
     "timeout",
     "silent-timeout",
     "offer-timeout",
@@ -38,6 +38,7 @@ const LIVE: [&str; 12] = [
     "max-cpu",
     "max-bandwidth",
     "unsupported",
+    "log-level",
 ];
 
 /// The orders that come by signals.

@@ -14,11 +14,14 @@ use crate::daemon::Daemon;
 use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
 use crate::listen;
+use crate::logging::Logging;
 use crate::orders::{Order, Orders, Reload};
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
 use calls::call::{Calls, Clock};
 use calls::ng::Exchange;
 
+/// How often it is told how many lines were left out of the log.
+const TELL: Duration = Duration::from_secs(10);
 /// How often it is looked whether the last call has ended, when no new ones are taken.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -26,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When something that is configured cannot be had.
-pub async fn serve(mut config: Config, mut orders: Orders) -> anyhow::Result<()> {
+pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging) -> anyhow::Result<()> {
     let (now, clock) = (Instant::now(), Clock::new(Instant::now(), since_boot()));
     relay::raise_descriptor_limit();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
@@ -94,6 +97,7 @@ pub async fn serve(mut config: Config, mut orders: Orders) -> anyhow::Result<()>
     tracing::info!(%engine, why, ports, "ready");
 
     let mut is_draining = false;
+    let mut tell = tokio::time::interval(TELL);
     loop {
         tokio::select! {
             order = orders.next() => match order {
@@ -105,10 +109,12 @@ pub async fn serve(mut config: Config, mut orders: Orders) -> anyhow::Result<()>
                 }
                 Order::Reload(reload) => {
                     let Reload { config, needs_restart } = *reload;
+                    logging.set_level(config.log_level);
                     daemon.reload(config.calls);
                     tracing::info!(?needs_restart, "the configuration was read again; what needs another start is as it was");
                 }
             },
+            _ = tell.tick() => logging.tell(),
             () = tokio::time::sleep(LOOK), if is_draining => {
                 if daemon.calls() == 0 {
                     break;

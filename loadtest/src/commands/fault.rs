@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
+use loadtest::fault::hostile::{self, HostilePlan};
 use loadtest::fault::kill::{self, KillPlan};
 use loadtest::fault::points::{self, PointsPlan};
 use loadtest::fault::soak::{self, SoakPlan};
@@ -53,6 +54,21 @@ pub(crate) enum Fault {
         #[arg(long)]
         smoke: bool,
     },
+    /// Have a hundred hostile clients on every control socket while calls talk
+    Hostile {
+        /// Calls that talk
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        calls: u16,
+        /// Seconds
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+        /// What the clients do is chosen by
+        #[arg(long)]
+        seed: Option<u64>,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
@@ -70,6 +86,11 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
         Fault::Soak { calls, seed, smoke } => {
             let seed = seed.map_or_else(points::seed, Ok)?;
             report(&soak::run(if smoke { SoakPlan::smoke(seed) } else { SoakPlan { calls, seed } })?)
+        }
+        Fault::Hostile { calls, seconds, seed, smoke } => {
+            let seed = seed.map_or_else(points::seed, Ok)?;
+            let full = HostilePlan { calls, time: Duration::from_secs(seconds), seed };
+            report(&hostile::run(if smoke { HostilePlan::smoke(seed) } else { full })?)
         }
     }
 }

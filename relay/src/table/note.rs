@@ -32,7 +32,7 @@ const WORDS: usize = BEGINNING + REST;
 /// The place of one slot's note: the number of its last turn, and two copies, their beginnings first. Which of them holds tells the second bit of the
 /// number, and whether there is more to it than the beginning the lowest one; when all of it is zero, as in zeroed memory, none holds.
 type Cell = [AtomicU64; 64];
-const _: () = assert!(1 + 2 * WORDS <= 64);
+const _: () = assert!(2 * WORDS < 64);
 
 /// Turns are told apart by the bits above the lowest one.
 const TURN: u64 = 2;

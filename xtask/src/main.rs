@@ -52,11 +52,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Have something fail under load, and see what becomes of the calls: `kill`, `points`, `soak`, `hostile`
+    /// Have something fail under load, and see what becomes of the calls: `kill`, `points`, `soak`, `hostile`, `host`
     #[command(disable_help_flag = true)]
     Fault {
         /// What fails
-        #[arg(value_parser = ["kill", "points", "soak", "hostile"])]
+        #[arg(value_parser = ["kill", "points", "soak", "hostile", "host"])]
         what: String,
         /// `--smoke`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

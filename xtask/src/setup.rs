@@ -27,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 15] = [
+const PACKAGES: [Need; 16] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -58,6 +58,11 @@ const PACKAGES: [Need; 15] = [
     Need { what: "strace, to count system calls", package: "strace", is_there: || exists("strace") },
     Need { what: "sysctl, for the namespaces' settings", package: "procps", is_there: || exists("sysctl") },
     Need { what: "Node.js, for the NG client of drachtio", package: "nodejs", is_there: || exists("node") },
+    Need {
+        what: "faketime, to step the clock of one program",
+        package: "libfaketime",
+        is_there: || Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1").exists(),
+    },
     Need { what: "npm, to get it", package: "npm", is_there: || exists("npm") },
 ];
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
+use loadtest::fault::host::{self, HostPlan};
 use loadtest::fault::hostile::{self, HostilePlan};
 use loadtest::fault::kill::{self, KillPlan};
 use loadtest::fault::points::{self, PointsPlan};
@@ -69,6 +70,18 @@ pub(crate) enum Fault {
         #[arg(long)]
         smoke: bool,
     },
+    /// Have the host fail under the daemon: disk, state folder, BPF file system, clock, interface, neighbour, address
+    Host {
+        /// Calls that talk
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        calls: u16,
+        /// Milliseconds, each time
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(200..=60_000))]
+        millis: u64,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
@@ -91,6 +104,10 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
             let seed = seed.map_or_else(points::seed, Ok)?;
             let full = HostilePlan { calls, time: Duration::from_secs(seconds), seed };
             report(&hostile::run(if smoke { HostilePlan::smoke(seed) } else { full })?)
+        }
+        Fault::Host { calls, millis, smoke } => {
+            let full = HostPlan { calls, time: Duration::from_millis(millis) };
+            report(&host::run(if smoke { HostPlan::smoke() } else { full })?)
         }
     }
 }

@@ -78,11 +78,12 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Has all of them talk while something is done, and tells what they have heard.
+    /// Has all of them talk while something is done, and tells what they have heard of it.
     pub(super) fn talk(&mut self, work: impl FnOnce(&[Call]) -> anyhow::Result<()>) -> anyhow::Result<Heard> {
         let is_over = AtomicBool::new(false);
         let (calls, mut speakers): (Vec<Call>, Vec<[Speaker; 2]>) =
             self.pairs.drain(..).map(|pair| (pair.call, pair.parties)).unzip();
+        let before: Vec<[u32; 2]> = speakers.iter().map(|pair| pair.each_ref().map(|speaker| speaker.sent)).collect();
         let mut voices = Vec::new();
         for (call, [caller, callee]) in calls.iter().zip(&mut speakers) {
             let ears = (caller.party.rtp.try_clone()?, callee.party.rtp.try_clone()?);
@@ -130,14 +131,13 @@ impl Crowd {
         worked?;
         let heard = heard?;
         let mut sum = Heard::default();
-        for (speakers, heard) in speakers.iter_mut().zip(heard.chunks(2)) {
+        for ((speakers, heard), before) in speakers.iter_mut().zip(heard.chunks(2)).zip(before) {
             for (speaker, heard) in speakers.iter_mut().zip(heard) {
                 speaker.heard.iter_mut().zip(heard).for_each(|(known, new)| *known = known.saturating_add(*new));
             }
-            for (speaker, other) in [(0, 1), (1, 0)] {
-                let [Some(speaker), Some(other)] = [speakers.get(speaker), speakers.get(other)] else { continue };
-                // The first one was heard when the call was set up.
-                let numbers = (2..=speaker.sent).map(|number| 1000 + number as usize);
+            let ([caller, callee], [by_caller, by_callee]) = (&*speakers, before);
+            for (speaker, other, before) in [(caller, callee, by_caller), (callee, caller, by_callee)] {
+                let numbers = (before + 1..=speaker.sent).map(|number| 1000 + number as usize);
                 for number in numbers {
                     sum.sent += 1;
                     match other.heard.get(number & 0xffff).copied().unwrap_or(0) {
@@ -150,6 +150,11 @@ impl Crowd {
         }
         self.pairs = calls.into_iter().zip(speakers).map(|(call, parties)| Pair { call, parties }).collect();
         Ok(sum)
+    }
+
+    /// The calls.
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.pairs.iter().map(|pair| pair.call.clone()).collect()
     }
 
     /// The relay has counted every packet of every call, and none could not be sent on.

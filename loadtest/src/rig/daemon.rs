@@ -25,12 +25,14 @@ pub struct DaemonOptions {
     pub engine: String,
     /// Further arguments.
     pub args: Vec<String>,
+    /// Words before the program: what starts it.
+    pub before: Vec<String>,
 }
 
 impl DaemonOptions {
     /// With this engine and nothing special.
     pub fn new(engine: &str) -> Self {
-        Self { engine: engine.to_owned(), args: Vec::new() }
+        Self { engine: engine.to_owned(), args: Vec::new(), before: Vec::new() }
     }
 }
 
@@ -93,7 +95,10 @@ impl Daemon {
     /// # Errors
     /// When it does not become ready; with what it said.
     pub fn start(trunks: &Trunks, options: &DaemonOptions, folder: &Path) -> anyhow::Result<Self> {
-        let mut command = trunks.relay.command(&binary()?.to_string_lossy());
+        let program = binary()?.to_string_lossy().into_owned();
+        let mut words = options.before.iter().chain([&program]);
+        let mut command = trunks.relay.command(words.next().unwrap_or(&program));
+        command.args(words);
         command.args(["serve", "--log-format", "json", "--engine", &options.engine]);
         if !options.args.iter().any(|arg| arg == "--listen-ng") {
             command.args(["--listen-ng", NG]);

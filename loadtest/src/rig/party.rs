@@ -142,7 +142,7 @@ fn receive(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
 }
 
 /// A call between two parties that has been set up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// Its Call-ID.
     pub id: String,

@@ -153,6 +153,20 @@ impl Trunks {
         self.programs.retain(|(of, _)| *of != trunk);
     }
 
+    /// Takes the cable of a trunk away, and lays another one: the devices have the same names and addresses, and are others.
+    ///
+    /// # Errors
+    /// When a device cannot be made.
+    pub fn lay_again(&mut self, trunk: Trunk) -> anyhow::Result<()> {
+        self.programs.retain(|(of, _)| *of != trunk);
+        self.relay.run("ip", ["link", "del", trunk.name()])?;
+        let near = Port { device: trunk.name(), addr: trunk.near().into() };
+        let far = Port { device: FAR_DEVICE, addr: trunk.far().into() };
+        self.relay.connect(near, self.far(trunk), far)?;
+        self.programs.push((trunk, Program::attach_pass(self.far(trunk), FAR_DEVICE)?));
+        Ok(())
+    }
+
     /// The host at the far end of a trunk.
     pub const fn far(&self, trunk: Trunk) -> &Host {
         match trunk {

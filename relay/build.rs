@@ -71,6 +71,9 @@ fn build() -> Result<(), String> {
         .args(["build", "--locked", "--package", "ebpf", "--profile", "bpf"])
         .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
         .arg(&target);
+    if env::var_os("CARGO_FEATURE_OTHER_LAYOUT").is_some() {
+        cargo.args(["--features", "other-layout"]);
+    }
     let output = cargo.output().map_err(|error| format!("{CARGO}: {error}"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);

@@ -185,11 +185,8 @@ impl Daemon {
 
     /// Stops, and has calls go on without a daemon until the next one takes them over.
     pub fn leave(self) {
-        let State { mut relay, .. } = self.into_state();
-        // What was counted since the last time is noted.
-        if let Err(error) = relay.sweep(Instant::now(), 1) {
-            tracing::debug!(%error, "the last look at the counters");
-        }
+        let State { relay, .. } = self.into_state();
+        relay.note(Instant::now());
     }
 
     /// Stops, and ends all calls.

@@ -208,9 +208,11 @@ pub struct Slot {
     ip_delta: Word<u16>,
     highest: Word<u16>,
     volume: Word<u64>,
+    #[cfg(feature = "other-layout")]
+    _more: [Word<u64>; 4],
 }
 
-#[cfg(not(all(test, loom)))]
+#[cfg(not(any(all(test, loom), feature = "other-layout")))]
 const _: () = assert!(size_of::<Slot>() == 32);
 
 impl Slot {

@@ -6,3 +6,4 @@ pub mod hostile;
 pub mod kill;
 pub mod points;
 pub mod soak;
+pub mod upgrade;

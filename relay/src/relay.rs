@@ -71,6 +71,11 @@ impl Relay {
         }
     }
 
+    /// Notes all that was counted, for the next process.
+    pub fn note(&self, now: Instant) {
+        self.table.sweep(now, 0, 1);
+    }
+
     /// Stops, and leaves nothing behind: nobody comes next.
     pub fn end(mut self) {
         // Whoever would attach the program again.

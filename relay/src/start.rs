@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use border::{FlowOp, Traffic};
 use flow::local::SLOTS_PER_LOCAL;
@@ -17,6 +17,9 @@ use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, Progra
 use crate::relay::Relay;
 use crate::table::{Announcer, Events, FlowTable, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
 use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Worker, intake, probe_ring};
+
+/// For so long it is waited at a start for the next hops of calls that go on.
+const RESOLVE: Duration = Duration::from_millis(500);
 
 impl Relay {
     /// Starts the relay: tables, programs, workers, next hops. `notify` is called, by any thread and not for long, when there are events
@@ -58,8 +61,8 @@ impl Relay {
         let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
         let owns_ports = reserve::is_reserved(&config.ranges());
         // A port is steered when its worker has a socket; until then nobody has been told of any.
-        let shape = Shape::of(&locals, sizes);
-        let pins = config.keep.as_ref().and_then(|keep| pins(&keep.pins, shape.clone()));
+        let pins = config.keep.as_ref().and_then(|keep| pins(&keep.pins, Shape::of(&locals, sizes)));
+        let memory = Shape::of_memory(&locals, sizes.slots);
         let facts = Facts { has_unfinished, owns_ports };
         let (mut kernel, is_steered) = intake::load(config, &locals, sizes, facts, pins.clone())?;
         let has_rules = kernel.as_ref().is_some_and(Kernel::has_rules);
@@ -94,7 +97,7 @@ impl Relay {
             bound: bound.clone(),
             announcer,
             events: Arc::clone(&events),
-            notes: notes(config, sizes.slots, &shape)?,
+            notes: notes(config, sizes.slots, &memory)?,
             epoch: kernel.as_ref().map_or(Ok(Epoch::FIRST), Kernel::epoch)?,
         };
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, table_shape)?);
@@ -116,11 +119,6 @@ impl Relay {
             let worker = Worker::start(number, carrier, players, (sockets, wake), manner);
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
         }
-        match (&kernel, &pins) {
-            (Some(kernel), _) => kernel.forget_others(),
-            (None, Some(pins)) => pins.remove(),
-            (None, None) => {}
-        }
         let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
         let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
         let program = kernel.as_ref().zip(id).map(|(kernel, id)| Program {
@@ -137,6 +135,17 @@ impl Relay {
         } else {
             None
         };
+        match (&kernel, &pins) {
+            (Some(kernel), _) => {
+                let mut kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
+                if has_fast_path {
+                    succeed(&mut kernel, config, &devices, &table);
+                }
+                kernel.forget_others();
+            }
+            (None, Some(pins)) => pins.remove(),
+            (None, None) => {}
+        }
         let guard = Some(Guard::start(attachments).map_err(StartError::Netlink)?);
         let counted = Mutex::new([0; Reason::COUNT]);
         Ok(Self {
@@ -267,8 +276,12 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
     }
     let attached = match devices.iter().find(|device| device.is_loopback) {
         Some(device) => Err(StartError::Loopback(device.name.clone())),
-        None => all_unfit(config, devices)
-            .and_then(|()| devices.iter().try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?))),
+        None => all_unfit(config, devices).and_then(|()| {
+            // The others have their turn when the table knows as much as theirs.
+            let first: Vec<_> = devices.iter().filter(|device| !kernel.is_preceded(device, config.xdp_mode)).collect();
+            kernel.load_xdp()?;
+            first.into_iter().try_for_each(|device| Ok(kernel.attach_xdp(device, config.xdp_mode)?))
+        }),
     };
     match (attached, config.engine) {
         (Ok(()), _) => {
@@ -282,6 +295,26 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
             Ok((Engine::Uring, error.to_string()))
         }
         (Err(error), Engine::Xdp | Engine::Uring | Engine::Epoll) => Err(error),
+    }
+}
+
+/// Takes the place of an earlier process' program with other maps, when this one's know as much: between two frames, and none is lost.
+fn succeed(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device], table: &FlowTable) {
+    let preceded: Vec<_> = devices.iter().filter(|device| kernel.is_preceded(device, config.xdp_mode)).collect();
+    if preceded.is_empty() {
+        return;
+    }
+    let start = Instant::now();
+    // What is not resolved by then would take the slow path for a moment.
+    while !table.hops().are_resolved() && start.elapsed() < RESOLVE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for device in preceded {
+        match kernel.attach_xdp(device, config.xdp_mode) {
+            Ok(()) => tracing::info!(device = device.name, "this program has taken the place of the one before"),
+            // Whoever guards the devices sees that the program there is not this one's.
+            Err(error) => tracing::warn!("{error}. This is tried once a second"),
+        }
     }
 }
 

@@ -52,11 +52,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Have something fail under load, and see what becomes of the calls: `kill`, `points`, `soak`, `hostile`, `host`
+    /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `host`
     #[command(disable_help_flag = true)]
     Fault {
         /// What fails
-        #[arg(value_parser = ["kill", "points", "soak", "hostile", "host"])]
+        #[arg(value_parser = ["kill", "upgrade", "points", "soak", "hostile", "host"])]
         what: String,
         /// `--smoke`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -97,6 +97,9 @@ fn main() -> ExitCode {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
+        Task::Fault { what, args } if what == "upgrade" => setup::install()
+            .and_then(|()| run(cargo().args(["build", "--quiet", "--release"]).args(smoke::OTHER)))
+            .and_then(|()| loadtest("fault", &[vec![what], args].concat())),
         Task::Fault { what, args } => loadtest("fault", &[vec![what], args].concat()),
         Task::Circles => circles::check(),
         Task::Test => test::test(),

@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 12] = [
+const FORMS: [(&str, &[&str]); 13] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -13,11 +13,15 @@ const FORMS: [(&str, &[&str]); 12] = [
     ("bench strangers", &["bench-strangers", "--smoke"]),
     ("bench scale", &["bench-scale", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
+    ("fault upgrade", &["fault", "upgrade", "--smoke"]),
     ("fault points", &["fault", "points", "--smoke"]),
     ("fault soak", &["fault", "soak", "--smoke"]),
     ("fault hostile", &["fault", "hostile", "--smoke"]),
     ("fault host", &["fault", "host", "--smoke"]),
 ];
+
+/// Another version of the daemon, which takes over from this one.
+pub(crate) const OTHER: [&str; 6] = ["--package", "control", "--features", "other-layout", "--bin", "intertrunk-other"];
 
 /// Seconds for each fuzzer.
 const FUZZ: u32 = 2;
@@ -26,6 +30,7 @@ const FUZZ: u32 = 2;
 pub(crate) fn smoke() -> anyhow::Result<usize> {
     setup::install_rival()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--package", "loadtest", "--bins"]))?;
+    run(cargo().args(["build", "--quiet", "--locked"]).args(OTHER))?;
     for (name, args) in FORMS {
         eprintln!("-- {name}");
         run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args))?;

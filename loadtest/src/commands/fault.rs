@@ -9,6 +9,7 @@ use loadtest::fault::hostile::{self, HostilePlan};
 use loadtest::fault::kill::{self, KillPlan};
 use loadtest::fault::points::{self, PointsPlan};
 use loadtest::fault::soak::{self, SoakPlan};
+use loadtest::fault::upgrade::{self, UpgradePlan};
 use serde::Serialize;
 
 #[derive(Subcommand)]
@@ -27,6 +28,18 @@ pub(crate) enum Fault {
         /// Calls that stand when it is measured how long a start takes
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=28_000))]
         standing: u32,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
+    /// Have another version, with another layout of its memory, take over while calls talk
+    Upgrade {
+        /// Calls that talk
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        calls: u16,
+        /// How often
+        #[arg(long, default_value_t = 8)]
+        times: usize,
         /// A short form of everything, in seconds
         #[arg(long)]
         smoke: bool,
@@ -91,6 +104,10 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
             let time = Duration::from_secs(seconds);
             let full = KillPlan { engine, calls, time, standing, ..KillPlan::default() };
             report(&kill::run(if smoke { KillPlan { engine, ..KillPlan::smoke() } } else { full })?)
+        }
+        Fault::Upgrade { calls, times, smoke } => {
+            let full = UpgradePlan { calls, times, ..UpgradePlan::default() };
+            report(&upgrade::run(if smoke { UpgradePlan::smoke() } else { full })?)
         }
         Fault::Points { kills, seed, smoke } => {
             let seed = seed.map_or_else(points::seed, Ok)?;

@@ -160,7 +160,7 @@ fn short_calls(scene: &mut Scene, kills: usize) -> anyhow::Result<Vec<(Call, i64
 }
 
 /// An offer without change within a call, and its answer, as a session timer makes them.
-fn offer_again(ng: &mut NgClient, call: &Call) -> anyhow::Result<()> {
+pub(super) fn offer_again(ng: &mut NgClient, call: &Call) -> anyhow::Result<()> {
     let number: u16 = call.id.rsplit('-').next().and_then(|number| number.parse().ok()).context("no number")?;
     let addr = |trunk: Trunk| SocketAddr::new(trunk.far().into(), super::crowd::FIRST_PORT + 2 * number);
     let [caller, callee] = [addr(Trunk::Pbx1), addr(Trunk::Gateway)].map(sdp);

@@ -147,6 +147,18 @@ impl Daemon {
         Ok(())
     }
 
+    /// Starts another version in the place of this one, which has ended: another program, with the same arguments.
+    ///
+    /// # Errors
+    /// When it does not become ready; with what it said.
+    pub fn restart_as(&mut self, ordinary: &Path, version: &Path) -> anyhow::Result<()> {
+        let is_program =
+            |word: &&mut OsString| [ordinary, &ordinary.with_file_name("intertrunk-other")].contains(&Path::new(word));
+        let program = self.line.iter_mut().find(is_program).context("it is not started by its path")?;
+        *program = version.into();
+        self.restart()
+    }
+
     /// Starts the daemon anew and kills it after so long, whether it is ready or not.
     ///
     /// # Errors

@@ -137,6 +137,11 @@ impl NextHops {
         self.lock().free.push(id);
     }
 
+    /// Whether all ways that anybody has acquired are resolved.
+    pub(crate) fn are_resolved(&self) -> bool {
+        self.lock().ids.values().all(|entry| self.hop(entry.id).is_some())
+    }
+
     /// The next hop, if it is resolved.
     pub(crate) fn hop(&self, id: HopId) -> Option<Hop> {
         self.cells.get(usize::from(id.0))?.read()

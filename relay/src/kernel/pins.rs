@@ -31,17 +31,23 @@ impl Shape {
         let Sizes { slots, hops, workers } = sizes;
         let types = [size_of::<Slot>(), size_of::<Timing>(), size_of::<HopCell>()];
         let numbers = [slots, hops, workers].into_iter().chain(types).map(|number| number as u64);
-        // FNV-1a, over words: another build has to come to the same.
-        let hash = numbers.chain(locals.words()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| {
-            (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
-        });
-        Self(format!("v{LAYOUT}-{hash:016x}"))
+        Self(format!("v{LAYOUT}-{:016x}", hash(numbers.chain(locals.words()))))
+    }
+
+    /// Of memory for so many slots of these local addresses, whatever a slot is.
+    pub(crate) fn of_memory(locals: &Locals, slots: usize) -> Self {
+        Self(format!("{:016x}", hash(locals.words().into_iter().chain([slots as u64]))))
     }
 
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.0
     }
+}
+
+/// FNV-1a, over words: another build has to come to the same.
+fn hash(words: impl Iterator<Item = u64>) -> u64 {
+    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
 }
 
 /// The pins of an instance.

@@ -260,12 +260,18 @@ impl Kernel {
         Ok(program)
     }
 
+    /// Whether an earlier process has left its program at a device, with maps of another shape: it forwards by its own, and may go on until this one
+    /// knows as much.
+    pub(crate) fn is_preceded(&self, device: &Device, mode: XdpMode) -> bool {
+        let left = |pins: &Pins| pins.link(&link_name(device, mode)).exists();
+        !self.has_rules && device.program.is_some() && self.pins.as_ref().is_some_and(left)
+    }
+
     /// Attaches the XDP program to a device, until `self` is dropped or, where it is pinned, the pin is removed. Where an earlier process has left
     /// its program there, this one takes its place between two frames.
     pub(crate) fn attach_xdp(&mut self, device: &Device, mode: XdpMode) -> Result<(), KernelError> {
-        let name = |mode: &str| format!("xdp-{mode}-{}", device.index);
-        let [native, generic] = ["native", "generic"].map(name);
-        let (name, other) = if mode == XdpMode::Native { (native, generic) } else { (generic, native) };
+        let other = if mode == XdpMode::Native { XdpMode::Generic } else { XdpMode::Native };
+        let [name, other] = [mode, other].map(|mode| link_name(device, mode));
         let pin = self.pins.as_ref().map(|pins| (pins.link(&name), name));
         let mut was_ours = false;
         if let Some(pins) = self.pins.as_ref().filter(|pins| pins.link(&other).exists()) {
@@ -417,6 +423,15 @@ impl Kernel {
         }
         Ok(sums)
     }
+}
+
+/// What the pin of the link is called that holds the XDP program at a device.
+fn link_name(device: &Device, mode: XdpMode) -> String {
+    let mode = match mode {
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+    };
+    format!("xdp-{mode}-{}", device.index)
 }
 
 fn link_error(error: LinkError) -> ProgramError {

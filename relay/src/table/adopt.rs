@@ -61,7 +61,8 @@ impl FlowTable {
         let (party, is_untrusted) = self.judged(spec);
         let mut tally = note.tally;
         if !has_rules {
-            cells.timing.set_clock(spec.clock_khz);
+            // Where its order goes on.
+            cells.slot.restart(cells.timing, tally.highest().unwrap_or_default(), spec.clock_khz);
         }
         tally.go_on([(cells.fast(), !has_rules), (cells.carried.read(), false)]);
         let peer = match &note.peer {

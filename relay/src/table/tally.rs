@@ -171,10 +171,17 @@ impl Tally {
         for (side, (now, is_new)) in [&mut self.fast, &mut self.slow].into_iter().zip(paths) {
             if is_new {
                 side.last = now;
+                // What it did not count meanwhile is not lost.
+                self.highest = None;
             } else if now.late < side.last.late {
                 side.last.late = 0;
             }
         }
+    }
+
+    /// The highest sequence number that is known.
+    pub(crate) const fn highest(&self) -> Option<Sequence> {
+        self.highest
     }
 
     /// When the last packet was seen, to the second.

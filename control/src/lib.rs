@@ -1,5 +1,6 @@
 //! The daemon around the calls: its sockets, its configuration, and what it says of its host.
 
+pub mod arguments;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
@@ -11,4 +12,5 @@ pub mod listen;
 pub mod logging;
 pub mod orders;
 pub mod serve;
+pub mod service;
 pub mod state;

@@ -1,12 +1,12 @@
 //! The `intertrunk` program.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use control::config::{Config, Options, TakeOver};
+use clap::Parser as _;
+use control::arguments::{Arguments, Command, Serve};
+use control::config::TakeOver;
 use control::doctor::examine;
 use control::instance;
 use control::logging::Logging;
@@ -14,50 +14,6 @@ use control::orders::Orders;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
-#[derive(Parser)]
-#[command(name = "intertrunk", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the relay, in the foreground
-    Serve(Box<Serve>),
-    /// Say what this host can do for the relay as configured, and what would mend what it cannot; exit status 1 when it could not run
-    Doctor {
-        #[command(flatten)]
-        serve: Box<Serve>,
-        /// One JSON object instead of the lines
-        #[arg(long)]
-        json: bool,
-    },
-    /// Have the running relay take no new calls, and wait until it has ended with the last one
-    Drain {
-        #[command(flatten)]
-        serve: Box<Serve>,
-        /// Seconds after which it is stopped all the same
-        #[arg(long, value_name = "SECONDS")]
-        deadline: Option<u64>,
-    },
-    /// Remove everything that a relay which does not run any more has left: its calls end
-    Flush {
-        #[command(flatten)]
-        serve: Box<Serve>,
-    },
-}
-
-#[derive(clap::Args)]
-struct Serve {
-    /// The configuration file; flags override what it says
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    options: Options,
-}
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
@@ -75,18 +31,6 @@ fn main() -> ExitCode {
             eprintln!("intertrunk: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-impl Serve {
-    /// What flags and file say now.
-    fn read(&self) -> anyhow::Result<Options> {
-        let file = self.config.as_deref().map(Options::read).transpose()?.unwrap_or_default();
-        Ok(self.options.clone().or(file))
-    }
-
-    fn resolve(self) -> anyhow::Result<Config> {
-        self.read()?.resolve()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::library::Library;
 use crate::listen;
 use crate::logging::Logging;
 use crate::orders::{Order, Orders, Reload};
+use crate::service::Manager;
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
 use calls::call::{Calls, Clock};
 use calls::ng::Exchange;
@@ -95,9 +96,12 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     tasks.spawn(tick(Arc::clone(&daemon)));
     tasks.spawn(hear(Arc::clone(&daemon), news));
     tracing::info!(%engine, why, ports, "ready");
+    let manager = Manager::find();
+    manager.ready(&format!("{engine}: {why}"));
 
     let mut is_draining = false;
     let mut tell = tokio::time::interval(TELL);
+    let mut pulse = manager.pulse().map(tokio::time::interval);
     loop {
         tokio::select! {
             order = orders.next() => match order {
@@ -115,6 +119,12 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
                 }
             },
             _ = tell.tick() => logging.tell(),
+            // Whoever cannot have the daemon's lock does not live.
+            () = beat(&mut pulse) => {
+                let calls = daemon.calls();
+                manager.alive();
+                manager.status(&format!("{engine}, {calls} calls"));
+            }
             () = tokio::time::sleep(LOOK), if is_draining => {
                 if daemon.calls() == 0 {
                     break;
@@ -124,6 +134,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
             Some(ended) = tasks.join_next() => anyhow::bail!("a part of the daemon has ended: {ended:?}"),
         }
     }
+    manager.stopping();
     tasks.shutdown().await;
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
@@ -152,6 +163,14 @@ fn mark() -> String {
     // Its keys are from the system's random numbers.
     let secret = RandomState::new();
     format!("{:016x}{:016x}", secret.hash_one(1), secret.hash_one(2))
+}
+
+/// Waits for the next time to tell that the daemon lives; for ever where nobody wants to hear that.
+async fn beat(pulse: &mut Option<tokio::time::Interval>) {
+    match pulse {
+        Some(pulse) => drop(pulse.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Takes what the relay tells, some events at a time: commands are served in between.

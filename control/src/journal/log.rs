@@ -132,9 +132,11 @@ impl Store for Log {
         Ok(())
     }
 
-    fn forget_earlier(&mut self) -> io::Result<()> {
-        let mut earlier = chapters(&self.folder).into_iter().filter(|(number, _)| *number < self.number);
-        earlier.try_for_each(|(_, path)| fs::remove_file(path))
+    fn forget_earlier(&mut self, needed: usize) -> io::Result<()> {
+        let mut earlier = chapters(&self.folder);
+        earlier.retain(|(number, _)| *number < self.number);
+        earlier.truncate(earlier.len().saturating_sub(needed));
+        earlier.into_iter().try_for_each(|(_, path)| fs::remove_file(path))
     }
 
     fn size(&self) -> u64 {

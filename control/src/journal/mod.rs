@@ -12,7 +12,7 @@ mod entry;
 mod log;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ const GROWTH: u64 = 4;
 const LEAST: u64 = 16 << 20;
 /// Replies are on record for at least so long: no proxy asks again after so long a time.
 const REPLIES: Duration = Duration::from_secs(15);
+/// Unless what is kept for their sake alone is longer than this. It is memory of the host, and who asks again then is answered anew.
+const MOST: u64 = 256 << 20;
 /// After so long it is tried again to write.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -39,6 +41,8 @@ pub struct Journal {
     store: Box<dyn Store>,
     clock: Clock,
     chapter: Chapter,
+    /// Those before it, the oldest first.
+    earlier: VecDeque<Earlier>,
     /// How long a chapter was when it had everything.
     whole: u64,
     /// Records on their way.
@@ -49,17 +53,26 @@ pub struct Journal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Chapter {
     /// The calls before this place are still to be written into it; those behind are there, and so is what has changed since it began.
-    Filling { began: Instant, place: usize },
+    Filling { place: usize },
     /// It has everything. Those before it may have replies.
-    Whole { began: Instant, is_alone: bool },
+    Whole,
     /// It cannot be written: since when.
     Broken(Instant),
+}
+
+/// A chapter that is not written any more.
+#[derive(Clone, Copy, Debug)]
+struct Earlier {
+    ended: Instant,
+    bytes: u64,
 }
 
 impl Journal {
     /// A journal that begins with the calls that there are.
     pub fn new(store: Box<dyn Store>, clock: Clock, now: Instant) -> Self {
-        let mut journal = Self { store, clock, chapter: Chapter::Broken(now), whole: 0, records: Vec::new() };
+        // What an earlier process has left counts as one.
+        let earlier = VecDeque::from([Earlier { ended: now, bytes: 0 }]);
+        let mut journal = Self { store, clock, chapter: Chapter::Broken(now), earlier, whole: 0, records: Vec::new() };
         journal.begin(now);
         journal
     }
@@ -84,29 +97,44 @@ impl Journal {
     /// Goes on with what takes longer than a command may: to be called some hundred times a second.
     pub fn tick(&mut self, calls: &Calls, now: Instant) {
         match self.chapter {
-            Chapter::Filling { began, place } => {
+            Chapter::Filling { place } => {
                 let place = place.min(calls.len());
                 let first = place.saturating_sub(BATCH);
                 self.write(calls, (first..place).filter_map(|place| calls.at(place)), None, now);
                 if matches!(self.chapter, Chapter::Filling { .. }) {
                     // From the last one to the first: one that ends has the last one take its place, which has been written, or will be.
-                    self.chapter = Chapter::Filling { began, place: first };
+                    self.chapter = Chapter::Filling { place: first };
                     if first == 0 {
                         self.whole = self.store.size();
-                        self.chapter = Chapter::Whole { began, is_alone: false };
+                        self.chapter = Chapter::Whole;
                     }
                 }
             }
-            Chapter::Whole { began, is_alone: false } if now.saturating_duration_since(began) >= REPLIES => {
-                self.chapter = Chapter::Whole { began, is_alone: true };
-                if let Err(error) = self.store.forget_earlier() {
-                    tracing::warn!(%error, "what is not needed any more of the journal cannot be removed");
+            Chapter::Whole => {
+                self.forget(now);
+                if self.store.size() > LEAST.max(GROWTH * self.whole) {
+                    self.begin(now);
                 }
             }
-            Chapter::Whole { .. } if self.store.size() > LEAST.max(GROWTH * self.whole) => self.begin(now),
-            Chapter::Whole { .. } => {}
             Chapter::Broken(since) if now.saturating_duration_since(since) >= PAUSE => self.begin(now),
             Chapter::Broken(_) => {}
+        }
+    }
+
+    /// Forgets chapters of which nobody needs a reply any more; of calls this one has everything.
+    fn forget(&mut self, now: Instant) {
+        let mut bytes: u64 = self.earlier.iter().map(|earlier| earlier.bytes).sum();
+        let before = self.earlier.len();
+        while let Some(oldest) = self.earlier.front()
+            && (bytes > MOST || now.saturating_duration_since(oldest.ended) >= REPLIES)
+        {
+            bytes -= oldest.bytes;
+            self.earlier.pop_front();
+        }
+        if self.earlier.len() < before
+            && let Err(error) = self.store.forget_earlier(self.earlier.len())
+        {
+            tracing::warn!(%error, "what is not needed any more of the journal cannot be removed");
         }
     }
 
@@ -118,12 +146,17 @@ impl Journal {
     }
 
     fn begin(&mut self, now: Instant) {
+        let bytes = self.store.size();
         match self.store.begin_chapter() {
             Ok(()) => {
+                // Before the first one of this process there was none of it.
+                if bytes > 0 {
+                    self.earlier.push_back(Earlier { ended: now, bytes });
+                }
                 if matches!(self.chapter, Chapter::Broken(since) if since != now) {
                     tracing::info!("the journal can be written again: all calls will be on record in a moment");
                 }
-                self.chapter = Chapter::Filling { began: now, place: usize::MAX };
+                self.chapter = Chapter::Filling { place: usize::MAX };
             }
             Err(error) => self.fail(&error, now),
         }

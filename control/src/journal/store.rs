@@ -18,13 +18,13 @@ pub trait Store: Send {
     /// When it cannot; then the one before goes on.
     fn begin_chapter(&mut self) -> io::Result<()>;
 
-    /// The chapter has everything: those before it are not needed any more.
+    /// The chapter has everything: of those before it only the last so many are needed.
     ///
     /// # Errors
-    /// When they cannot be removed.
-    fn forget_earlier(&mut self) -> io::Result<()>;
+    /// When the others cannot be removed.
+    fn forget_earlier(&mut self, needed: usize) -> io::Result<()>;
 
-    /// How many bytes the chapter has.
+    /// How many bytes the chapter has; zero before the first one.
     fn size(&self) -> u64;
 
     /// Nobody is to come next.

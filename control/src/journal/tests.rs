@@ -131,6 +131,47 @@ fn a_chapter_that_has_grown_is_followed_by_another_and_no_call_is_missing_at_any
     assert_eq!((files, rig.killed().names()), (1, names));
 }
 
+/// Bytes of all chapters.
+fn kept(rig: &Rig) -> u64 {
+    std::fs::read_dir(rig.folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn however_many_calls_come_and_go_replies_are_kept_for_a_while_and_no_longer() {
+    let mut rig = Rig::new();
+    let mut number = 0;
+    // A chapter that ends every second, for half a minute.
+    for second in 0..30 {
+        for _ in 0..20 {
+            rig.offer(number);
+            rig.delete(number);
+            number += 1;
+        }
+        rig.now += Duration::from_secs(1);
+        rig.journal.tick(&rig.calls, rig.now);
+        rig.journal.tick(&rig.calls, rig.now);
+        rig.journal.begin(rig.now);
+        let chapters = std::fs::read_dir(rig.folder.path()).unwrap().count();
+        assert!(chapters <= REPLIES.as_secs() as usize + 3, "{chapters} chapters after {second} s");
+    }
+    let last = rig.offer(number - 1);
+    let mut rig = rig.killed();
+    assert_eq!(rig.offer(number - 1), last);
+}
+
+#[test]
+fn what_is_kept_for_the_sake_of_replies_has_a_limit() {
+    let mut rig = Rig::new();
+    rig.offer(0);
+    rig.wait(Duration::ZERO);
+    for _ in 0..4 {
+        rig.journal.earlier.push_back(Earlier { ended: rig.now, bytes: MOST / 2 - 1 });
+    }
+    rig.journal.tick(&rig.calls, rig.now);
+    assert_eq!(rig.journal.earlier.iter().map(|earlier| earlier.bytes).sum::<u64>(), MOST - 2);
+    assert!(kept(&rig) > 0);
+}
+
 /// A store that can be out of order.
 #[derive(Clone, Default)]
 struct Moody(Arc<Mutex<(bool, Vec<String>)>>);
@@ -161,7 +202,7 @@ impl Store for Moody {
         self.note(|| "chapter".to_owned())
     }
 
-    fn forget_earlier(&mut self) -> io::Result<()> {
+    fn forget_earlier(&mut self, _: usize) -> io::Result<()> {
         self.note(|| "forget".to_owned())
     }
 

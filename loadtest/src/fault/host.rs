@@ -59,12 +59,15 @@ pub struct Failure {
     pub lost_after: u64,
 }
 
+/// Has something fail, and tells what became of the calls.
+type Fail = fn(HostPlan) -> anyhow::Result<Failure>;
+
 /// Has everything fail once.
 ///
 /// # Errors
 /// When something does not behave as documented.
 pub fn run(plan: HostPlan) -> anyhow::Result<Vec<Failure>> {
-    let failures: [(&str, fn(HostPlan) -> anyhow::Result<Failure>); 8] = [
+    let failures: [(&str, Fail); 8] = [
         ("disk full", disk_full),
         ("state folder read-only", read_only),
         ("bpffs not mounted", no_bpf_fs),

@@ -62,6 +62,8 @@ pub struct Hostile {
     pub lost: u64,
     /// Commands of the proxy, each of which was answered.
     pub commands: usize,
+    /// Microseconds that one in a hundred of its replies exceeds while there are no hostile clients.
+    pub quiet_p99_us: u64,
     /// Microseconds to its replies: the median.
     pub p50_us: u64,
     /// What one in a hundred exceeds.
@@ -113,9 +115,10 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     let ways = [Way::Udp, Way::Tcp, Way::Http, Way::Unix(unix), Way::Unixgram(unixgram)];
     let counts: Vec<AtomicU64> = ways.iter().map(|_| AtomicU64::new(0)).collect();
     let (is_over, relay) = (AtomicBool::new(false), &scene.trunks.relay);
-    let mut replies = Vec::new();
+    let (mut quiet, mut replies) = (Vec::new(), Vec::new());
     let mut proxy = NgClient::new(&scene.trunks)?;
     let heard = crowd.talk(|_| {
+        work(&mut proxy, plan.time / 4, "quiet", &mut quiet)?;
         std::thread::scope(|scope| {
             let attackers: Vec<_> = ways
                 .iter()
@@ -126,7 +129,7 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
                     scope.spawn(move || attack(way, (relay, folder), Chance::new(seed), is_over, count))
                 })
                 .collect();
-            let worked = work(&mut proxy, plan.time, &mut replies);
+            let worked = work(&mut proxy, plan.time, "good", &mut replies);
             is_over.store(true, Ordering::Relaxed);
             for attacker in attackers {
                 attacker.join().map_err(|_| anyhow::anyhow!("an attacker has panicked"))??;
@@ -137,9 +140,13 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     ensure!(heard.lost == 0, "{} of {} packets never came", heard.lost, heard.sent);
     ensure!(scene.daemon.process().ended()?.is_none(), "the daemon has ended");
     crowd.check_totals(&mut scene.ng)?;
-    replies.sort_unstable();
-    let at = |share: f64| replies.get(((replies.len().max(1) - 1) as f64 * share) as usize).copied();
-    let us = |share| at(share).map(|time: Duration| time.as_micros() as u64).context("no replies");
+    let us = |replies: &[Duration], share: f64| {
+        let at = replies.get(((replies.len().max(1) - 1) as f64 * share) as usize);
+        at.map(|time| time.as_micros() as u64).context("no replies")
+    };
+    for replies in [&mut quiet, &mut replies] {
+        replies.sort_unstable();
+    }
     Ok(Hostile {
         calls: plan.calls,
         clients: CLIENTS * ways.len(),
@@ -147,15 +154,16 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
         packets: heard.sent,
         lost: heard.lost,
         commands: replies.len(),
-        p50_us: us(0.5)?,
-        p99_us: us(0.99)?,
-        most_us: us(1.0)?,
+        quiet_p99_us: us(&quiet, 0.99)?,
+        p50_us: us(&replies, 0.5)?,
+        p99_us: us(&replies, 0.99)?,
+        most_us: us(&replies, 1.0)?,
         log_bytes: std::fs::metadata(scene.folder.path().join("intertrunk.log"))?.len(),
     })
 }
 
 /// Sets calls up and ends them, and takes the times of the replies.
-fn work(proxy: &mut NgClient, time: Duration, replies: &mut Vec<Duration>) -> anyhow::Result<()> {
+fn work(proxy: &mut NgClient, time: Duration, name: &str, replies: &mut Vec<Duration>) -> anyhow::Result<()> {
     let start = Instant::now();
     for number in 0.. {
         if start.elapsed() >= time {
@@ -171,7 +179,7 @@ fn work(proxy: &mut NgClient, time: Duration, replies: &mut Vec<Duration>) -> an
             json!({"command": "delete"}),
         ] {
             if let Some(command) = command.as_object_mut() {
-                command.insert("call-id".to_owned(), format!("good-{number}").into());
+                command.insert("call-id".to_owned(), format!("{name}-{number}").into());
                 command.insert("from-tag".to_owned(), "caller".into());
             }
             let sent = Instant::now();
@@ -197,16 +205,17 @@ fn attack(
         for number in 0..CLIENTS {
             clients.push(Client::new(way, folder, number)?);
         }
-        while !is_over.load(Ordering::Relaxed) {
-            let start = Instant::now();
-            for client in &mut clients {
+        let start = Instant::now();
+        for act in 0_u32.. {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            if let Some(client) = clients.get_mut(act as usize % CLIENTS) {
                 client.act(&mut chance);
                 count.fetch_add(1, Ordering::Relaxed);
-                if is_over.load(Ordering::Relaxed) {
-                    break;
-                }
             }
-            std::thread::sleep(PAUSE.saturating_sub(start.elapsed()));
+            // They do not know of one another.
+            std::thread::sleep((PAUSE / CLIENTS as u32 * act).saturating_sub(start.elapsed()));
         }
         Ok(())
     })

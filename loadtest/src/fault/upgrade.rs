@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use serde::Serialize;
+use serde_json::json;
 
 use super::crowd::{Crowd, query};
 use super::kill::offer_again;
@@ -90,10 +91,6 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
             daemon.restart_as(&one, version)?;
             ready_ms.push(start.elapsed().as_millis() as u64);
             for call in calls {
-                if std::env::var_os("DEBUG").is_some() && call.id == "crowd-0" {
-                    eprintln!("{}", call.stream(ng, call.for_caller)?);
-                    eprintln!("{}", query(ng, call)?.get("totals").unwrap());
-                }
                 query(ng, call)?;
                 offer_again(ng, call)?;
             }
@@ -103,7 +100,9 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
     })?;
     let uncounted = crowd.uncounted(ng)?;
     let said = || daemon.log().map(|log| log.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    ensure!(heard.lost == 0, "{} of {} packets never came: {}", heard.lost, heard.sent, said()?);
+    let statistics = ng.request(&json!({"command": "statistics"}))?;
+    let reasons = statistics.pointer("/statistics/reasons").map(ToString::to_string).unwrap_or_default();
+    ensure!(heard.lost == 0, "{} of {} packets never came: {reasons}", heard.lost, heard.sent);
     ensure!(heard.doubled == 0, "{} of {} packets came twice", heard.doubled, heard.sent);
     ensure!(uncounted >= 0, "{} packets were counted that nobody has sent", -uncounted);
     said()?.contains("this program has taken the place").then_some(()).context("no other layout has taken over")?;

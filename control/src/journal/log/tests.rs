@@ -48,7 +48,7 @@ fn the_next_one_finds_what_was_appended_and_goes_on_after_it() {
     second.begin_chapter().unwrap();
     append(&mut second, &[call("b", "2")]);
     assert_eq!(calls(folder.path()), ["a=1", "b=1", "a ended", "b=2"], "in the order of the chapters");
-    second.forget_earlier().unwrap();
+    second.forget_earlier(0).unwrap();
     assert_eq!((calls(folder.path()), files(folder.path())), (vec!["b=2".to_owned()], vec!["journal.2".to_owned()]));
     second.end().unwrap();
     assert!(files(folder.path()).is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use control::arguments::{Arguments, Command, Serve};
-use control::config::TakeOver;
+use control::config::{Config, Options, TakeOver};
 use control::doctor::examine;
 use control::instance;
 use control::logging::Logging;
@@ -15,9 +15,18 @@ use control::orders::Orders;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit status when the configuration is not valid (`EX_CONFIG`): whoever would start the daemon again need not try.
+const CONFIGURATION: u8 = 78;
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(serve) => run(*serve).map(|()| ExitCode::SUCCESS),
+        Command::Serve(serve) => match serve.read().and_then(|options| Ok((options.clone().resolve()?, options))) {
+            Ok((config, options)) => run(config, options, *serve).map(|()| ExitCode::SUCCESS),
+            Err(error) => {
+                eprintln!("intertrunk: {error:#}");
+                return ExitCode::from(CONFIGURATION);
+            }
+        },
         Command::Doctor { serve, json } => doctor(*serve, json),
         Command::Drain { serve, deadline } => {
             with_instance(*serve, |take_over| instance::drain(take_over, deadline.map(Duration::from_secs)))
@@ -54,9 +63,7 @@ fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if examination.able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run(serve: Serve) -> anyhow::Result<()> {
-    let options = serve.read()?;
-    let config = options.clone().resolve()?;
+fn run(config: Config, options: Options, serve: Serve) -> anyhow::Result<()> {
     let logging = Logging::start(config.log_level, config.log_format);
     // A command that happens to touch a new huge page waits until the kernel has cleared it: 4.5 ms where that was measured.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {

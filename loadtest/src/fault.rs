@@ -4,6 +4,7 @@ mod crowd;
 pub mod host;
 pub mod hostile;
 pub mod kill;
+pub mod package;
 pub mod points;
 pub mod soak;
 pub mod upgrade;

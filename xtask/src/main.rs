@@ -6,6 +6,7 @@ mod counts;
 mod fuzz;
 mod kernels;
 mod licences;
+mod package;
 mod setup;
 mod smoke;
 mod test;
@@ -52,16 +53,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `host`
+    /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `host`, `package`
     #[command(disable_help_flag = true)]
     Fault {
         /// What fails
-        #[arg(value_parser = ["kill", "upgrade", "points", "soak", "hostile", "host"])]
+        #[arg(value_parser = ["kill", "upgrade", "points", "soak", "hostile", "host", "package"])]
         what: String,
         /// `--smoke`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Build the Debian package
+    Package,
     /// Look for files that import each other in a circle; a part of `test`
     Circles,
     /// Format, lints and all tests, the privileged ones included
@@ -100,7 +103,9 @@ fn main() -> ExitCode {
         Task::Fault { what, args } if what == "upgrade" => setup::install()
             .and_then(|()| run(cargo().args(["build", "--quiet", "--release"]).args(smoke::OTHER)))
             .and_then(|()| loadtest("fault", &[vec![what], args].concat())),
+        Task::Fault { what, args } if what == "package" => package::try_it(&args),
         Task::Fault { what, args } => loadtest("fault", &[vec![what], args].concat()),
+        Task::Package => package::package().map(|file| eprintln!("{}", file.display())),
         Task::Circles => circles::check(),
         Task::Test => test::test(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),

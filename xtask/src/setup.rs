@@ -27,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 16] = [
+const PACKAGES: [Need; 17] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -63,6 +63,11 @@ const PACKAGES: [Need; 16] = [
         package: "libfaketime",
         is_there: || Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1").exists(),
     },
+    Need {
+        what: "systemd-analyze, to rate the service's unit",
+        package: "systemd",
+        is_there: || exists("systemd-analyze"),
+    },
     Need { what: "npm, to get it", package: "npm", is_there: || exists("npm") },
 ];
 
@@ -74,6 +79,13 @@ const EMULATOR: [Need; 2] = [
         is_there: || exists("qemu-system-x86_64"),
     },
     Need { what: "xz, for kernel modules", package: "xz-utils", is_there: || exists("xz") },
+];
+
+/// What `cargo xtask fault package` needs besides.
+const MACHINE: [Need; 3] = [
+    Need { what: "a root of its own", package: "debootstrap", is_there: || exists("debootstrap") },
+    Need { what: "a machine to boot it", package: "systemd-container", is_there: || exists("systemd-nspawn") },
+    Need { what: "Debian's rules for packages", package: "lintian", is_there: || exists("lintian") },
 ];
 
 /// What `cargo xtask bench slowpath` compares with.
@@ -207,6 +219,12 @@ pub(crate) fn install_emulator() -> anyhow::Result<()> {
 pub(crate) fn install_rival() -> anyhow::Result<()> {
     install()?;
     install_packages(&RIVAL)
+}
+
+/// The same, with what a package is tried on.
+pub(crate) fn install_machine() -> anyhow::Result<()> {
+    install()?;
+    install_packages(&MACHINE)
 }
 
 fn install_packages(needs: &[Need]) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! The short forms of everything that people run by hand: what is not run rots.
 
 use crate::command::{cargo, run};
-use crate::{fuzz, kernels, setup};
+use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
 const FORMS: [(&str, &[&str]); 13] = [
@@ -42,5 +42,7 @@ pub(crate) fn smoke() -> anyhow::Result<usize> {
     fuzz::fuzz(&[], FUZZ, fuzz::Build::Quick)?;
     eprintln!("-- kernels --check");
     kernels::check()?;
-    Ok(FORMS.len() + 3)
+    eprintln!("-- package --check");
+    package::check()?;
+    Ok(FORMS.len() + 4)
 }

@@ -1,5 +1,6 @@
 //! Faults: each fails when calls suffer from it as they should not, and tells its figures as one JSON object.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::Subcommand;
 use loadtest::fault::host::{self, HostPlan};
 use loadtest::fault::hostile::{self, HostilePlan};
 use loadtest::fault::kill::{self, KillPlan};
+use loadtest::fault::package::{self, PackagePlan};
 use loadtest::fault::points::{self, PointsPlan};
 use loadtest::fault::soak::{self, SoakPlan};
 use loadtest::fault::upgrade::{self, UpgradePlan};
@@ -83,6 +85,21 @@ pub(crate) enum Fault {
         #[arg(long)]
         smoke: bool,
     },
+    /// Install, upgrade and remove the Debian package on a booted host while calls talk
+    Package {
+        /// A root with systemd, as debootstrap makes it; it is changed
+        #[arg(long)]
+        root: PathBuf,
+        /// The package
+        #[arg(long)]
+        first: PathBuf,
+        /// A later version of it
+        #[arg(long)]
+        second: PathBuf,
+        /// Calls that talk
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        calls: u16,
+    },
     /// Have the host fail under the daemon: disk, state folder, BPF file system, clock, interface, neighbour, address
     Host {
         /// Calls that talk
@@ -121,6 +138,9 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
             let seed = seed.map_or_else(points::seed, Ok)?;
             let full = HostilePlan { calls, time: Duration::from_secs(seconds), seed };
             report(&hostile::run(if smoke { HostilePlan::smoke(seed) } else { full })?)
+        }
+        Fault::Package { root, first, second, calls } => {
+            report(&package::run(&PackagePlan { root, packages: [first, second], calls })?)
         }
         Fault::Host { calls, millis, smoke } => {
             let full = HostPlan { calls, time: Duration::from_millis(millis) };

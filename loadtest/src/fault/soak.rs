@@ -34,8 +34,9 @@ const LOOKS: u64 = 20;
 const LOOKS_OF_A_LIFE: u64 = 4;
 /// How much memory may vary in the life of a daemon: what its allocator holds back, and what a chapter of the journal needs.
 const MEMORY_SLACK: u64 = 24 << 20;
-/// What the journal may need while few calls stand: two chapters.
-const MAX_JOURNAL: u64 = 80 << 20;
+/// What the journal may need while few calls stand: replies of the last seconds, up to 256 MiB of each of two daemons, and the chapters that are
+/// written.
+const MAX_JOURNAL: u64 = 640 << 20;
 
 /// How many calls.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +80,10 @@ pub struct Look {
     pub life: u64,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Resident memory in bytes.
+    /// Bytes of memory of its own.
     pub memory: u64,
+    /// Bytes that it shares with the next one: notes of each port that was ever used.
+    pub shared: u64,
     /// Ports in use, and slots that do anything: those of abandoned calls.
     pub ports: u64,
     /// See above.
@@ -139,6 +142,12 @@ fn check(looks: &[Look]) -> anyhow::Result<()> {
         let is_flat = first.descriptors == last.descriptors && last.memory <= first.memory + MEMORY_SLACK;
         ensure!(is_flat, "what the daemon has grows: {life:?}");
     }
+    // What is shared grows until every port was used once, and not from one daemon to the next.
+    let ends: Vec<u64> =
+        looks.chunk_by(|one, other| one.life == other.life).filter_map(|life| Some(life.last()?.shared)).collect();
+    let grows =
+        ends.windows(2).all(|pair| pair.first().zip(pair.last()).is_some_and(|(one, other)| *other > one + one / 20));
+    ensure!(ends.len() < 3 || !grows, "what is shared grows: {ends:?}");
     let largest = looks.iter().map(|look| look.journal).max().unwrap_or(0);
     ensure!(largest <= MAX_JOURNAL, "the journal has {largest} bytes");
     Ok(())
@@ -161,7 +170,8 @@ impl Look {
         Ok(Self {
             life,
             descriptors: relay.descriptors()?,
-            memory: relay.memory()?,
+            memory: relay.memory_of("RssAnon:")?,
+            shared: relay.memory_of("RssShmem:")?,
             ports: used.sum(),
             slots,
             next_hops,

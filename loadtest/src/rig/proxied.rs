@@ -225,8 +225,13 @@ impl Proxied {
 
     /// Its resident memory in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.memory_of("VmRSS:")
+    }
+
+    /// The same of one kind, as `/proc/PID/status` calls it.
+    pub(crate) fn memory_of(&self, kind: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).with_context(|| format!("no {kind}"))?;
         Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? * 1024)
     }
 }

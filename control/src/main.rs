@@ -18,7 +18,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit status when the configuration is not valid (`EX_CONFIG`): whoever would start the daemon again need not try.
 const CONFIGURATION: u8 = 78;
 
-fn main() -> ExitCode {
+/// Does as it is told.
+pub(crate) fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => match serve.read().and_then(|options| Ok((options.clone().resolve()?, options))) {
             Ok((config, options)) => run(config, options, *serve).map(|()| ExitCode::SUCCESS),

@@ -14,6 +14,9 @@ const CARGO_DEB: &str = "3.8.0";
 /// The unit, and the greatest exposure that it may have by `systemd-analyze security`, in tenths.
 const UNIT: &str = "deploy/systemd/intertrunk.service";
 const EXPOSURE: &str = "30";
+/// Of the package, and of one that comes later.
+const FIRST: &str = "0.1.0-1";
+const LATER: &str = "0.1.1-1";
 /// Where the machine's packages come from.
 const SUITE: &str = "bookworm";
 
@@ -24,7 +27,7 @@ fn target(what: &str) -> PathBuf {
 /// Builds the package; where it is.
 pub(crate) fn package() -> anyhow::Result<PathBuf> {
     build()?;
-    deb(None)
+    deb(FIRST)
 }
 
 /// Builds the package and a later version of it, looks for what Debian's rules forbid, and has them installed, upgraded and removed on a booted
@@ -32,8 +35,8 @@ pub(crate) fn package() -> anyhow::Result<PathBuf> {
 pub(crate) fn try_it(args: &[String]) -> anyhow::Result<()> {
     setup::install_machine()?;
     build()?;
-    let first = deb(None)?;
-    let second = deb(Some("0.1.1-1"))?;
+    let [first, second] = [FIRST, LATER].map(deb);
+    let (first, second) = (first?, second?);
     run(Command::new("lintian").args(["--allow-root", "--fail-on=error"]).arg(&first))?;
     let root = target("package/root");
     let _none = fs::remove_dir_all(&root);
@@ -75,7 +78,12 @@ pub(crate) fn check() -> anyhow::Result<()> {
 fn build() -> anyhow::Result<()> {
     setup::install()?;
     run(cargo().args(["build", "--release", "--locked", "--package", "control", "--package", "loadtest", "--bins"]))?;
-    pages(&target("release/pages"), "release")
+    let folder = target("release/pages");
+    pages(&folder, "release")?;
+    // As Debian has them, and the same each time.
+    let pages = fs::read_dir(&folder)?.filter_map(|file| Some(file.ok()?.path()));
+    let manuals = pages.filter(|path| path.extension().is_some_and(|extension| extension == "1"));
+    run(Command::new("gzip").args(["--best", "--no-name", "--force"]).args(manuals))
 }
 
 /// Man pages and completions.
@@ -96,18 +104,17 @@ fn pages(folder: &Path, profile: &str) -> anyhow::Result<()> {
     run(pages.arg(folder))
 }
 
-fn deb(version: Option<&str>) -> anyhow::Result<PathBuf> {
+fn deb(version: &str) -> anyhow::Result<PathBuf> {
     let has = Command::new("cargo-deb").arg("--version").output();
     if !has.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim().ends_with(CARGO_DEB)) {
         run(cargo().args(["install", "--quiet", "--locked", "cargo-deb", "--version", CARGO_DEB]))?;
     }
     let mut deb = cargo();
     deb.args(["deb", "--package", "control", "--no-build", "--dbgsym", "--quiet", "--output"]);
-    let file = target("debian").join(format!("intertrunk_{}_amd64.deb", version.unwrap_or("0.1.0-1")));
-    deb.arg(&file);
-    if let Some(version) = version {
-        deb.args(["--deb-version", version]);
-    }
+    // Each version in a folder of its own: others of the same package would be removed.
+    let file = target("debian").join(version).join(format!("intertrunk_{version}_amd64.deb"));
+    fs::create_dir_all(file.parent().unwrap_or(&file))?;
+    deb.arg(&file).args(["--deb-version", version]);
     run(&mut deb)?;
     Ok(file)
 }

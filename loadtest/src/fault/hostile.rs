@@ -139,7 +139,7 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     })?;
     ensure!(heard.lost == 0, "{} of {} packets never came", heard.lost, heard.sent);
     ensure!(scene.daemon.process().ended()?.is_none(), "the daemon has ended");
-    crowd.check_totals(&mut scene.ng)?;
+    crowd.check_totals(&mut scene.ng, heard.unfinished)?;
     let us = |replies: &[Duration], share: f64| {
         let at = replies.get(((replies.len().max(1) - 1) as f64 * share) as usize);
         at.map(|time| time.as_micros() as u64).context("no replies")

@@ -52,6 +52,10 @@ pub struct Upgraded {
     pub packets: u64,
     /// Those that never came.
     pub lost: u64,
+    /// Not among them: packets that on veth wait for a daemon because of their checksum, one in 65,536.
+    pub unfinished: u64,
+    /// Frames that the rig's cables have lost, and not the relay.
+    pub lost_on_cables: u64,
     /// Those that came twice.
     pub doubled: u64,
     /// Packets that are in no call's totals: what the kernel forwarded between the end of a daemon and the next one's taking over.
@@ -74,7 +78,8 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
     let mut scene = Scene::new(Trunks::new()?, "xdp", &["--on-stop=keep"])?;
     let mut crowd = Crowd::new(&scene.trunks, &mut scene.ng, plan.calls, true)?;
     let mut ready_ms = Vec::new();
-    let Scene { ng, daemon, .. } = &mut scene;
+    let Scene { ng, daemon, trunks, .. } = &mut scene;
+    let before = trunks.lost_on_cables()?;
     let heard = crowd.talk(|calls| {
         for (time, version) in (0..plan.times).zip([&other, &one].into_iter().cycle()) {
             crate::bench::go_on()?;
@@ -102,7 +107,13 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
     let said = || daemon.log().map(|log| log.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     let statistics = ng.request(&json!({"command": "statistics"}))?;
     let reasons = statistics.pointer("/statistics/reasons").map(ToString::to_string).unwrap_or_default();
-    ensure!(heard.lost == 0, "{} of {} packets never came: {reasons}", heard.lost, heard.sent);
+    let lost_on_cables = trunks.lost_on_cables()? - before;
+    ensure!(
+        heard.lost <= lost_on_cables,
+        "{} of {} packets never came, {lost_on_cables} of them on cables: {reasons}",
+        heard.lost,
+        heard.sent
+    );
     ensure!(heard.doubled == 0, "{} of {} packets came twice", heard.doubled, heard.sent);
     ensure!(uncounted >= 0, "{} packets were counted that nobody has sent", -uncounted);
     said()?.contains("this program has taken the place").then_some(()).context("no other layout has taken over")?;
@@ -111,6 +122,8 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
         times: plan.times,
         packets: heard.sent,
         lost: heard.lost,
+        unfinished: heard.unfinished,
+        lost_on_cables,
         doubled: heard.doubled,
         uncounted,
         ready_ms,

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use anyhow::Context as _;
+use serde_json::Value;
+
 use super::host::{Host, Port};
 use super::program::Program;
 
@@ -151,6 +154,29 @@ impl Trunks {
     /// Takes the XDP program at the far end of a trunk away: the relay's device there cannot send frames of its own program any more.
     pub fn refuse_xdp_frames(&mut self, trunk: Trunk) {
         self.programs.retain(|(of, _)| *of != trunk);
+    }
+
+    /// Frames that the cables have lost: the rig's end of a cable has a ring of 256 frames, and whoever empties it may not have its turn in time. What
+    /// is lost there, a relay has sent.
+    ///
+    /// # Errors
+    /// When a device does not tell.
+    pub fn lost_on_cables(&self) -> anyhow::Result<u64> {
+        let mut lost = 0;
+        for trunk in Trunk::ALL {
+            for (host, device) in [(&self.relay, trunk.name()), (self.far(trunk), FAR_DEVICE)] {
+                let told = host.run("ethtool", ["-S", device])?;
+                let counts = told.lines().filter_map(|line| line.trim().split_once(": "));
+                let of_cable =
+                    counts.filter(|(name, _)| name.ends_with("_xdp_tx_errors") || name.ends_with("_xmit_errors"));
+                for (_, count) in of_cable {
+                    lost += count.parse::<u64>()?;
+                }
+                let link: Value = serde_json::from_str(&host.run("ip", ["-s", "-j", "link", "show", "dev", device])?)?;
+                lost += link.pointer("/0/stats64/tx/dropped").and_then(Value::as_u64).context("no statistics")?;
+            }
+        }
+        Ok(lost)
     }
 
     /// Takes the cable of a trunk away, and lays another one: the devices have the same names and addresses, and are others.

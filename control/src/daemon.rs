@@ -184,22 +184,17 @@ impl Daemon {
     }
 
     /// Stops, and has calls go on without a daemon until the next one takes them over.
-    pub fn leave(self) {
-        let State { relay, .. } = self.into_state();
-        relay.note(Instant::now());
+    pub fn leave(&self) {
+        self.lock().relay.note(Instant::now());
     }
 
     /// Stops, and ends all calls.
-    pub fn end(self) {
-        let State { relay, journal, .. } = self.into_state();
-        relay.end();
-        if let Some(mut journal) = journal {
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.relay.end();
+        if let Some(journal) = &mut state.journal {
             journal.end();
         }
-    }
-
-    fn into_state(self) -> State {
-        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses new calls from now on: proxies turn to another relay. Those that stand go on.

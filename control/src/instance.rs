@@ -84,6 +84,11 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
 fn running(take_over: &TakeOver) -> anyhow::Result<Pid> {
     let pid = StateFolder::holder(&take_over.state_dir, &take_over.instance);
     let pid = pid.with_context(|| format!("no daemon runs as instance \"{}\"", take_over.instance))?;
+    // The number is as good as the folder's owner, and signals are not for others.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if !name.starts_with("intertrunk") && !cfg!(test) {
+        bail!("process {pid}, which has the folder of the instance, is {} and no relay", name.trim());
+    }
     Pid::from_raw(pid).context("its process has no number")
 }
 

@@ -11,6 +11,7 @@ use control::doctor::examine;
 use control::instance;
 use control::logging::Logging;
 use control::orders::Orders;
+use control::serve::Ended;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,11 +19,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit status when the configuration is not valid (`EX_CONFIG`): whoever would start the daemon again need not try.
 const CONFIGURATION: u8 = 78;
 
+/// The exit status after a drain: nobody is to start it again at once.
+const DRAINED: u8 = 79;
+
 /// Does as it is told.
 pub(crate) fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => match serve.read().and_then(|options| Ok((options.clone().resolve()?, options))) {
-            Ok((config, options)) => run(config, options, *serve).map(|()| ExitCode::SUCCESS),
+            Ok((config, options)) => run(config, options, *serve).map(|ended| match ended {
+                Ended::Stopped => ExitCode::SUCCESS,
+                Ended::Drained => ExitCode::from(DRAINED),
+            }),
             Err(error) => {
                 eprintln!("intertrunk: {error:#}");
                 return ExitCode::from(CONFIGURATION);
@@ -64,7 +71,7 @@ fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if examination.able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run(config: Config, options: Options, serve: Serve) -> anyhow::Result<()> {
+fn run(config: Config, options: Options, serve: Serve) -> anyhow::Result<Ended> {
     let logging = Logging::start(config.log_level, config.log_format);
     // A command that happens to touch a new huge page waits until the kernel has cleared it: 4.5 ms where that was measured.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {

@@ -26,11 +26,20 @@ const TELL: Duration = Duration::from_secs(10);
 /// How often it is looked whether the last call has ended, when no new ones are taken.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Why the daemon has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It was told to take no new calls, whether it has lost its last one or was told to stop before.
+    Drained,
+}
+
 /// Runs the daemon until it is told to stop, or has lost its last call when it takes no more.
 ///
 /// # Errors
 /// When something that is configured cannot be had.
-pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging) -> anyhow::Result<()> {
+pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging) -> anyhow::Result<Ended> {
     let (now, clock) = (Instant::now(), Clock::new(Instant::now(), since_boot()));
     relay::raise_descriptor_limit();
     // The control sockets come first: a second daemon that was started by mistake ends here, before it touches the first one's media.
@@ -70,7 +79,10 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let journal = folder.as_ref().map(|folder| {
         let log = Log::new(folder.path(), Heading { boot, mark });
-        Journal::new(Box::new(log), clock, Instant::now())
+        let mut journal = Journal::new(Box::new(log), clock, Instant::now());
+        journal.keep(&restored.replies, now);
+        journal.complete(&calls, now);
+        journal
     });
     let daemon = Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, journal));
     if restored.calls + restored.lost > 0 {
@@ -139,11 +151,13 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
     let keeps = folder.is_some() && config.take_over.is_some_and(|take_over| take_over.on_stop == OnStop::Keep);
-    // The tasks that had it are over.
-    if let Some(daemon) = Arc::into_inner(daemon) {
-        if keeps { daemon.leave() } else { daemon.end() }
+    // Connections may still have it; none of them has a turn any more.
+    if keeps {
+        daemon.leave()
+    } else {
+        daemon.end()
     }
-    Ok(())
+    Ok(if is_draining { Ended::Drained } else { Ended::Stopped })
 }
 
 /// The folder in which this instance keeps what the next daemon needs; none where the host permits none: calls are carried all the same.

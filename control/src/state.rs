@@ -11,6 +11,9 @@ use rustix::fs::{FlockOperation, flock};
 /// Where the kernel tells which time the host was booted.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Root may look into a folder of somebody who may do less: nothing there leads it elsewhere.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// The folder of one instance: as long as this lives, nobody else has it.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -45,8 +48,13 @@ impl StateFolder {
         let failed = |error: io::Error| StateError::Folder { path: path.clone(), error };
         // Who is where in which call is nobody's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
-        let mut lock =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock")).map_err(failed)?;
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .custom_flags(NO_FOLLOW)
+            .open(path.join("lock"))
+            .map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 // Who has it, for those who want to tell it something.
@@ -62,7 +70,7 @@ impl StateFolder {
     /// The number of the process that has the folder of an instance; `None` where none has.
     pub fn holder(parent: &Path, instance: &str) -> Option<i32> {
         let path = parent.join(instance).join("lock");
-        let lock = File::open(&path).ok()?;
+        let lock = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path).ok()?;
         // Whoever has it has it alone.
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
             Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(path).ok()?.trim().parse().ok(),

@@ -1,15 +1,20 @@
 //! A daemon that ends, asked or unasked, and the one that comes after it. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use loadtest::rig::host::in_namespace;
 use loadtest::rig::party::{Call, Party};
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+/// How a daemon ends that was drained: nobody is to start it again at once.
+const DRAINED: i32 = 79;
 
 /// Every way in which workers get and send packets.
 const WAYS: [(&str, &[&str]); 4] = [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("uring", &["--intake=bound"])];
@@ -119,6 +124,17 @@ fn while_there_is_no_daemon_strangers_are_not_heard() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn a_proxy_that_is_connected_keeps_nothing_of_a_daemon_that_ends() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &["--listen-tcp-ng=127.0.0.1:2224"]).unwrap();
+    let _proxy = in_namespace(&scene.trunks.relay, || Ok(TcpStream::connect("127.0.0.1:2224")?)).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 10, "before");
+    assert!(scene.daemon.process().stop().unwrap().success());
+    assert!(!scene.daemon.kept().pins().exists(), "nothing is left in the kernel");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn a_daemon_that_is_told_to_stop_ends_its_calls_or_keeps_them_as_configured() {
     for (args, keeps) in [(&[][..], false), (&["--on-stop=keep"][..], true)] {
         let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", args).unwrap();
@@ -222,7 +238,7 @@ fn a_relay_that_is_drained_takes_no_new_calls_and_ends_with_the_last_one() {
     let request = json!({"command": "delete", "call-id": call.id, "from-tag": "caller"});
     assert_eq!(scene.ng.request(&request).unwrap()["result"], "ok");
     assert_eq!(about(&scene, "drain", &[]), Ok(()), "it waits until the daemon has ended");
-    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.success()));
+    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.code() == Some(DRAINED)));
     assert!(!scene.daemon.kept().pins().exists());
     assert!(about(&scene, "drain", &[]).unwrap_err().contains("no daemon runs as instance"));
 }
@@ -234,7 +250,7 @@ fn a_drain_with_a_deadline_ends_what_is_left_then() {
     let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
     talk(&call, &mut caller, &mut callee, 5, "before");
     assert_eq!(about(&scene, "drain", &["--deadline", "1"]), Ok(()));
-    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.success()));
+    assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.code() == Some(DRAINED)));
 }
 
 #[test]

@@ -76,8 +76,8 @@ impl Relay {
         self.table.sweep(now, 0, 1);
     }
 
-    /// Stops, and leaves nothing behind: nobody comes next.
-    pub fn end(mut self) {
+    /// Leaves nothing behind: nobody comes next. What is attached goes with the process.
+    pub fn end(&mut self) {
         // Whoever would attach the program again.
         self.guard = None;
         let pins = self.kernel.as_ref().and_then(|kernel| {

@@ -136,7 +136,8 @@ impl Store for Log {
         let mut earlier = chapters(&self.folder);
         earlier.retain(|(number, _)| *number < self.number);
         earlier.truncate(earlier.len().saturating_sub(needed));
-        earlier.into_iter().try_for_each(|(_, path)| fs::remove_file(path))
+        // All that can be: one that cannot must not keep the others.
+        earlier.into_iter().map(|(_, path)| fs::remove_file(path)).fold(Ok(()), io::Result::and)
     }
 
     fn size(&self) -> u64 {
@@ -181,11 +182,15 @@ fn read(path: &Path, boot: &str) -> io::Result<Option<(Heading, Vec<u8>)>> {
     Ok(Some((Heading { boot: of_boot, mark }, bytes.split_off(start))))
 }
 
-/// Gives a file another name, under which nobody reads it but people; the oldest go.
+/// Gives a file one more name, under which nobody reads it but people; the oldest go.
 fn set_aside(folder: &Path, path: &Path) {
     let Some(number) = path.file_name().and_then(|name| name.to_str()?.strip_prefix(NAME)) else { return };
-    if let Err(error) = fs::rename(path, folder.join(format!("{SET_ASIDE}{number}"))) {
-        tracing::error!(path = %path.display(), %error, "it cannot even be set aside");
+    // Beside the file itself: what is readable of it is nowhere else before the next chapter has it.
+    match fs::hard_link(path, folder.join(format!("{SET_ASIDE}{number}"))) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            tracing::error!(path = %path.display(), %error, "it cannot even be set aside");
+        }
+        Ok(()) | Err(_) => {}
     }
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
     let number = |path: &PathBuf| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix(SET_ASIDE)?.parse().ok() };

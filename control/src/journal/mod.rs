@@ -43,6 +43,9 @@ pub struct Journal {
     chapter: Chapter,
     /// Those before it, the oldest first.
     earlier: VecDeque<Earlier>,
+    /// There is something in the chapters before this one that does not hold any more and of which nothing says so: they go as soon as this one has
+    /// everything.
+    is_fresh_start: bool,
     /// How long a chapter was when it had everything.
     whole: u64,
     /// Records on their way.
@@ -70,11 +73,38 @@ struct Earlier {
 impl Journal {
     /// A journal that begins with the calls that there are.
     pub fn new(store: Box<dyn Store>, clock: Clock, now: Instant) -> Self {
-        // What an earlier process has left counts as one.
-        let earlier = VecDeque::from([Earlier { ended: now, bytes: 0 }]);
-        let mut journal = Self { store, clock, chapter: Chapter::Broken(now), earlier, whole: 0, records: Vec::new() };
+        let mut journal = Self {
+            store,
+            clock,
+            chapter: Chapter::Broken(now),
+            earlier: VecDeque::new(),
+            is_fresh_start: true,
+            whole: 0,
+            records: Vec::new(),
+        };
         journal.begin(now);
         journal
+    }
+
+    /// Puts replies of the process before on record once more: what it has left is not needed then.
+    pub fn keep(&mut self, replies: &[(u64, Answered)], now: Instant) {
+        let mut entries = replies.iter().map(|(at, Answered { cookie, fingerprint, reply })| Entry::Reply {
+            cookie,
+            fingerprint: *fingerprint,
+            at: *at,
+            reply,
+        });
+        if let Err(error) = self.store.append(&mut entries) {
+            self.fail(&error, now);
+        }
+    }
+
+    /// Puts all calls on record at once: before anybody is served. What the process before has left is not needed then, and does not pile up where
+    /// one after another ends soon.
+    pub fn complete(&mut self, calls: &Calls, now: Instant) {
+        while matches!(self.chapter, Chapter::Filling { .. }) {
+            self.tick(calls, now);
+        }
     }
 
     /// Puts on record which calls have changed, and the reply that is about to leave for it. Where nothing has changed, whoever asks again may be
@@ -107,6 +137,10 @@ impl Journal {
                     if first == 0 {
                         self.whole = self.store.size();
                         self.chapter = Chapter::Whole;
+                        if std::mem::take(&mut self.is_fresh_start) {
+                            self.earlier.clear();
+                            self.remove_earlier();
+                        }
                     }
                 }
             }
@@ -131,9 +165,13 @@ impl Journal {
             bytes -= oldest.bytes;
             self.earlier.pop_front();
         }
-        if self.earlier.len() < before
-            && let Err(error) = self.store.forget_earlier(self.earlier.len())
-        {
+        if self.earlier.len() < before {
+            self.remove_earlier();
+        }
+    }
+
+    fn remove_earlier(&mut self) {
+        if let Err(error) = self.store.forget_earlier(self.earlier.len()) {
             tracing::warn!(%error, "what is not needed any more of the journal cannot be removed");
         }
     }
@@ -198,36 +236,46 @@ impl Journal {
             );
         }
         self.chapter = Chapter::Broken(now);
+        // Nobody is told of what ends meanwhile.
+        self.is_fresh_start = true;
     }
 }
 
 /// What came of what an earlier daemon has left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {
     /// Calls that go on.
     pub calls: usize,
     /// Those that do not.
     pub lost: usize,
+    /// Replies that may be asked for once more, and when each was sent, in nanoseconds since the host was booted.
+    pub replies: Vec<(u64, Answered)>,
 }
 
 /// Takes up what an earlier daemon has left. A call that cannot be taken up is lost with a word, and keeps nobody from starting.
 pub fn restore(found: &Found, calls: &mut Calls, exchange: &mut Exchange, clock: Clock, now: Instant) -> Restored {
-    let mut latest: HashMap<&[u8], &[u8]> = HashMap::new();
-    found.each(|entry| match entry {
-        Entry::Call { call_id, record } => drop(latest.insert(call_id, record)),
-        Entry::Ended { call_id } => drop(latest.remove(call_id)),
-        Entry::Reply { cookie, fingerprint, at, reply } => {
-            let age = clock.elapsed(now).saturating_sub(Duration::from_nanos(at));
-            if let Some(since) = now.checked_sub(age) {
-                exchange.recall(
-                    Answered { cookie: cookie.into(), fingerprint, reply: Bytes::copy_from_slice(reply) },
-                    since,
-                );
+    let mut latest: HashMap<&[u8], (u64, &[u8])> = HashMap::new();
+    let (mut restored, mut entries) = (Restored::default(), 0);
+    found.each(|entry| {
+        entries += 1;
+        match entry {
+            Entry::Call { call_id, record } => drop(latest.insert(call_id, (entries, record))),
+            Entry::Ended { call_id } => drop(latest.remove(call_id)),
+            Entry::Reply { cookie, fingerprint, at, reply } => {
+                let age = clock.elapsed(now).saturating_sub(Duration::from_nanos(at));
+                let Some(since) = now.checked_sub(age) else { return };
+                let answered = Answered { cookie: cookie.into(), fingerprint, reply: Bytes::copy_from_slice(reply) };
+                exchange.recall(answered.clone(), since);
+                if age < REPLIES {
+                    restored.replies.push((at, answered));
+                }
             }
         }
     });
-    let mut restored = Restored::default();
-    for (call_id, record) in latest {
+    // Where two want the same port, the one that was heard of last has it.
+    let mut latest: Vec<_> = latest.into_iter().collect();
+    latest.sort_unstable_by_key(|(_, (entry, _))| std::cmp::Reverse(*entry));
+    for (call_id, (_, record)) in latest {
         match calls.restore(call_id, record, now) {
             Ok(()) => restored.calls += 1,
             Err(error) => {

@@ -68,7 +68,9 @@ impl Rig {
         let (mut calls, mut exchange) = (calls(now), Exchange::new());
         let restored = restore(&found, &mut calls, &mut exchange, now.into(), now);
         assert_eq!((restored.calls, restored.lost), (calls.len(), 0));
-        let journal = Journal::new(Box::new(Log::new(folder.path(), heading())), now.into(), now);
+        let mut journal = Journal::new(Box::new(Log::new(folder.path(), heading())), now.into(), now);
+        journal.keep(&restored.replies, now);
+        journal.complete(&calls, now);
         Self { calls, exchange, journal, folder, now }
     }
 
@@ -160,6 +162,33 @@ fn however_many_calls_come_and_go_replies_are_kept_for_a_while_and_no_longer() {
 }
 
 #[test]
+fn what_ended_while_nothing_could_be_written_is_over_for_the_next_process() {
+    let mut rig = Rig::new();
+    rig.offer(0);
+    rig.offer(1);
+    rig.wait(Duration::ZERO);
+    let now = rig.now;
+    rig.journal.fail(&io::Error::from(io::ErrorKind::StorageFull), now);
+    rig.delete(0);
+    rig.now += PAUSE;
+    rig.wait(Duration::ZERO);
+    assert_eq!(rig.killed().names(), ["c1"]);
+}
+
+#[test]
+fn processes_that_end_one_after_another_leave_no_more_than_one_does() {
+    let mut rig = Rig::new();
+    let replies: Vec<_> = (0..20).map(|number| rig.offer(number)).collect();
+    rig = rig.killed();
+    let once = kept(&rig);
+    for _ in 0..10 {
+        rig = rig.killed();
+    }
+    assert_eq!((kept(&rig), rig.names().len()), (once, 20));
+    assert_eq!(rig.offer(7), replies[7], "it was answered by the first of them");
+}
+
+#[test]
 fn what_is_kept_for_the_sake_of_replies_has_a_limit() {
     let mut rig = Rig::new();
     rig.offer(0);
@@ -231,7 +260,7 @@ fn where_nothing_can_be_written_calls_go_on_and_all_are_on_record_as_soon_as_it_
     let noted = |store: &Moody| store.0.lock().unwrap().1.clone();
     assert_eq!(noted(&store), ["chapter", "c0"], "not before the pause is over");
     rig.wait(PAUSE);
-    assert_eq!(noted(&store)[2..], ["chapter", "c0 c1 c2 c3 c4"]);
+    assert_eq!(noted(&store)[2..], ["chapter", "c0 c1 c2 c3 c4", "forget"]);
     rig.offer(5);
     assert_eq!(noted(&store).last().unwrap(), "c5");
 }

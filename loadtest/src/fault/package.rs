@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WATCHDOG: Duration = Duration::from_secs(25);
 /// What the container may ask of the kernel beyond what containers usually may.
 const CALLS: &str = "bpf io_uring_setup io_uring_enter io_uring_register";
+/// How the daemon ends that is not told of any interface.
+const NO_INTERFACES: &str = "78";
 /// What the package must not leave behind.
 const NOTHING: [&str; 7] = [
     "/usr/bin/intertrunk",
@@ -214,6 +216,11 @@ pub fn run(plan: &PackagePlan) -> anyhow::Result<Package> {
         let reply = ng.request(&json!({"command": "delete", "call-id": call.id}))?;
         ensure!(reply.get("result") == Some(&json!("ok")), "{reply}");
     }
+    machine.run(&["dpkg", "--purge", "intertrunk"])?;
+    // And it can come back.
+    machine.run(&["dpkg", "--install", first])?;
+    let status = machine.run(&["systemctl", "show", "--property=ExecMainStatus", "--value", "intertrunk"])?;
+    ensure!(status.trim() == NO_INTERFACES, "installed once more, it ends with {status}");
     machine.run(&["dpkg", "--purge", "intertrunk"])?;
     let mut left: Vec<String> = NOTHING
         .iter()

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <folder>/<shape>/SLOTS, HOPS, ...    the maps; of another shape they are another build's, or another configuration's
+//! <folder>/<shape>/live               whether somebody has worked with them
 //! <folder>/links/xdp-<mode>-<device>   what holds the XDP program at a device
 //! <folder>/links/steer                 what holds the steering program in the network namespace
 //! ```
@@ -20,6 +21,9 @@ use super::sizes::Sizes;
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// The folder of the links.
 pub(super) const LINKS: &str = "links";
+
+/// The folder that says that maps are in use: one that was killed at its start has left empty ones. A BPF file system has no ordinary files.
+const LIVE: &str = "live";
 
 /// What the maps are made for: those of the same shape can be gone on with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +76,9 @@ impl Pins {
             )));
         }
         fs::create_dir_all(pins.folder.join(LINKS))?;
+        if !pins.has_maps() && pins.maps().exists() {
+            pins.remove_maps()?;
+        }
         fs::create_dir_all(pins.maps())?;
         Ok(pins)
     }
@@ -85,9 +92,17 @@ impl Pins {
         self.maps().join(name)
     }
 
-    /// Whether there are maps of this shape that an earlier process has left.
+    /// Whether there are maps of this shape that an earlier process has worked with.
     pub(crate) fn has_maps(&self) -> bool {
-        fs::read_dir(self.maps()).is_ok_and(|mut files| files.next().is_some())
+        self.maps().join(LIVE).exists()
+    }
+
+    /// The maps of this shape are what the programs go by.
+    pub(crate) fn set_live(&self) -> io::Result<()> {
+        match fs::create_dir(self.maps().join(LIVE)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Where a link is, or is to be.

@@ -330,6 +330,9 @@ impl Kernel {
         };
         pins.links().iter().filter(|name| !held(name)).for_each(|name| pins.remove_link(name));
         pins.remove_other_shapes();
+        if let Err(error) = pins.set_live() {
+            tracing::warn!(%error, "the next process will not know that the maps are in use, and begin with others");
+        }
     }
 
     /// The number of the XDP program, by which devices name it.

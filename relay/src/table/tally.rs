@@ -173,8 +173,13 @@ impl Tally {
                 side.last = now;
                 // What it did not count meanwhile is not lost.
                 self.highest = None;
-            } else if now.late < side.last.late {
-                side.last.late = 0;
+            } else {
+                if now.late < side.last.late {
+                    side.last.late = 0;
+                }
+                if now.changes < side.last.changes {
+                    side.last.changes = 0;
+                }
             }
         }
     }

@@ -99,7 +99,12 @@ fn a_damaged_file_is_set_aside_and_what_is_before_the_damage_holds() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(calls(folder.path()), ["a=1"]);
-    assert_eq!(files(folder.path()), ["set-aside.1"]);
+    assert_eq!(files(folder.path()), ["journal.1", "set-aside.1"], "nobody else has what is readable of it");
+    assert_eq!(calls(folder.path()), ["a=1"], "and so it can be read once more");
+    let mut next = self::log(folder.path());
+    next.begin_chapter().unwrap();
+    next.forget_earlier(0).unwrap();
+    assert_eq!(files(folder.path()), ["journal.2", "set-aside.1"]);
 }
 
 #[test]
@@ -111,7 +116,10 @@ fn what_another_build_has_written_is_set_aside_and_a_few_of_them_are_kept() {
         fs::write(folder.path().join(format!("journal.{number}")), text).unwrap();
     }
     assert_eq!(calls(folder.path()), [""; 0]);
-    assert_eq!(files(folder.path()), ["set-aside.2", "set-aside.3", "set-aside.4", "set-aside.5"]);
+    let mut next = log(folder.path());
+    next.begin_chapter().unwrap();
+    next.forget_earlier(0).unwrap();
+    assert_eq!(files(folder.path()), ["journal.6", "set-aside.2", "set-aside.3", "set-aside.4", "set-aside.5"]);
 }
 
 #[test]

@@ -153,9 +153,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let keeps = folder.is_some() && config.take_over.is_some_and(|take_over| take_over.on_stop == OnStop::Keep);
     // Connections may still have it; none of them has a turn any more.
     if keeps {
-        daemon.leave()
+        daemon.leave();
     } else {
-        daemon.end()
+        daemon.end();
     }
     Ok(if is_draining { Ended::Drained } else { Ended::Stopped })
 }

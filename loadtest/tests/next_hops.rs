@@ -174,7 +174,7 @@ fn neighbours_that_are_forgotten_cost_no_packet() {
     callee.rtp.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     for round in 0..20 {
         if round % 5 == 0 {
-            scene.trunks.relay.run("ip", ["neigh", "flush", "all"]).unwrap();
+            Trunk::ALL.iter().for_each(|trunk| scene.trunks.relay.forget_neighbours(trunk.name()).unwrap());
         }
         assert!(hears(&mut caller, &callee, &call), "packet {round}");
     }

@@ -311,7 +311,7 @@ fn neighbour_lost(plan: HostPlan) -> anyhow::Result<Failure> {
     let mut crowd = crowd(&mut scene, plan)?;
     let during = crowd.talk(|_| {
         for device in [Trunk::Pbx1.name(), Trunk::Gateway.name()] {
-            scene.trunks.relay.run("ip", ["neigh", "flush", "dev", device])?;
+            scene.trunks.relay.forget_neighbours(device)?;
             std::thread::sleep(plan.time / 2);
         }
         Ok(())

@@ -62,6 +62,19 @@ impl Host {
         run(command)
     }
 
+    /// Has the host forget the neighbours of a device. Those that somebody has the kernel look for at once are there again at once, which `ip` takes
+    /// for a failure.
+    ///
+    /// # Errors
+    /// When it cannot be tried.
+    pub fn forget_neighbours(&self, device: &str) -> anyhow::Result<()> {
+        let output = self.command("ip").args(["neigh", "flush", "dev", device]).output()?;
+        if !output.stderr.is_empty() {
+            bail!("ip neigh flush: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// The number of a device.
     ///
     /// # Errors

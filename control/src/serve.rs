@@ -65,7 +65,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let mut calls =
         Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone(), mark.clone().into_bytes(), clock);
     let mut exchange = Exchange::new();
-    let restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
+    let mut restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
     drop(found);
     if let (Some(folder), Some(TakeOver { instance, pin_dir, .. })) = (&folder, &config.take_over) {
         config.relay.keep = Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes") });
@@ -80,7 +80,8 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let journal = folder.as_ref().map(|folder| {
         let log = Log::new(folder.path(), Heading { boot, mark });
         let mut journal = Journal::new(Box::new(log), clock, Instant::now());
-        journal.keep(&restored.replies, now);
+        // Some hundred bytes each, and nobody else wants them.
+        journal.keep(&std::mem::take(&mut restored.replies), now);
         journal.complete(&calls, now);
         journal
     });

@@ -90,14 +90,18 @@ pub struct Counts {
     pub workers: Vec<(Reason, u64)>,
     /// How often the fast path was lost and came back.
     pub fast_path: Turns,
+    /// How often media ports were not steered to the workers any more, and came to be again.
+    pub steering: Turns,
+    /// How often a thread of the relay was begun anew after a mistake of this program.
+    pub restarts: u64,
     /// What was carried.
     pub traffic: Traffic,
 }
 
-/// How often the fast path was lost and came back, of all devices.
+/// How often something was lost and came back: of the fast path, at all devices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turns {
-    /// Lost: a link went down, or the program was detached.
+    /// Lost: the program was detached, or a link went down.
     pub lost: u64,
     /// Came back.
     pub regained: u64,

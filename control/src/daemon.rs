@@ -217,7 +217,7 @@ impl Daemon {
 
     /// The counts of packets by reason, for the log: left to the stack by XDP, and lost by the workers.
     pub fn reasons(&self) -> (String, String) {
-        let Counts { program, workers, fast_path: _, traffic: _ } = self.lock().relay.counts();
+        let Counts { program, workers, .. } = self.lock().relay.counts();
         let list = |counts: Vec<(border::Reason, u64)>| {
             let occurred = counts.into_iter().filter(|(_, count)| *count > 0);
             occurred.map(|(reason, count)| format!("{}={count}", reason.name())).collect::<Vec<_>>().join(" ")

@@ -145,6 +145,34 @@ fn a_call_whose_program_is_detached_goes_on_and_returns_to_the_fast_path() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn steering_that_is_detached_comes_back() {
+    for (engine, has_pins) in [("uring", true), ("epoll", false)] {
+        let arguments: &[&str] = if has_pins { &[] } else { &["--pin-dir", "/proc/none"] };
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, arguments).unwrap();
+        let (mut caller, callee, call) = scene.call([false; 2], &["endpoint-learning-off"]).unwrap();
+        let relay = &scene.trunks.relay;
+        let namespace: u64 = relay.run("stat", ["-Lc", "%i", "/proc/self/ns/net"]).unwrap().trim().parse().unwrap();
+        let links: Value = serde_json::from_str(&relay.run("bpftool", ["--json", "link", "show"]).unwrap()).unwrap();
+        let is_ours = |link: &&Value| link["type"] == "netns" && link["netns_ino"] == namespace;
+        let steering: Vec<_> = links.as_array().unwrap().iter().filter(is_ours).collect();
+        assert_eq!(steering.len(), 1, "{links}");
+        relay.run("bpftool", ["link", "detach", "id", &steering[0]["id"].to_string()]).unwrap();
+        wait_until("it is steered again", Duration::from_secs(5), || {
+            let statistics = scene.ng.request(&json!({"command": "statistics"})).unwrap();
+            statistics["statistics"]["steering"] == json!({"lost": 1, "regained": 1})
+        })
+        .unwrap();
+        for _ in 0..20 {
+            let sent = caller.speak(call.for_caller).unwrap();
+            assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)));
+        }
+        let log: String = scene.daemon.log().unwrap().iter().map(Value::to_string).collect();
+        assert!(log.contains("has detached the steering program") && log.contains("steered again"), "{log}");
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn a_link_that_goes_down_and_up_is_a_loss_and_a_return() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
     for (state, turns) in [("down", json!({"lost": 1, "regained": 0})), ("up", json!({"lost": 1, "regained": 1}))] {

@@ -18,6 +18,7 @@ mod kernel;
 pub mod probe;
 mod relay;
 mod start;
+mod supervise;
 mod table;
 mod worker;
 

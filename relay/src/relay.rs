@@ -11,6 +11,7 @@ use flow::{Reason, SlotIndex};
 use crate::engine::Engine;
 use crate::hops::Watcher;
 use crate::kernel::{Guard, Kernel};
+use crate::supervise::Restarts;
 use crate::table::{Events, FlowTable, ReadingThread};
 use crate::worker::{BoundPorts, Reasons, Worker};
 
@@ -39,6 +40,8 @@ pub struct Relay {
     pub(crate) listener: Option<ReadingThread>,
     pub(crate) table: Arc<FlowTable>,
     pub(crate) reasons: Vec<Arc<Reasons>>,
+    /// How often one of these threads was begun anew.
+    pub(crate) restarts: Restarts,
     /// What is to be told.
     pub(crate) events: Arc<Events>,
     pub(crate) engine: Engine,
@@ -183,11 +186,19 @@ impl Meter for Relay {
         let program = *counted;
         drop(counted);
         let fast_path = self.guard.as_ref().map_or_else(Turns::default, Guard::turns);
+        let steering = self.guard.as_ref().map_or_else(Turns::default, Guard::steering_turns);
         let mut workers = [0; Reason::COUNT];
         for reasons in &self.reasons {
             workers.iter_mut().zip(reasons.read()).for_each(|(sum, count)| *sum += count);
         }
-        Counts { program: named(program), workers: named(workers), fast_path, traffic: self.traffic }
+        Counts {
+            program: named(program),
+            workers: named(workers),
+            fast_path,
+            steering,
+            restarts: self.restarts.count(),
+            traffic: self.traffic,
+        }
     }
 
     fn totals(&self, slot: SlotIndex) -> Option<SourceTotals> {

@@ -15,8 +15,9 @@ use crate::hops::{HOPS, NextHops, Watcher};
 use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
 use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, Program, Shape, Sizes, XdpMode};
 use crate::relay::Relay;
+use crate::supervise::Restarts;
 use crate::table::{Announcer, Events, FlowTable, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
-use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Worker, intake, probe_ring};
+use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Work, Worker, intake, probe_ring};
 
 /// For so long it is waited at a start for the next hops of calls that go on.
 const RESOLVE: Duration = Duration::from_millis(500);
@@ -102,7 +103,8 @@ impl Relay {
         };
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, table_shape)?);
         table.adopt(wanted, has_rules, Instant::now());
-        let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table)));
+        let restarts = Restarts::default();
+        let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table), restarts.clone()));
         let listener = listener.transpose().map_err(StartError::Netlink)?;
         let reasons: Vec<Arc<Reasons>> = sockets.iter().map(|_| Arc::default()).collect();
         let manner = Manner { kind, is_pinned: config.pin_workers, busy_poll: config.busy_poll };
@@ -116,7 +118,8 @@ impl Relay {
                 kernel.set_worker(number, &**receiver)?;
             }
             let players = Players::new(orders, Arc::clone(&events), Instant::now());
-            let worker = Worker::start(number, carrier, players, (sockets, wake), manner);
+            let work = Work::new(carrier, players);
+            let worker = Worker::start(number, work, (sockets, wake), manner, restarts.clone());
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
         }
         let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
@@ -127,10 +130,11 @@ impl Relay {
             mode: config.xdp_mode,
             is_wanted: config.engine == Engine::Xdp,
         });
-        let attachments = Attachments::new(addrs, &seated, program, Arc::clone(&table));
+        let steering = kernel.clone().filter(|_| is_steered && bound.is_none());
+        let attachments = Attachments::new(addrs, &seated, program, steering, Arc::clone(&table));
         let attachments = attachments.map_err(StartError::Netlink)?;
         let watcher = if has_resolver {
-            let watcher = Watcher::start(Arc::clone(&table), attachments.ports().clone());
+            let watcher = Watcher::start(Arc::clone(&table), attachments.ports().clone(), restarts.clone());
             Some(watcher.map_err(StartError::Netlink)?)
         } else {
             None
@@ -146,7 +150,7 @@ impl Relay {
             (None, Some(pins)) => pins.remove(),
             (None, None) => {}
         }
-        let guard = Some(Guard::start(attachments).map_err(StartError::Netlink)?);
+        let guard = Some(Guard::start(attachments, restarts.clone()).map_err(StartError::Netlink)?);
         let counted = Mutex::new([0; Reason::COUNT]);
         Ok(Self {
             guard,
@@ -158,6 +162,7 @@ impl Relay {
             listener,
             table,
             reasons,
+            restarts,
             events,
             engine,
             why,

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::hops::news::{self, NEWS};
 use crate::hops::resolver::{Action, Event, Ports, Resolver, Way};
 use crate::host::netlink::{Netlink, for_each_message};
+use crate::supervise::Restarts;
 use crate::table::FlowTable;
 
 /// So many routes are looked up before new requests are asked for: some hundred microseconds.
@@ -32,9 +33,9 @@ impl Watcher {
     ///
     /// # Errors
     /// When the kernel gives no netlink socket or no thread.
-    pub(crate) fn start(table: Arc<FlowTable>, ports: Ports) -> io::Result<Self> {
+    pub(crate) fn start(table: Arc<FlowTable>, ports: Ports, restarts: Restarts) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let watch = Watch {
+        let mut watch = Watch {
             // The news first: what changes while everything is read comes after it.
             news: Netlink::open(&NEWS)?,
             requests: Netlink::open(&[])?,
@@ -44,7 +45,9 @@ impl Watcher {
             table: Arc::clone(&table),
             stop: Arc::clone(&stop),
         };
-        let thread = std::thread::Builder::new().name("next-hops".to_owned()).spawn(move || watch.run())?;
+        let thread = std::thread::Builder::new()
+            .name("next-hops".to_owned())
+            .spawn(move || restarts.supervise("the next-hop thread", || watch.run()))?;
         Ok(Self { thread: Some(thread), stop, table })
     }
 
@@ -122,7 +125,9 @@ impl Lookups {
 
 impl Watch {
     /// The loop: the table's requests first, for calls wait for them; then the kernel's news, and some of the routes that may have changed.
-    fn run(mut self) {
+    fn run(&mut self) {
+        // One that begins anew may have been given up in the middle of something; as after lost news, everything is read.
+        self.news.discard();
         self.read_everything();
         while !self.stop.load(Ordering::Relaxed) {
             if let Err(error) = self.wait() {

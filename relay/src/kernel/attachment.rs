@@ -1,5 +1,5 @@
-//! Where the local addresses are, and whether the XDP program is attached there and can be relied on: looked at once a second, for nobody tells
-//! when somebody detaches it, and an address may move (keepalived's), or come only later.
+//! Where the local addresses are, and whether the programs are attached and can be relied on: looked at once a second, for nobody tells
+//! when somebody detaches one, and an address may move (keepalived's), or come only later.
 //!
 //! By a thread of its own: the kernel answers about devices, and attaches, under a lock that a slow driver can hold for seconds, and neither
 //! commands nor the sweep may wait for that.
@@ -20,6 +20,7 @@ use crate::host::fitness::{self, Unfit};
 use crate::host::netlink::Netlink;
 use crate::host::{Device, devices};
 use crate::kernel::programs::{Kernel, XdpMode};
+use crate::supervise::Restarts;
 use crate::table::FlowTable;
 use crate::table::{Fitness, Seat};
 
@@ -49,6 +50,13 @@ pub(crate) struct Program {
     pub(crate) is_wanted: bool,
 }
 
+/// The steering program.
+struct Steering {
+    kernel: Arc<Mutex<Kernel>>,
+    /// It could not be attached again, and the log has it.
+    is_failure_told: bool,
+}
+
 /// A device that holds local addresses, or has held some.
 struct Held {
     device: Device,
@@ -68,6 +76,8 @@ pub(crate) struct Attachments {
     held: Vec<Held>,
     /// `None` without a fast path.
     program: Option<Program>,
+    /// What steers media ports to the workers; `None` where each port has a socket.
+    steering: Option<Steering>,
     /// The devices that frames may leave by.
     ports: Ports,
     table: Arc<FlowTable>,
@@ -80,6 +90,8 @@ struct Shared {
     is_stopped: AtomicBool,
     lost: AtomicU64,
     regained: AtomicU64,
+    steering_lost: AtomicU64,
+    steering_regained: AtomicU64,
 }
 
 /// The running thread.
@@ -93,20 +105,29 @@ impl Guard {
     ///
     /// # Errors
     /// When the kernel gives no thread.
-    pub(crate) fn start(mut attachments: Attachments) -> io::Result<Self> {
+    pub(crate) fn start(mut attachments: Attachments, restarts: Restarts) -> io::Result<Self> {
         let shared = Arc::clone(&attachments.shared);
-        let thread = std::thread::Builder::new().name("attachments".to_owned()).spawn(move || {
+        let mut look = move || {
             while !attachments.shared.is_stopped.load(Ordering::Relaxed) {
                 std::thread::park_timeout(INTERVAL);
                 attachments.look();
             }
-        })?;
+        };
+        let thread = std::thread::Builder::new()
+            .name("attachments".to_owned())
+            .spawn(move || restarts.supervise("the thread that guards the programs", &mut look))?;
         Ok(Self { thread: Some(thread), shared })
     }
 
     /// How often the fast path was lost and came back.
     pub(crate) fn turns(&self) -> Turns {
         Turns { lost: self.shared.lost.load(Ordering::Relaxed), regained: self.shared.regained.load(Ordering::Relaxed) }
+    }
+
+    /// How often steering was lost and came back.
+    pub(crate) fn steering_turns(&self) -> Turns {
+        let Shared { steering_lost, steering_regained, .. } = &*self.shared;
+        Turns { lost: steering_lost.load(Ordering::Relaxed), regained: steering_regained.load(Ordering::Relaxed) }
     }
 
     /// Whether the thread has ended although nobody asked it to.
@@ -136,6 +157,7 @@ impl Attachments {
         addrs: Vec<IpAddr>,
         seated: &[Option<Device>],
         program: Option<Program>,
+        steering: Option<Arc<Mutex<Kernel>>>,
         table: Arc<FlowTable>,
     ) -> io::Result<Self> {
         let mut attachments = Self {
@@ -143,6 +165,7 @@ impl Attachments {
             addrs,
             held: Vec::new(),
             program,
+            steering: steering.map(|kernel| Steering { kernel, is_failure_told: false }),
             ports: HashMap::new(),
             table,
             shared: Arc::default(),
@@ -234,6 +257,35 @@ impl Attachments {
         match devices::addresses() {
             Ok(found) => self.look_at(&found),
             Err(error) => tracing::debug!(%error, "the devices cannot be read"),
+        }
+        self.look_at_steering();
+    }
+
+    /// Looks whether the steering program is where it was, and attaches it again.
+    fn look_at_steering(&mut self) {
+        let Some(Steering { kernel, is_failure_told }) = &mut self.steering else { return };
+        let mut kernel = lock(kernel);
+        match kernel.is_steering() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => return tracing::debug!(%error, "it cannot be seen whether media ports are steered"),
+        }
+        if !*is_failure_told {
+            self.shared.steering_lost.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("somebody has detached the steering program: the slow path hears nothing until it is back");
+        }
+        match kernel.steer() {
+            Ok(()) => {
+                self.shared.steering_regained.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("media ports are steered again");
+                *is_failure_told = false;
+            }
+            Err(error) => {
+                if !*is_failure_told {
+                    tracing::error!("{error}. This is tried once a second");
+                }
+                *is_failure_told = true;
+            }
         }
     }
 

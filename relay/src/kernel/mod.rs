@@ -12,6 +12,7 @@ pub mod measure;
 mod pins;
 mod programs;
 mod sizes;
+mod steering;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
 pub use inventory::{Inventory, inventory};

@@ -1,7 +1,6 @@
 //! The BPF programs: loading, attaching, and the maps behind them.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -9,7 +8,7 @@ use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
 use aya::pin::PinError;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
-use aya::programs::{ProgramError, SkLookup, Xdp, loaded_programs};
+use aya::programs::{ProgramError, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flow::counters::Timing;
 use flow::{Epoch, HopCell, Locals, Reason, Slot};
@@ -19,6 +18,7 @@ use crate::host::Mapped;
 use crate::host::permit;
 use crate::kernel::pins::Pins;
 use crate::kernel::sizes::Sizes;
+use crate::kernel::steering::STEER;
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));
@@ -111,7 +111,7 @@ pub(crate) struct Kernel {
     /// What outlives this process, where something is to.
     pins: Option<Pins>,
     /// The steering program is held by a pin.
-    is_steer_kept: bool,
+    pub(super) is_steer_kept: bool,
     /// The maps are those of an earlier process.
     has_rules: bool,
     /// The devices that frames may be redirected to, and the place of each in the device map.
@@ -128,10 +128,6 @@ enum Hold {
 
 /// The maps that the next process goes on with.
 const KEPT: [&str; 7] = ["SLOTS", "TIMINGS", "HOPS", "DEVICES", "EPOCH", "REASONS", "WORKERS"];
-/// The name of what holds the steering program.
-const STEER: &str = "steer";
-/// The same while it takes the place of another. A BPF file system takes no names with dots.
-const STEER_NEW: &str = "steer-new";
 /// How many places the device map has.
 const DEVICES: u32 = 64;
 
@@ -252,7 +248,7 @@ impl Kernel {
 
     /// Loads the XDP program; it can be attached, or run on frames of a test.
     pub(crate) fn load_xdp(&mut self) -> Result<&mut Xdp, KernelError> {
-        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program = self.program("relay")?;
         let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
         if program.fd().is_err() {
             program.load().map_err(|error| KernelError::Program("relay", error))?;
@@ -343,7 +339,7 @@ impl Kernel {
 
     /// Detaches the XDP program from every device.
     pub(crate) fn detach_xdp(&mut self) -> Result<(), KernelError> {
-        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program = self.program("relay")?;
         let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
         if program.fd().is_err() {
             // It could not even be loaded.
@@ -354,7 +350,7 @@ impl Kernel {
                 pins.remove_link(&name);
             }
         }
-        let program = self.ebpf.program_mut("relay").ok_or(KernelError::Missing("relay"))?;
+        let program = self.program("relay")?;
         let program: &mut Xdp = program.try_into().map_err(|error| KernelError::Program("relay", error))?;
         // Unloading a program drops its links, and a link that is dropped detaches.
         program.unload().map_err(|error| KernelError::Program("relay", error))
@@ -386,32 +382,9 @@ impl Kernel {
         workers.set(number as u32, socket, 0).map_err(|error| KernelError::Map("WORKERS", error))
     }
 
-    /// Steers media ports to the workers, in this network namespace, until `self` is dropped. A port whose worker has no socket yet is left to
-    /// the kernel's own lookup.
-    pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
-        let namespace = File::open("/proc/self/ns/net")?;
-        let pins = self.pins.clone();
-        let program = self.load_steer()?;
-        let id = program.attach(&namespace).map_err(KernelError::Steer)?;
-        let Some(pins) = pins else { return Ok(()) };
-        let link: FdLink = program.take_link(id).map_err(KernelError::Steer)?.into();
-        let kept = keep_steering(link, &pins);
-        if let Err(error) = &kept {
-            tracing::warn!(%error, "steering ends with this process, and the slow path with it until there is another");
-            program.attach(namespace).map(drop).map_err(KernelError::Steer)?;
-        }
-        self.is_steer_kept = kept.is_ok();
-        Ok(())
-    }
-
-    /// Loads the steering program.
-    pub(crate) fn load_steer(&mut self) -> Result<&mut SkLookup, KernelError> {
-        let program = self.ebpf.program_mut("steer").ok_or(KernelError::Missing("steer"))?;
-        let program: &mut SkLookup = program.try_into().map_err(|error| KernelError::Program("steer", error))?;
-        if program.fd().is_err() {
-            program.load().map_err(|error| KernelError::Program("steer", error))?;
-        }
-        Ok(program)
+    /// A program of the object.
+    pub(super) fn program(&mut self, name: &'static str) -> Result<&mut aya::programs::Program, KernelError> {
+        self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))
     }
 
     /// Frames that the XDP program did not forward, by reason.
@@ -439,14 +412,6 @@ fn link_name(device: &Device, mode: XdpMode) -> String {
 
 fn link_error(error: LinkError) -> ProgramError {
     ProgramError::IOError(io::Error::other(error))
-}
-
-/// Pins what holds the steering program, in the place of what an earlier process has left: both steer alike for a moment, and then only this one does.
-fn keep_steering(link: FdLink, pins: &Pins) -> io::Result<()> {
-    let (new, path) = (pins.link(STEER_NEW), pins.link(STEER));
-    super::pins::remove(&new);
-    let _pinned = link.pin(&new).map_err(io::Error::other)?;
-    fs::rename(new, path)
 }
 
 /// Has the program take the place of whatever a link holds.

@@ -11,6 +11,7 @@ use flow::SlotIndex;
 use flow::counters::{Carried, Volume};
 use flow::slot::Flags;
 
+use crate::supervise::Restarts;
 use crate::table::doubt::Doubt;
 use crate::table::flow_table::FlowTable;
 use crate::table::reader::{Ear, Heard, News, Reader, Told};
@@ -30,11 +31,12 @@ impl ReadingThread {
     ///
     /// # Errors
     /// When the kernel gives no thread.
-    pub(crate) fn start(told: Told, table: Arc<FlowTable>) -> io::Result<Self> {
+    pub(crate) fn start(told: Told, table: Arc<FlowTable>, restarts: Restarts) -> io::Result<Self> {
         let reader = table.reader().cloned();
+        let mut listener = Listener::new(told);
         let thread = std::thread::Builder::new()
             .name("rtcp-reader".to_owned())
-            .spawn(move || Listener::new(told).run(&table))?;
+            .spawn(move || restarts.supervise("the reader of RTCP", || listener.run(&table)))?;
         Ok(Self { thread: Some(thread), reader })
     }
 
@@ -87,7 +89,7 @@ impl Listener {
     }
 
     /// Reads until it is told to stop.
-    fn run(mut self, table: &FlowTable) {
+    fn run(&mut self, table: &FlowTable) {
         loop {
             let heard = self.told.heard.recv_timeout(PAUSE);
             self.take_news(table);

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, never, unbounded};
 use flow::SlotIndex;
 
 use crate::host::Wake;
@@ -203,6 +203,17 @@ pub(crate) enum Change {
 }
 
 impl Inbox {
+    /// One that no news come to.
+    pub(crate) fn closed() -> Self {
+        Self { news: never(), addrs: Vec::new(), share: (0, 1), generation: 0, open: HashMap::new() }
+    }
+
+    /// The ports that this worker receives from, with their generations.
+    pub(crate) fn mine(&self) -> impl Iterator<Item = (SlotIndex, u32)> {
+        let mine = self.open.iter().filter(|(slot, _)| self.is_mine(**slot));
+        mine.map(|(slot, port)| (*slot, port.generation))
+    }
+
     /// The next news that concerns what this worker receives. What concerns its sending is done by the way.
     pub(crate) fn next(&mut self) -> Option<Change> {
         loop {

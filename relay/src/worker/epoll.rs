@@ -63,8 +63,18 @@ impl Epoll {
         if let Sockets::Steered(receiver, _) = &sockets {
             watch(&epoll, receiver, STEERED)?;
         }
+        if let Sockets::Bound(inbox) = &sockets {
+            for (slot, generation) in inbox.mine() {
+                inbox.port(slot, generation).map_or(Ok(()), |socket| watch(&epoll, socket, u64::from(slot.0)))?;
+            }
+        }
         let arrivals = (0..BATCH).map(|_| Place::default()).collect();
         Ok(Self { epoll, timer, wake, sockets, arrivals, outbox: Outbox::default() })
+    }
+
+    /// Ends the loop.
+    pub(crate) fn into_sockets(self) -> Sockets {
+        self.sockets
     }
 
     /// Waits for datagrams or the time-out, and handles what there is.

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use flow::SlotIndex;
 use media::{Packet, TAIL_ROOM};
@@ -42,6 +43,16 @@ pub(crate) trait Handler {
     fn oversized(&mut self);
     /// The kernel refused to send a departure.
     fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error);
+
+    /// How long until there is something to do that nothing arrives for; `None`: never.
+    fn wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether anything has arrived in the turn that is over. The next one begins.
+    fn rest(&mut self) -> bool {
+        false
+    }
 }
 
 /// A datagram that has arrived.

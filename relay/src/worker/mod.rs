@@ -29,4 +29,4 @@ pub(crate) use carry::{Carrier, Reasons};
 pub(crate) use players::Players;
 pub(crate) use ring::probe as probe_ring;
 pub(crate) use sockets::Sockets;
-pub(crate) use thread::{Manner, Worker};
+pub(crate) use thread::{Manner, Work, Worker};

@@ -139,6 +139,9 @@ impl Ring {
             uring.submitter().register_files(&files)?;
             unarmed.push(Request::Receive);
         }
+        if let Sockets::Bound(inbox) = &sockets {
+            unarmed.extend(inbox.mine().map(|(slot, generation)| Request::ReceivePort(slot, generation)));
+        }
         // SAFETY: the entries are a page-aligned mapping of so many that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries(), memory.count(), GROUP, 0) }?;
         for buffer in 0..memory.count() {
@@ -160,6 +163,11 @@ impl Ring {
             unarmed,
             is_woken: false,
         })
+    }
+
+    /// Ends the ring.
+    pub(crate) fn into_sockets(mut self) -> Sockets {
+        std::mem::replace(&mut self.sockets, Sockets::none())
     }
 
     /// Has the kernel ask the network card's driver for packets while the ring waits (NAPI), for so long.

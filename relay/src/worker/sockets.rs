@@ -13,3 +13,10 @@ pub(crate) enum Sockets {
     /// A socket for each media port.
     Bound(Inbox),
 }
+
+impl Sockets {
+    /// None, and none will come.
+    pub(crate) fn none() -> Self {
+        Self::Bound(Inbox::closed())
+    }
+}

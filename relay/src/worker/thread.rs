@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::engine::Loop;
 use crate::host::{Wake, permit};
+use crate::supervise::Restarts;
 use crate::table::clock_ns;
 use crate::worker::carry::Carrier;
 use crate::worker::departure::Departure;
@@ -49,16 +50,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker; returns when its loop stands.
+    /// Starts a worker; returns when its loop stands. What panics in it is begun anew, with the same sockets.
     ///
     /// # Errors
     /// When the kernel gives no socket, ring or thread; in a sentence.
     pub(crate) fn start(
         number: usize,
-        carrier: Carrier,
-        players: Players,
+        handler: impl Handler + Send + 'static,
         (sockets, wake): (Sockets, Arc<Wake>),
         manner: Manner,
+        restarts: Restarts,
     ) -> Result<Self, String> {
         let receiver = match &sockets {
             Sockets::Steered(receiver, _) => Some(Arc::clone(receiver)),
@@ -69,12 +70,13 @@ impl Worker {
         let stopped = Arc::clone(&stop);
         // The ring belongs to the thread that makes it, so its errors have to come back from there.
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let made = make(number, sockets, wake, manner);
-            match made {
+            match make(number, sockets, Arc::clone(&wake), manner) {
                 Ok(turner) => {
                     let told = ready.send(Ok(()));
                     if told.is_ok() {
-                        run(turner, Work { carrier, players, clock_ns: 0 }, manner.busy_poll, &stopped);
+                        let handler = Careful { handler, restarts: restarts.clone() };
+                        let mut post = Post { number, wake, manner, turner: Some(turner), is_manned: false, handler };
+                        restarts.supervise("a worker's loop", || post.run(&stopped));
                     }
                 }
                 Err(error) => drop(ready.send(Err(error))),
@@ -143,37 +145,116 @@ enum Turner {
 }
 
 impl Turner {
-    fn turn(&mut self, timeout: Duration, work: &mut Work) -> io::Result<()> {
+    fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
         match self {
-            Self::Ring(ring) => ring.turn(timeout, work),
-            Self::Epoll(epoll) => epoll.turn(timeout, work),
+            Self::Ring(ring) => ring.turn(timeout, handler),
+            Self::Epoll(epoll) => epoll.turn(timeout, handler),
+        }
+    }
+
+    /// Ends the loop; what has not been received yet waits in the sockets.
+    fn into_sockets(self) -> Sockets {
+        match self {
+            Self::Ring(ring) => ring.into_sockets(),
+            Self::Epoll(epoll) => epoll.into_sockets(),
         }
     }
 }
 
-fn run(mut turner: Turner, mut work: Work, busy_poll: Duration, stop: &AtomicBool) {
-    let mut awake_until = None;
-    while !stop.load(Ordering::Relaxed) {
-        let is_awake = awake_until.is_some_and(|until| Instant::now() < until);
-        let idle = work.players.wait().unwrap_or(IDLE).min(IDLE);
-        if let Err(error) = turner.turn(if is_awake { Duration::ZERO } else { idle }, &mut work) {
-            // A loop that fails once is tried again; without a pause one that always fails would take the core.
-            tracing::error!(%error, "a worker's loop failed; trying again");
-            std::thread::sleep(IDLE);
+/// A worker's loop, and what it takes to make it again.
+struct Post<H> {
+    number: usize,
+    wake: Arc<Wake>,
+    manner: Manner,
+    /// None when it could not be made again.
+    turner: Option<Turner>,
+    /// Somebody works here, or has left in the middle of a turn.
+    is_manned: bool,
+    handler: H,
+}
+
+impl<H: Handler> Post<H> {
+    /// Turns until it shall stop, or no loop can be had.
+    fn run(&mut self, stop: &AtomicBool) {
+        if std::mem::replace(&mut self.is_manned, true) {
+            self.renew();
         }
-        if !busy_poll.is_zero() && work.clock_ns != 0 {
-            awake_until = Some(Instant::now() + busy_poll);
+        let busy_poll = self.manner.busy_poll;
+        let mut awake_until = None;
+        while !stop.load(Ordering::Relaxed) {
+            let Some(turner) = &mut self.turner else { return };
+            let is_awake = awake_until.is_some_and(|until| Instant::now() < until);
+            let idle = self.handler.wait().unwrap_or(IDLE).min(IDLE);
+            if let Err(error) = turner.turn(if is_awake { Duration::ZERO } else { idle }, &mut self.handler) {
+                // A loop that fails once is tried again; without a pause one that always fails would take the core.
+                tracing::error!(%error, "a worker's loop failed; trying again");
+                std::thread::sleep(IDLE);
+            }
+            if self.handler.rest() && !busy_poll.is_zero() {
+                awake_until = Some(Instant::now() + busy_poll);
+            }
         }
-        work.clock_ns = 0;
+    }
+
+    /// Makes the loop again: of one that was left in the middle of a turn nobody knows where its buffers are.
+    fn renew(&mut self) {
+        let Some(sockets) = self.turner.take().map(Turner::into_sockets) else { return };
+        match make(self.number, sockets, Arc::clone(&self.wake), self.manner) {
+            Ok(turner) => self.turner = Some(turner),
+            Err(error) => tracing::error!(error, "a worker cannot begin anew"),
+        }
+    }
+}
+
+/// Gives up what panics, and nothing else: another packet of the same turn is another call's.
+struct Careful<H> {
+    handler: H,
+    restarts: Restarts,
+}
+
+impl<H: Handler> Handler for Careful<H> {
+    fn arrived(&mut self, arrival: &mut Arrival<'_>, outbox: &mut Outbox) -> Option<Departure> {
+        self.restarts.attempt("a packet", || self.handler.arrived(arrival, outbox)).flatten()
+    }
+
+    fn turned(&mut self, outbox: &mut Outbox) {
+        self.restarts.attempt("what a worker sends of its own", || self.handler.turned(outbox));
+    }
+
+    fn overflowed(&mut self, count: u32) {
+        self.handler.overflowed(count);
+    }
+
+    fn oversized(&mut self) {
+        self.handler.oversized();
+    }
+
+    fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error) {
+        self.handler.refused(slot, error);
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.handler.wait()
+    }
+
+    fn rest(&mut self) -> bool {
+        self.handler.rest()
     }
 }
 
 /// One worker's packet work.
-struct Work {
+pub(crate) struct Work {
     carrier: Carrier,
     players: Players,
     /// The time of this turn, read when its first packet asks; 0 before. Packets of one turn have waited for one another anyway.
     clock_ns: u64,
+}
+
+impl Work {
+    /// The work of a worker that carries and plays.
+    pub(crate) const fn new(carrier: Carrier, players: Players) -> Self {
+        Self { carrier, players, clock_ns: 0 }
+    }
 }
 
 impl Handler for Work {
@@ -203,4 +284,15 @@ impl Handler for Work {
         tracing::trace!(%error, ?slot, "a packet could not be sent");
         self.carrier.refused(slot);
     }
+
+    fn wait(&self) -> Option<Duration> {
+        self.players.wait()
+    }
+
+    fn rest(&mut self) -> bool {
+        std::mem::take(&mut self.clock_ns) != 0
+    }
 }
+
+#[cfg(test)]
+mod tests;

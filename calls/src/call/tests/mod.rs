@@ -79,6 +79,8 @@ impl Meter for Packets {
             program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)],
             workers: vec![(Reason::NoCall, 1)],
             fast_path: Turns { lost: 2, regained: 1 },
+            steering: Turns { lost: 1, regained: 1 },
+            restarts: 3,
             traffic: Traffic::default(),
         }
     }

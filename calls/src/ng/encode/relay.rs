@@ -7,11 +7,9 @@ use crate::outcome::{End, Load, PortAccount, RelayAccount};
 
 /// Everything but what the protocol itself has counted.
 pub(super) fn statistics(account: &RelayAccount) -> Dict<'static> {
-    let Turns { lost, regained } = account.counts.fast_path;
     let reasons = Dict::new()
         .with("program", by_reason(&account.counts.program))
         .with("workers", by_reason(&account.counts.workers));
-    let fast_path = Dict::new().with("lost", Value::count(lost)).with("regained", Value::count(regained));
     let minute = Dict::new()
         .with("totalcallsduration", seconds(account.minute.duration))
         .with("minmanagedsessions", Value::count(account.minute.fewest as u64))
@@ -22,7 +20,13 @@ pub(super) fn statistics(account: &RelayAccount) -> Dict<'static> {
         .with("intervalstatistics", minute)
         .with("interfaces", Value::List(account.ports.iter().map(interface).collect()))
         .with("reasons", reasons)
-        .with("fast path", fast_path)
+        .with("fast path", turns(account.counts.fast_path))
+        .with("steering", turns(account.counts.steering))
+        .with("restarts", Value::count(account.counts.restarts))
+}
+
+fn turns(Turns { lost, regained }: Turns) -> Dict<'static> {
+    Dict::new().with("lost", Value::count(lost)).with("regained", Value::count(regained))
 }
 
 fn total(account: &RelayAccount) -> Dict<'static> {

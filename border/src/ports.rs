@@ -103,6 +103,11 @@ struct Pool {
 }
 
 impl Pool {
+    /// All pairs.
+    fn all(&self) -> usize {
+        self.used + self.free.len() + self.unopened.len() + self.resting.len()
+    }
+
     fn new(first: u16, last: u16) -> Result<Self, NoPair> {
         let unopened: Vec<_> = (first..last).filter(|port| port.is_multiple_of(2)).rev().collect();
         if unopened.is_empty() {
@@ -176,6 +181,11 @@ impl Ports {
         self.pools.get_mut(*self.of_interfaces.get(interface.0)?)
     }
 
+    /// How many pairs there are.
+    pub fn pairs(&self) -> usize {
+        self.pools.iter().map(Pool::all).sum()
+    }
+
     /// Whether an interface has a pair that could be taken now.
     pub fn has_free(&self, interface: InterfaceId, now: Instant) -> bool {
         self.pool(interface).is_some_and(|(_, pool)| {
@@ -189,8 +199,7 @@ impl Ports {
         let pools = self.of_interfaces.iter().filter_map(|number| self.pools.get(*number));
         pools.map(|pool| {
             let free = pool.free.len() + pool.unopened.len();
-            let all = pool.used + free + pool.resting.len();
-            PortUsage { first: pool.first, last: pool.last, used: pool.used, free, all }
+            PortUsage { first: pool.first, last: pool.last, used: pool.used, free, all: pool.all() }
         })
     }
 

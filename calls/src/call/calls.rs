@@ -107,10 +107,11 @@ impl Calls {
         self.settings = settings;
     }
 
-    /// Refuses new calls beyond so many, too.
+    /// Refuses new calls beyond so many, too, and beyond one for each pair of ports: a call has one at least, unless it has no media, and such
+    /// must not pile up.
     pub fn limit_sessions(&mut self, most: Option<usize>) {
         let sessions = &mut self.settings.limits.sessions;
-        *sessions = sessions.iter().copied().chain(most).min();
+        *sessions = sessions.iter().copied().chain(most).chain([self.ports.pairs()]).min();
     }
 
     /// How many calls there are.

@@ -48,6 +48,8 @@ pub struct Journal {
     is_fresh_start: bool,
     /// How long a chapter was when it had everything.
     whole: u64,
+    /// Since when no chapter could be begun, while the one before goes on.
+    refused: Option<Instant>,
     /// Records on their way.
     records: Vec<u8>,
 }
@@ -80,6 +82,7 @@ impl Journal {
             earlier: VecDeque::new(),
             is_fresh_start: true,
             whole: 0,
+            refused: None,
             records: Vec::new(),
         };
         journal.begin(now);
@@ -146,7 +149,8 @@ impl Journal {
             }
             Chapter::Whole => {
                 self.forget(now);
-                if self.store.size() > LEAST.max(GROWTH * self.whole) {
+                let is_refused = self.refused.is_some_and(|since| now.saturating_duration_since(since) < PAUSE);
+                if self.store.size() > LEAST.max(GROWTH * self.whole) && !is_refused {
                     self.begin(now);
                 }
             }
@@ -195,6 +199,15 @@ impl Journal {
                     tracing::info!("the journal can be written again: all calls will be on record in a moment");
                 }
                 self.chapter = Chapter::Filling { place: usize::MAX };
+                self.refused = None;
+            }
+            // The one before goes on: it is only longer than it has to be.
+            Err(error) if self.chapter == Chapter::Whole => {
+                if self.refused.replace(now).is_none() {
+                    tracing::warn!(%error, "the journal grows, because no other chapter can be begun; it is tried again every {} s",
+                        PAUSE.as_secs()
+                    );
+                }
             }
             Err(error) => self.fail(&error, now),
         }

@@ -133,6 +133,25 @@ fn a_chapter_that_has_grown_is_followed_by_another_and_no_call_is_missing_at_any
     assert_eq!((files, rig.killed().names()), (1, names));
 }
 
+#[test]
+fn a_chapter_that_cannot_be_begun_leaves_the_one_before_in_force_and_is_tried_again() {
+    let mut rig = Rig::new();
+    rig.offer(0);
+    rig.wait(Duration::from_secs(1));
+    let blocked = rig.folder.path().join(format!("journal.{}", 2));
+    std::fs::create_dir(&blocked).unwrap();
+    rig.journal.begin(rig.now);
+    assert_eq!(rig.journal.chapter, Chapter::Whole);
+    rig.offer(1);
+    assert!(rig.journal.refused.is_some());
+    std::fs::remove_dir(&blocked).unwrap();
+    let mut rig = rig.killed();
+    assert_eq!(rig.names(), ["c0", "c1"]);
+    rig.wait(PAUSE);
+    rig.journal.begin(rig.now);
+    assert!(rig.journal.refused.is_none());
+}
+
 /// Bytes of all chapters.
 fn kept(rig: &Rig) -> u64 {
     std::fs::read_dir(rig.folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()

@@ -71,3 +71,14 @@ fn a_relay_that_is_drained_refuses_new_calls_and_serves_those_that_stand() {
     rig.sdp(offer("b", Some("a"), &audio("198.51.100.10", 5008)));
     rig.end();
 }
+
+#[test]
+fn there_are_no_more_calls_than_pairs_of_ports_though_they_have_no_media() {
+    let silent = |name: &str| named(offer("a", None, &audio("192.0.2.10", 0)), name);
+    let mut rig = Rig::with(at_once(), 30003);
+    rig.calls.limit_sessions(None);
+    for number in 0..rig.calls.ports().pairs() {
+        rig.sdp(silent(&number.to_string()));
+    }
+    assert_eq!(rig.error(silent("another")), "Parallel session limit reached");
+}

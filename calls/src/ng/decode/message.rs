@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use media::Recording;
 
-use super::DecodeError;
 use super::flag_string::{self, Word};
 use super::values;
+use super::{DecodeError, MAX_NAME};
 use crate::intent::{
     Answer, Delete, Finality, Offer, Options, Party, Play, Sound, StopPlaying, Subscribe, SubscribeAnswer, Towards,
     Treat, Treatment, Unsubscribe,
@@ -93,6 +93,22 @@ impl Message {
         unknown.extend(message.options.unbuilt.iter().take(MAX_UNKNOWN).cloned());
         unknown.truncate(MAX_UNKNOWN);
         (message, unknown)
+    }
+
+    /// What is longer than a name may be.
+    pub(super) fn overlong(&self) -> Option<&'static str> {
+        let names = [
+            ("call-id", &self.call_id),
+            ("from-tag", &self.from_tag),
+            ("to-tag", &self.to_tag),
+            ("via-branch", &self.via_branch),
+            ("label", &self.options.label),
+            ("set-label", &self.set_label),
+            ("to-label", &self.options.to_label),
+        ];
+        let names = names.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+        let mut names = names.chain(self.from_tags.iter().map(|tag| ("from-tags", tag)));
+        names.find_map(|(key, name)| (name.len() > MAX_NAME).then_some(key))
     }
 
     pub(super) fn offer(mut self) -> Result<Offer, DecodeError> {

@@ -46,10 +46,16 @@ pub enum DecodeError {
     /// Nobody is named who is to hear something.
     #[error("No participant party specified")]
     NoParticipant,
+    /// A name is longer than any proxy's, and would be kept for as long as the call lasts.
+    #[error("{0} is longer than {MAX_NAME} bytes")]
+    TooLong(&'static str),
     /// The limit of a list is not a number.
     #[error("Invalid limit: not a positive number")]
     Limit,
 }
+
+/// The longest Call-ID, tag, branch or label.
+const MAX_NAME: usize = 255;
 
 /// The other commands of the protocol. They may come, and the reply says that it is us who cannot.
 const UNSUPPORTED: [&str; 15] = [
@@ -79,6 +85,9 @@ pub fn decode(dict: &Dict<'_>) -> Result<(Intent, Vec<String>), DecodeError> {
     let name = dict.get("command").and_then(Value::as_text).ok_or(DecodeError::NoCommand)?;
     let name = canonical(&name);
     let (message, unknown) = Message::read(dict);
+    if let Some(name) = message.overlong() {
+        return Err(DecodeError::TooLong(name));
+    }
     let intent = match name.as_slice() {
         b"ping" => Intent::Ping,
         b"statistics" => Intent::Statistics,

@@ -490,3 +490,31 @@ fn what_is_played_to_whom_from_where_and_how_often_is_understood() {
     let stop = decode(&Dict::new().with("command", "stop media").with("call-id", "c").with("from-tag", "a")).unwrap().0;
     assert_eq!(stop, Intent::StopPlaying(StopPlaying { call_id: b"c".to_vec(), party: Party::Tag(b"a".to_vec()) }));
 }
+
+#[test]
+fn no_name_is_longer_than_255_bytes() {
+    for (key, field) in [
+        ("call-id", "call-id"),
+        ("from-tag", "from-tag"),
+        ("to-tag", "to-tag"),
+        ("via-branch", "via-branch"),
+        ("label", "label"),
+        ("set-label", "set-label"),
+        ("to-label", "to-label"),
+        ("from-tags", "from-tags"),
+        ("from label", "label"),
+        ("via_branch", "via-branch"),
+    ] {
+        for command in ["offer", "answer", "delete", "query", "subscribe request"] {
+            let of = |len: usize| {
+                let dict = Dict::new().with("command", command).with("call-id", "c").with("from-tag", "a");
+                let dict = dict.with("to-tag", "b").with("sdp", "v=0\r\n").with("set-label", "l");
+                dict.with(key, "x".repeat(len))
+            };
+            assert!(decode(&of(255)).is_ok(), "{command} {key}");
+            assert_eq!(error(&of(256)), format!("{field} is longer than 255 bytes"), "{command}");
+        }
+    }
+    let in_flags = Dict::new().with("command", "query").with("rtpp-flags", format!("call-id={}", "x".repeat(256)));
+    assert_eq!(error(&in_flags), "call-id is longer than 255 bytes");
+}

@@ -94,6 +94,8 @@ pub struct Counts {
     pub steering: Turns,
     /// How often a thread of the relay was begun anew after a mistake of this program.
     pub restarts: u64,
+    /// Pairs of ports by which the fast path carries calls of an earlier process that are on no record.
+    pub orphans: usize,
     /// What was carried.
     pub traffic: Traffic,
 }

@@ -72,6 +72,8 @@ pub struct Ports {
     /// Chooses by secret keys; `None`: the lowest port.
     chooser: Option<RandomState>,
     choices: u64,
+    /// Pairs of calls that are on no record.
+    orphans: Vec<PortPair>,
 }
 
 /// How much of an interface's ports is in use, in pairs.
@@ -157,7 +159,7 @@ impl Ports {
     /// When a range holds not even one pair.
     pub fn new(ranges: &[(u16, u16)]) -> Result<Self, NoPair> {
         let pools: Vec<Pool> = ranges.iter().map(|(first, last)| Pool::new(*first, *last)).collect::<Result<_, _>>()?;
-        Ok(Self { of_interfaces: (0..pools.len()).collect(), pools, chooser: None, choices: 0 })
+        Ok(Self { of_interfaces: (0..pools.len()).collect(), pools, chooser: None, choices: 0, orphans: Vec::new() })
     }
 
     /// The ports of these interfaces, in an order that nobody can predict. Those that have one address share its ports; `range` is that of all
@@ -233,6 +235,26 @@ impl Ports {
         PortPair { interface, rtp_port, rtp_slot: slot, rtcp_slot: slot.sibling() }
     }
 
+    /// These pairs, each by the slot of its even port, are of calls that are on no record: nobody is given them. Those that were such before and are
+    /// not any more are given back.
+    pub fn set_orphans(&mut self, orphans: &[SlotIndex], now: Instant) {
+        for pair in std::mem::take(&mut self.orphans) {
+            if orphans.contains(&pair.rtp_slot) {
+                self.orphans.push(pair);
+            } else {
+                self.release(pair, now);
+            }
+        }
+        for slot in orphans {
+            let interface = self.of_interfaces.iter().position(|number| *number == slot.local() as usize);
+            if self.orphans.iter().all(|pair| pair.rtp_slot != *slot)
+                && let Some(pair) = interface.and_then(|interface| self.claim(InterfaceId(interface), slot.port()))
+            {
+                self.orphans.push(pair);
+            }
+        }
+    }
+
     /// Gives a pair back.
     pub fn release(&mut self, pair: PortPair, now: Instant) {
         if let Some(pool) = self.pool_mut(pair.interface) {
@@ -290,6 +312,23 @@ mod tests {
         assert_eq!(ports.allocate(ONLY, now).unwrap().rtp_port, 30000);
         assert_eq!(ports.allocate(ONLY, now), Err(Exhausted));
         assert!(Ports::new(&[(30001, 30002)]).is_err());
+    }
+
+    #[test]
+    fn pairs_of_calls_on_no_record_are_nobodys_until_they_are_given_back() {
+        let (mut ports, now) = (Ports::new(&[(30000, 30003), (30000, 30001)]).unwrap(), Instant::now());
+        let orphans = [SlotIndex::new(0, 30002), SlotIndex::new(1, 30000), SlotIndex::new(1, 30008)];
+        ports.set_orphans(&orphans, now);
+        ports.set_orphans(&orphans, now);
+        assert_eq!(ports.used(), 2);
+        assert_eq!(ports.allocate(ONLY, now).unwrap().rtp_port, 30000);
+        assert_eq!(ports.allocate(ONLY, now), Err(Exhausted));
+        ports.set_orphans(&orphans[1..], now);
+        assert_eq!(ports.allocate(ONLY, now), Err(Exhausted), "they rest, as those of any call");
+        assert_eq!(ports.allocate(ONLY, now + QUARANTINE).unwrap().rtp_port, 30002);
+        assert_eq!(ports.allocate(InterfaceId(1), now + QUARANTINE), Err(Exhausted));
+        ports.set_orphans(&[], now);
+        assert_eq!(ports.used(), 2);
     }
 
     #[test]

@@ -165,6 +165,7 @@ impl Daemon {
         let is_last = *slice == 0;
         if relay.sweep(now, parts)? {
             let (average, cpu) = host.read();
+            calls.set_orphans(relay.orphans(), now);
             let traffic = relay.traffic();
             calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         }

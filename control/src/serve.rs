@@ -66,15 +66,18 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone(), mark.clone().into_bytes(), clock);
     let mut exchange = Exchange::new();
     let mut restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
+    let is_whole = found.is_whole;
     drop(found);
     if let (Some(folder), Some(TakeOver { instance, pin_dir, .. })) = (&folder, &config.take_over) {
-        config.relay.keep = Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes") });
+        config.relay.keep =
+            Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes"), has_orphans: !is_whole });
     }
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
     let relay = Relay::start(&config.relay, move || notified.notify_one(), &calls.desired())?;
     // A call that is refused can go elsewhere; one without sockets would be silent.
     calls.limit_sessions(relay.max_calls());
+    calls.set_orphans(relay.orphans(), now);
     let (engine, why) = (relay.engine(), relay.why().to_owned());
     let ports = if relay.has_bound_ports() { "bound" } else { "steered" };
     let journal = folder.as_ref().map(|folder| {
@@ -112,7 +115,14 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let manager = Manager::find();
     manager.ready(&format!("{engine}: {why}"));
 
-    let mut is_draining = false;
+    let mut is_draining = folder.as_ref().is_some_and(StateFolder::is_draining);
+    if is_draining {
+        daemon.drain();
+        tracing::info!(
+            calls = daemon.calls(),
+            "no new calls are taken, as in the daemon before; this ends with the last one"
+        );
+    }
     let mut tell = tokio::time::interval(TELL);
     let mut pulse = manager.pulse().map(tokio::time::interval);
     loop {
@@ -122,6 +132,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
                 Order::Drain => {
                     is_draining = true;
                     daemon.drain();
+                    drains(folder.as_ref(), true);
                     tracing::info!(calls = daemon.calls(), "no new calls are taken; this ends with the last one");
                 }
                 Order::Reload(reload) => {
@@ -148,6 +159,8 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         }
     }
     manager.stopping();
+    // Whoever starts it again wants it to serve.
+    drains(folder.as_ref(), false);
     tasks.shutdown().await;
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
@@ -159,6 +172,13 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         daemon.end();
     }
     Ok(if is_draining { Ended::Drained } else { Ended::Stopped })
+}
+
+/// Tells whoever comes next whether no new calls are taken.
+fn drains(folder: Option<&StateFolder>, is_draining: bool) {
+    if let Some(Err(error)) = folder.map(|folder| folder.set_draining(is_draining)) {
+        tracing::warn!(%error, "whoever comes after this daemon, should it be killed, will not know whether new calls are taken");
+    }
 }
 
 /// The folder in which this instance keeps what the next daemon needs; none where the host permits none: calls are carried all the same.

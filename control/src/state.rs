@@ -11,6 +11,9 @@ use rustix::fs::{FlockOperation, flock};
 /// Where the kernel tells which time the host was booted.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// The file that says that no new calls are taken, and since which start of the host.
+const DRAINING: &str = "draining";
+
 /// Root may look into a folder of somebody who may do less: nothing there leads it elsewhere.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
@@ -78,6 +81,22 @@ impl StateFolder {
         }
     }
 
+    /// No new calls are taken from now on, by whoever comes next either, or they are taken again.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn set_draining(&self, is_draining: bool) -> io::Result<()> {
+        let path = self.path.join(DRAINING);
+        let set = if is_draining { fs::write(path, boot_id()?) } else { fs::remove_file(path) };
+        set.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    /// Whether whoever had the folder before was to take no new calls, and has not come to its end. Where the host was booted since, its calls
+    /// are over.
+    pub fn is_draining(&self) -> bool {
+        fs::read_to_string(self.path.join(DRAINING)).is_ok_and(|boot| boot_id().is_ok_and(|now| now == boot))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -114,6 +133,20 @@ mod tests {
         drop(first);
         assert_eq!(StateFolder::holder(parent.path(), "a"), None);
         assert!(StateFolder::open(parent.path(), "a").is_ok());
+    }
+
+    #[test]
+    fn who_is_drained_is_known_to_whoever_comes_next_and_not_after_its_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = || StateFolder::open(parent.path(), "a").unwrap();
+        assert!(!open().is_draining());
+        open().set_draining(true).unwrap();
+        assert!(open().is_draining());
+        open().set_draining(false).unwrap();
+        open().set_draining(false).unwrap();
+        assert!(!open().is_draining());
+        fs::write(open().path().join(DRAINING), "before the host was booted").unwrap();
+        assert!(!open().is_draining());
     }
 
     #[test]

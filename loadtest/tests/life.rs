@@ -213,6 +213,45 @@ fn a_journal_that_cannot_be_read_keeps_nobody_from_starting() {
     talk(&other, &mut one, &mut two, 5, "another call");
 }
 
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn what_the_fast_path_carries_goes_on_though_the_journal_is_lost() {
+    for (is_ipv6, is_removed) in [([false, false], false), ([true, true], true)] {
+        let mut scene = Scene::new(Trunks::dual_stack().unwrap(), "xdp", &[]).unwrap();
+        let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+        talk(&call, &mut caller, &mut callee, 5, "before");
+        for port in [call.for_caller, call.for_callee] {
+            scene.wait_for_fast_path(&call, port).unwrap();
+        }
+        let kept = scene.daemon.kept().clone();
+        scene.daemon.kill().unwrap();
+        for file in std::fs::read_dir(kept.state.join(&kept.instance)).unwrap().flatten() {
+            if file.file_name().to_string_lossy().starts_with("journal.") {
+                if is_removed {
+                    std::fs::remove_file(file.path()).unwrap();
+                } else {
+                    std::fs::write(file.path(), b"intertrunk journal 99\nnobody knows").unwrap();
+                }
+            }
+        }
+        // The one after the next has a journal that knows nothing of the call.
+        for when in ["after the loss", "after another end"] {
+            scene.daemon.restart().unwrap();
+            talk(&call, &mut caller, &mut callee, 5, when);
+            assert_eq!(query(&mut scene, &call)["error-reason"], "Unknown call-id");
+            let statistics = scene.ng.request(&json!({"command": "statistics"})).unwrap();
+            assert_eq!(statistics["statistics"]["orphans"], 2, "{when}");
+            scene.daemon.kill().unwrap();
+        }
+        scene.daemon.restart().unwrap();
+        let mut one = Party::new(&scene.trunks, Trunk::Pbx1, 4100).unwrap();
+        let mut two = Party::new(&scene.trunks, Trunk::Gateway, 6100).unwrap();
+        let other = Call::set_up(&mut scene.ng, "call-2", (&one, Trunk::Pbx1), (&two, Trunk::Gateway), &[]).unwrap();
+        talk(&other, &mut one, &mut two, 5, "another call");
+        talk(&call, &mut caller, &mut callee, 5, "beside another call");
+    }
+}
+
 /// Runs a command of the daemon's program about a scene's instance; what it said, where it failed.
 fn about(scene: &Scene, command: &str, args: &[&str]) -> Result<(), String> {
     let kept = scene.daemon.kept();
@@ -241,6 +280,29 @@ fn a_relay_that_is_drained_takes_no_new_calls_and_ends_with_the_last_one() {
     assert!(scene.daemon.process().ended().unwrap().is_some_and(|status| status.code() == Some(DRAINED)));
     assert!(!scene.daemon.kept().pins().exists());
     assert!(about(&scene, "drain", &[]).unwrap_err().contains("no daemon runs as instance"));
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_daemon_that_comes_after_one_that_was_killed_while_it_was_drained_takes_no_new_calls_either() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false, false], &[]).unwrap();
+    talk(&call, &mut caller, &mut callee, 5, "before");
+    scene.daemon.signal(Signal::USR1).unwrap();
+    let said = |scene: &mut Scene| scene.daemon.process().output().unwrap().contains("no new calls are taken");
+    wait_until("it says so", Duration::from_secs(2), || said(&mut scene)).unwrap();
+    scene.daemon.kill().unwrap();
+    scene.daemon.restart().unwrap();
+    let offer = json!({"command": "offer", "call-id": "new", "from-tag": "a", "sdp": caller.sdp()});
+    assert_eq!(scene.ng.request(&offer).unwrap()["error-reason"], "Parallel session limit reached");
+    talk(&call, &mut caller, &mut callee, 5, "afterwards");
+    let request = json!({"command": "delete", "call-id": call.id, "from-tag": "caller"});
+    assert_eq!(scene.ng.request(&request).unwrap()["result"], "ok");
+    let is_over = |scene: &mut Scene| scene.daemon.process().ended().unwrap().and_then(|status| status.code());
+    wait_until("it ends", Duration::from_secs(5), || is_over(&mut scene) == Some(DRAINED)).unwrap();
+    // Whoever starts it then wants it to serve.
+    scene.daemon.restart().unwrap();
+    assert_eq!(scene.ng.request(&offer).unwrap()["result"], "ok");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Keep {
     pub pins: PathBuf,
     /// A file of this instance alone: what was learned and counted.
     pub notes: PathBuf,
+    /// Not all calls of the process before are on record: what XDP carries of others goes on.
+    pub has_orphans: bool,
 }
 
 impl RelayConfig {

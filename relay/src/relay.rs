@@ -54,6 +54,8 @@ pub struct Relay {
     pub(crate) part: usize,
     /// How many have passed.
     pub(crate) seconds: u64,
+    /// Pairs of ports of calls that are on no record.
+    pub(crate) orphans: Vec<SlotIndex>,
     /// Where what is learned and counted is noted for the next process.
     pub(crate) notes: Option<PathBuf>,
 }
@@ -72,6 +74,28 @@ impl Relay {
         {
             tracing::debug!(%error, "the programs cannot be told the time");
         }
+    }
+
+    /// Ends orphans that nobody speaks by any more.
+    fn look_for_orphans(&mut self, now: Instant) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        self.orphans = self.table.orphans(now);
+        if self.orphans.is_empty() {
+            tracing::info!("nobody speaks any more in calls that were on no record");
+            // Where that has to wait, the next process looks for some, and finds none.
+            if let Some(Ok(kernel)) = self.kernel.as_ref().map(|kernel| kernel.try_lock())
+                && let Some(pins) = kernel.pins()
+            {
+                pins.set_orphans(false);
+            }
+        }
+    }
+
+    /// The pairs of ports, by the slot of the even one, by which the fast path carries calls that are on no record: nobody else may have them.
+    pub fn orphans(&self) -> &[SlotIndex] {
+        &self.orphans
     }
 
     /// Notes all that was counted, for the next process.
@@ -147,6 +171,7 @@ impl Relay {
         let ago = now.saturating_duration_since(std::mem::replace(&mut self.measured, now));
         self.traffic = self.table.sums().read(&self.traffic, ago);
         self.pass_time();
+        self.look_for_orphans(now);
         for (worker, reasons) in self.workers.iter_mut().zip(&self.reasons) {
             match worker.new_drops() {
                 Ok(drops) => reasons.add(Reason::ReceiveOverflow, u64::from(drops)),
@@ -197,6 +222,7 @@ impl Meter for Relay {
             fast_path,
             steering,
             restarts: self.restarts.count(),
+            orphans: self.orphans.len(),
             traffic: self.traffic,
         }
     }

@@ -16,7 +16,7 @@ use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reser
 use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, Program, Shape, Sizes, XdpMode};
 use crate::relay::Relay;
 use crate::supervise::Restarts;
-use crate::table::{Announcer, Events, FlowTable, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
+use crate::table::{Announcer, Events, FlowTable, Left, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
 use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Work, Worker, intake, probe_ring};
 
 /// For so long it is waited at a start for the next hops of calls that go on.
@@ -102,7 +102,23 @@ impl Relay {
             epoch: kernel.as_ref().map_or(Ok(Epoch::FIRST), Kernel::epoch)?,
         };
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, table_shape)?);
-        table.adopt(wanted, has_rules, Instant::now());
+        let has_orphans = |pins: &Pins| pins.has_orphans() || config.keep.as_ref().is_some_and(|keep| keep.has_orphans);
+        let left = match &pins {
+            _ if !has_rules => Left::Nothing,
+            Some(pins) if has_fast_path && has_orphans(pins) => Left::Orphans,
+            Some(_) | None => Left::Rules,
+        };
+        table.adopt(wanted, left, Instant::now());
+        let orphans = table.orphans(Instant::now());
+        if let Some(pins) = &pins {
+            pins.set_orphans(!orphans.is_empty());
+        }
+        if !orphans.is_empty() {
+            tracing::warn!(
+                pairs = orphans.len(),
+                "the kernel carries media of calls that are on no record: it goes on until nobody sends any more"
+            );
+        }
         let restarts = Restarts::default();
         let listener = listener.map(|listener| ReadingThread::start(listener, Arc::clone(&table), restarts.clone()));
         let listener = listener.transpose().map_err(StartError::Netlink)?;
@@ -170,6 +186,7 @@ impl Relay {
             measured: Instant::now(),
             part: 0,
             seconds: 0,
+            orphans,
             notes: config.keep.as_ref().map(|keep| keep.notes.clone()),
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
-use border::{FlowOp, Interfaces, Meter, Ports};
+use border::{FlowOp, Interfaces, Meter, Ports, SlotIndex};
 use indexmap::IndexMap;
 
 use super::dialogue::Call;
@@ -105,6 +105,11 @@ impl Calls {
     /// Does as the operator has decided now. What calls have been told before holds for them.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// These pairs of ports are of calls that are on no record.
+    pub fn set_orphans(&mut self, orphans: &[SlotIndex], now: Instant) {
+        self.ports.set_orphans(orphans, now);
     }
 
     /// Refuses new calls beyond so many, too, and beyond one for each pair of ports: a call has one at least, unless it has no media, and such

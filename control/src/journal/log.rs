@@ -31,6 +31,8 @@ pub struct Found {
     chapters: Vec<Vec<u8>>,
     /// What it marked descriptions with.
     pub mark: Option<String>,
+    /// All that it had put on record is here; not so where there is nothing at all, which may be because it is lost.
+    pub is_whole: bool,
 }
 
 impl Found {
@@ -57,7 +59,7 @@ pub struct Log {
 
 /// Reads what an earlier process has left in a folder. What cannot be read is set aside, with a word in the log: it keeps nobody from starting.
 pub fn find(folder: &Path, boot: &str) -> Found {
-    let mut found = Found::default();
+    let (mut found, mut is_damaged) = (Found::default(), false);
     for (_, path) in chapters(folder) {
         match read(&path, boot) {
             Ok(Some((heading, entries))) => {
@@ -71,6 +73,7 @@ pub fn find(folder: &Path, boot: &str) -> Found {
                             "the journal is damaged: what is behind the damage is lost, and the file is set aside"
                         );
                         set_aside(folder, &path);
+                        is_damaged = true;
                     }
                 }
                 found.mark = Some(heading.mark);
@@ -83,9 +86,11 @@ pub fn find(folder: &Path, boot: &str) -> Found {
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "a journal cannot be read, and is set aside");
                 set_aside(folder, &path);
+                is_damaged = true;
             }
         }
     }
+    found.is_whole = !is_damaged && !found.chapters.is_empty();
     found
 }
 

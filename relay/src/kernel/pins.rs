@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/<shape>/SLOTS, HOPS, ...    the maps; of another shape they are another build's, or another configuration's
 //! <folder>/<shape>/live               whether somebody has worked with them
+//! <folder>/<shape>/orphans            whether there are rules of calls on no record among them
 //! <folder>/links/xdp-<mode>-<device>   what holds the XDP program at a device
 //! <folder>/links/steer                 what holds the steering program in the network namespace
 //! ```
@@ -24,6 +25,9 @@ pub(super) const LINKS: &str = "links";
 
 /// The folder that says that maps are in use: one that was killed at its start has left empty ones. A BPF file system has no ordinary files.
 const LIVE: &str = "live";
+
+/// The folder that says that there are orphans among the rules.
+const ORPHANS: &str = "orphans";
 
 /// What the maps are made for: those of the same shape can be gone on with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,6 +106,22 @@ impl Pins {
         match fs::create_dir(self.maps().join(LIVE)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether there are orphans among the rules of these maps.
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.maps().join(ORPHANS).exists()
+    }
+
+    /// There are orphans among the rules of these maps, or none any more.
+    pub(crate) fn set_orphans(&self, has_some: bool) {
+        let path = self.maps().join(ORPHANS);
+        let set = if has_some { fs::create_dir(path) } else { fs::remove_dir(path) };
+        if let Err(error) = set
+            && !matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
+        {
+            tracing::warn!(%error, "the next process will not know whether there are calls on no record");
         }
     }
 

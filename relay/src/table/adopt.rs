@@ -14,11 +14,23 @@ use crate::table::source::{SinkState, Source};
 use crate::table::sources::Sources;
 use crate::table::suspects::Suspects;
 
+/// What an earlier process has left in the slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// Nothing: they are new.
+    Nothing,
+    /// Rules of calls, and everything that holds of these is on record.
+    Rules,
+    /// Rules of calls, and of some nothing is on record.
+    Orphans,
+}
+
 impl FlowTable {
     /// Makes the table as control wants it, at the very beginning, before any worker and before routes are resolved. What is noted of a source it
-    /// knows and has counted; what its slot does is right already, most likely, and then goes on without a gap. What nobody wants any more goes.
-    /// `has_rules`: the slots are those of an earlier process, too.
-    pub(crate) fn adopt(&self, ops: &[FlowOp], has_rules: bool, now: Instant) {
+    /// knows and has counted; what its slot does is right already, most likely, and then goes on without a gap. What nobody wants any more goes,
+    /// unless it is an orphan's.
+    pub(crate) fn adopt(&self, ops: &[FlowOp], left: Left, now: Instant) {
+        let has_rules = left != Left::Nothing;
         self.open_ports(ops);
         let mut sources = self.lock();
         let mut adopted = Vec::with_capacity(ops.len());
@@ -36,10 +48,14 @@ impl FlowTable {
         for index in adopted {
             self.program(&mut sources, index, now);
         }
-        let left = if has_rules { &self.slots[..] } else { &[] };
-        for (place, slot) in left.iter().enumerate() {
+        let mut orphans = self.lock_orphans();
+        let slots = if has_rules { &self.slots[..] } else { &[] };
+        for (place, slot) in slots.iter().enumerate() {
             let index = SlotIndex(place as u32);
-            if slot.state().flags() != Flags::NONE && sources.get(index).is_none() {
+            if slot.state().flags() != Flags::NONE
+                && sources.get(index).is_none()
+                && !(left == Left::Orphans && self.foster(&mut orphans, index, now))
+            {
                 slot.program(Rule::INACTIVE);
                 self.shape.notes.clear(index);
             }

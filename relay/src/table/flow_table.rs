@@ -18,6 +18,7 @@ use crate::table::events::Events;
 use crate::table::fan::{Fan, Fans};
 use crate::table::learning::Peer;
 use crate::table::note::Notes;
+use crate::table::orphans::Orphans;
 use crate::table::ours::Ours;
 use crate::table::reader::{Ear, Reader};
 use crate::table::source::Source;
@@ -65,6 +66,7 @@ pub(crate) struct FlowTable {
     /// Times as the workers have them, and whoever comes next.
     pub(super) clock: Clock,
     sources: Mutex<Sources>,
+    orphans: Mutex<Orphans>,
 }
 
 impl FlowTable {
@@ -81,6 +83,7 @@ impl FlowTable {
             clock: Clock::now(),
             shape,
             sources,
+            orphans: Mutex::default(),
         }
     }
 
@@ -343,6 +346,11 @@ impl FlowTable {
     pub(super) fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
         let timing = self.timings.get(index.0 as usize)?;
         Some(Cells { index, slot: self.slot(index)?, timing, carried: self.carried(index)? })
+    }
+
+    pub(super) fn lock_orphans(&self) -> MutexGuard<'_, Orphans> {
+        // Each is whole, or gone.
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Sources> {

@@ -23,6 +23,7 @@ mod learning;
 mod listener;
 mod matter;
 mod note;
+mod orphans;
 mod ours;
 mod program;
 mod reader;
@@ -37,6 +38,7 @@ mod tally;
 mod traffic;
 mod trust;
 
+pub(crate) use adopt::Left;
 pub(crate) use announcer::{Announcer, Order};
 pub(crate) use clock::clock_ns;
 pub(crate) use events::Events;

@@ -81,6 +81,7 @@ impl Meter for Packets {
             fast_path: Turns { lost: 2, regained: 1 },
             steering: Turns { lost: 1, regained: 1 },
             restarts: 3,
+            orphans: 0,
             traffic: Traffic::default(),
         }
     }

@@ -23,6 +23,7 @@ pub(super) fn statistics(account: &RelayAccount) -> Dict<'static> {
         .with("fast path", turns(account.counts.fast_path))
         .with("steering", turns(account.counts.steering))
         .with("restarts", Value::count(account.counts.restarts))
+        .with("orphans", Value::count(account.counts.orphans as u64))
 }
 
 fn turns(Turns { lost, regained }: Turns) -> Dict<'static> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use flow::rtp::parse;
 
 use super::*;
+use crate::table::Left;
 use crate::table::rig::Memory;
 
 /// A call over both families, with RTCP that takes the fast path.
@@ -109,7 +110,7 @@ fn whoever_comes_next_touches_no_rule_that_is_right_and_counts_on() {
     std::mem::forget(first);
     let second = scene.table(true);
     Scene::forward(&second, &scene.flows, 160..170);
-    second.adopt(&scene.wanted, true, Instant::now());
+    second.adopt(&scene.wanted, Left::Rules, Instant::now());
     for (((index, source), state), rule) in scene.flows.iter().zip(states).zip(rules) {
         assert_eq!((second.slot(*index).unwrap().state(), programmed(&second, *index)), (state, rule), "{source}");
         let totals = second.totals(*index).unwrap();
@@ -136,7 +137,7 @@ fn where_the_rules_are_lost_they_are_made_anew_of_what_was_noted() {
     let (rule, counted) = (programmed(&first, B), first.totals(B).unwrap().fast_packets);
     drop(first);
     let second = scene.table(false);
-    second.adopt(&scene.wanted, false, Instant::now());
+    second.adopt(&scene.wanted, Left::Nothing, Instant::now());
     assert_eq!((programmed(&second, B).peer4(), peer_of(&second, B)), (rule.peer4(), addr("203.0.113.9:7000")));
     resolve(&second);
     Scene::forward(&second, &scene.flows, 150..160);
@@ -149,7 +150,7 @@ fn what_nobody_wants_any_more_forwards_nothing_and_its_numbers_are_free() {
     let scene = Scene::new();
     std::mem::forget(scene.talking());
     let second = scene.table(true);
-    second.adopt(&scene.wanted[4..], true, Instant::now());
+    second.adopt(&scene.wanted[4..], Left::Rules, Instant::now());
     for (index, _) in &scene.flows[..4] {
         assert_eq!((programmed(&second, *index), second.totals(*index)), (Rule::INACTIVE, None));
     }
@@ -166,15 +167,42 @@ fn what_was_signalled_and_never_reached_the_table_is_obeyed() {
     let mut wanted = scene.wanted.clone();
     let FlowOp::Install(_, spec) = &mut wanted[0] else { panic!("another operation") };
     spec.party.at = Some(addr("192.0.2.99:4000"));
-    second.adopt(&wanted, true, Instant::now());
+    second.adopt(&wanted, Left::Rules, Instant::now());
     assert_eq!(target_of(&second, B), addr("192.0.2.99:4000"), "it was heard at its own address, and has moved");
     // A call that was on record, and of which the table had not been told.
     let third = scene.table(true);
     let mut other = scene.wanted.clone();
     let FlowOp::Install(_, spec) = &mut other[1] else { panic!("another operation") };
     spec.call = 77;
-    third.adopt(&other, true, Instant::now());
+    third.adopt(&other, Left::Rules, Instant::now());
     let totals = third.totals(B).unwrap();
     assert_eq!((totals.packets(), totals.confirmed), (0, false), "nothing of another call is this one's");
     assert!(!programmed(&third, B).is_active());
+}
+
+#[test]
+fn what_xdp_carries_of_calls_on_no_record_goes_on_until_nobody_sends_any_more() {
+    let scene = Scene::new();
+    std::mem::forget(scene.talking());
+    let second = scene.table(true);
+    let start = Instant::now();
+    let rules: Vec<_> = scene.flows.iter().map(|(index, _)| programmed(&second, *index)).collect();
+    second.adopt(&scene.wanted[4..], Left::Orphans, start);
+    let now: Vec<_> = scene.flows.iter().map(|(index, _)| programmed(&second, *index)).collect();
+    assert_eq!(now, rules);
+    let mut pairs: Vec<_> = scene.flows[..4].iter().map(|(index, _)| *index).filter(|index| !index.is_odd()).collect();
+    pairs.sort_unstable();
+    assert_eq!(second.orphans(start), pairs);
+    // One of two speaks: both have their ports.
+    let second_of = |seconds| start + Duration::from_secs(seconds);
+    Scene::forward(&second, &scene.flows[..1], 100..110);
+    assert_eq!(second.orphans(second_of(50)), pairs);
+    assert_eq!(second.orphans(second_of(109)), pairs);
+    assert_eq!(second.orphans(second_of(110)), []);
+    for (index, _) in &scene.flows[..4] {
+        assert_eq!(programmed(&second, *index), Rule::INACTIVE);
+    }
+    assert!(programmed(&second, C).is_fast(), "the call that is on record");
+    let requests = second.hops().take_requests();
+    assert!(requests.iter().any(|request| matches!(request, crate::hops::Event::Forget { .. })), "{requests:?}");
 }

@@ -165,6 +165,8 @@ pub enum OnStop {
 /// How the next daemon goes on with the calls of this one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TakeOver {
+    /// Whether it does.
+    pub is_wanted: bool,
     /// What the daemon is called among those of this host.
     pub instance: String,
     /// Where what is written down is kept.
@@ -202,7 +204,7 @@ pub struct Config {
     /// The datagram socket of NG.
     pub listen_ng_unixgram: Option<SocketFile>,
     /// How the next daemon goes on; `None`: it does not.
-    pub take_over: Option<TakeOver>,
+    pub take_over: TakeOver,
     /// What is logged.
     pub log_level: tracing::Level,
     /// How.
@@ -381,22 +383,22 @@ impl Options {
         })
     }
 
-    /// How the next daemon goes on, as far as these say; `None`: it does not.
+    /// How the next daemon goes on, as far as these say.
     ///
     /// # Errors
     /// When something that was said makes no sense; with the key.
-    pub fn take_over(&self) -> anyhow::Result<Option<TakeOver>> {
+    pub fn take_over(&self) -> anyhow::Result<TakeOver> {
         let on_stop = word("on-stop", self.on_stop.as_deref(), &[("end", OnStop::End), ("keep", OnStop::Keep)])?;
         let instance = self.instance.clone().unwrap_or_else(|| "default".to_owned());
         checks::instance(&instance)?;
         let folder = |said: &Option<PathBuf>, usual: &str| said.clone().unwrap_or_else(|| PathBuf::from(usual));
-        let take_over = TakeOver {
+        Ok(TakeOver {
+            is_wanted: self.take_over.unwrap_or(true),
             instance,
             state_dir: folder(&self.state_dir, "/run/intertrunk"),
             pin_dir: folder(&self.pin_dir, "/sys/fs/bpf/intertrunk"),
             on_stop,
-        };
-        Ok(self.take_over.unwrap_or(true).then_some(take_over))
+        })
     }
 
     fn socket_file(&self, path: Option<&Path>) -> anyhow::Result<Option<SocketFile>> {

@@ -192,10 +192,11 @@ impl Daemon {
     /// Stops, and ends all calls.
     pub fn end(&self) {
         let mut state = self.lock();
-        state.relay.end();
+        // First of all: whoever is killed in the middle leaves no call that would come back.
         if let Some(journal) = &mut state.journal {
             journal.end();
         }
+        state.relay.end();
     }
 
     /// Refuses new calls from now on: proxies turn to another relay. Those that stand go on.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -16,28 +16,45 @@ use crate::state::{StateError, StateFolder};
 /// How long a daemon may take to end when it is told to.
 const END: Duration = Duration::from_secs(10);
 
-/// Has the daemon of an instance take no new calls, and waits until it has ended with the last one. After `deadline` it is told to stop, and what calls
-/// are left end with it, or go on as it is configured.
+/// So long it is waited for the daemon that comes after one that was killed while it was drained.
+const NEXT: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Has the daemon of an instance take no new calls, and waits until it has ended with the last one; should it be killed meanwhile, until the next one
+/// has. After `deadline` it is told to stop, and what calls are left end with it, or go on as it is configured.
 ///
 /// # Errors
 /// When there is none, or it may not be told.
 pub fn drain(take_over: &TakeOver, deadline: Option<Duration>) -> anyhow::Result<()> {
-    let pid = running(take_over)?;
-    // Another process may have the number as soon as this one is gone.
-    let process = pidfd_open(pid, PidfdFlags::empty()).context("the daemon has ended, or may not be told")?;
-    pidfd_send_signal(&process, Signal::USR1).context("the daemon cannot be told")?;
-    if has_ended(&process, deadline)? {
-        return Ok(());
+    let start = Instant::now();
+    let left = || deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
+    loop {
+        let pid = running(take_over)?;
+        // Another process may have the number as soon as this one is gone.
+        let process = pidfd_open(pid, PidfdFlags::empty()).context("the daemon has ended, or may not be told")?;
+        pidfd_send_signal(&process, Signal::USR1).context("the daemon cannot be told")?;
+        if !has_ended(&process, left())? {
+            pidfd_send_signal(&process, Signal::TERM).context("the daemon cannot be stopped")?;
+            if !has_ended(&process, Some(END))? {
+                let (pid, end) = (pid.as_raw_nonzero(), END.as_secs());
+                bail!("the daemon (process {pid}) was told to stop {end} s ago and has not ended");
+            }
+        }
+        if !StateFolder::is_drained(&take_over.state_dir, &take_over.instance) {
+            return Ok(());
+        }
+        // It did not come to its end: whoever takes its calls over goes on with that, too.
+        let killed = Instant::now();
+        while running(take_over).is_err() {
+            if killed.elapsed() >= NEXT {
+                bail!(
+                    "the daemon was killed before its last call had ended, and no other one has taken its calls over"
+                );
+            }
+            std::thread::sleep(LOOK);
+        }
     }
-    pidfd_send_signal(&process, Signal::TERM).context("the daemon cannot be stopped")?;
-    if !has_ended(&process, Some(END))? {
-        bail!(
-            "the daemon (process {}) was told to stop {} s ago and has not ended",
-            pid.as_raw_nonzero(),
-            END.as_secs()
-        );
-    }
-    Ok(())
 }
 
 /// Waits until a process has ended, and no longer than that.
@@ -55,20 +72,50 @@ fn has_ended(process: &OwnedFd, limit: Option<Duration>) -> anyhow::Result<bool>
     }
 }
 
-/// Removes everything that an instance without a daemon has left: its calls end.
+/// Removes everything that an instance without a daemon has left: its calls end. Tells what is gone.
 ///
 /// # Errors
-/// When there is a daemon, or something cannot be removed.
-pub fn flush(take_over: &TakeOver) -> anyhow::Result<()> {
-    let folder = take_over.state_dir.join(&take_over.instance);
+/// When there is a daemon, or nothing is there, or something cannot be removed.
+pub fn flush(take_over: &TakeOver) -> anyhow::Result<Vec<PathBuf>> {
+    let TakeOver { instance, state_dir, pin_dir, .. } = take_over;
+    let (folder, pins) = (state_dir.join(instance), pin_dir.join(instance));
+    let mut removed: Vec<_> = [&folder, &pins].into_iter().filter(|path| path.exists()).cloned().collect();
+    if removed.is_empty() {
+        bail!(
+            "nothing is left of an instance \"{instance}\" at {} or {}: say where by --config, or --state-dir and --pin-dir",
+            folder.display(),
+            pins.display()
+        );
+    }
     if folder.exists() {
         let state = StateFolder::open(&take_over.state_dir, &take_over.instance).map_err(|error| match error {
             StateError::Taken(name) => anyhow::anyhow!("a daemon runs as instance \"{name}\": stop it first"),
             error @ StateError::Folder { .. } => error.into(),
         })?;
+        // First of all: without a journal, what the kernel does would be an orphan's for whoever comes.
+        remove(&pins)?;
         remove(state.path())?;
     }
-    remove(&take_over.pin_dir.join(&take_over.instance))
+    remove(&pins)?;
+    removed.sort_unstable();
+    Ok(removed)
+}
+
+/// Removes what is left of an instance where nothing is to be taken over, unless a daemon has it.
+pub fn clear(take_over: &TakeOver) {
+    let TakeOver { instance, state_dir, pin_dir, .. } = take_over;
+    if StateFolder::holder(state_dir, instance).is_some() || !pin_dir.join(instance).exists() {
+        return;
+    }
+    tracing::warn!(instance, "calls of an earlier daemon end, because nothing can be taken over");
+    if let Err(error) = remove(&pin_dir.join(instance)) {
+        tracing::error!("{error:#}: the kernel goes on by what an earlier daemon has left");
+    }
+    if !take_over.is_wanted
+        && let Err(error) = remove(&state_dir.join(instance))
+    {
+        tracing::warn!("{error:#}");
+    }
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
@@ -99,6 +146,7 @@ mod tests {
 
     fn take_over(folder: &Path) -> TakeOver {
         TakeOver {
+            is_wanted: true,
             instance: "a".to_owned(),
             state_dir: folder.join("state"),
             pin_dir: folder.join("pins"),
@@ -117,10 +165,27 @@ mod tests {
         assert!(refused.contains("stop it first"), "{refused}");
         assert!(folder.path().join("pins/a").exists());
         drop(state);
-        flush(&take_over).unwrap();
-        flush(&take_over).unwrap();
+        assert_eq!(flush(&take_over).unwrap(), ["pins/a", "state/a"].map(|path| folder.path().join(path)));
+        let nothing = flush(&take_over).unwrap_err().to_string();
+        assert!(nothing.contains("nothing is left") && nothing.contains("--config"), "{nothing}");
         let left = [folder.path().join("pins/a"), folder.path().join("state/a")].map(|path| path.exists());
         assert_eq!((left, folder.path().join("pins/b").exists()), ([false; 2], true));
+    }
+
+    #[test]
+    fn what_a_daemon_without_take_over_finds_is_cleared_unless_another_one_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for is_wanted in [false, true] {
+            let take_over = TakeOver { is_wanted, ..take_over(folder.path()) };
+            let [pins, state] = ["pins/a", "state/a"].map(|path| folder.path().join(path));
+            fs::create_dir_all(&pins).unwrap();
+            let other = StateFolder::open(&take_over.state_dir, "a").unwrap();
+            clear(&take_over);
+            assert!(pins.exists() && state.exists());
+            drop(other);
+            clear(&take_over);
+            assert_eq!((pins.exists(), state.exists()), (false, is_wanted), "a folder that cannot be used stays");
+        }
     }
 
     #[test]

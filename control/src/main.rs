@@ -39,7 +39,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain { serve, deadline } => {
             with_instance(*serve, |take_over| instance::drain(take_over, deadline.map(Duration::from_secs)))
         }
-        Command::Flush { serve } => with_instance(*serve, instance::flush),
+        Command::Flush { serve } => with_instance(*serve, flush),
     };
     match done {
         Ok(code) => code,
@@ -54,8 +54,15 @@ pub(crate) fn main() -> ExitCode {
 /// Does something about the daemon of an instance.
 fn with_instance(serve: Serve, work: impl FnOnce(&TakeOver) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     let take_over = serve.read()?.take_over()?;
-    let take_over = take_over.context("take-over = false: nothing is kept, and no daemon can be found by its name")?;
     work(&take_over).map(|()| ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "what is gone is what is asked for")]
+fn flush(take_over: &TakeOver) -> anyhow::Result<()> {
+    for removed in instance::flush(take_over)? {
+        println!("removed {}", removed.display());
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the findings are what was asked for")]

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, OnStop, TakeOver};
 use crate::daemon::Daemon;
+use crate::instance;
 use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
 use crate::listen;
@@ -58,7 +59,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
     let ports = Ports::of(&config.relay.interfaces, (config.relay.port_min, config.relay.port_max))?;
-    let folder = config.take_over.as_ref().map(state_folder).transpose()?.flatten();
+    let folder = if config.take_over.is_wanted { state_folder(&config.take_over)? } else { None };
     let boot = boot_id().context("the kernel does not tell which time it was booted")?;
     let found = folder.as_ref().map(|folder| journal::find(folder.path(), &boot)).unwrap_or_default();
     let mark = found.mark.clone().unwrap_or_else(mark);
@@ -68,9 +69,13 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let mut restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
     let is_whole = found.is_whole;
     drop(found);
-    if let (Some(folder), Some(TakeOver { instance, pin_dir, .. })) = (&folder, &config.take_over) {
+    if let Some(folder) = &folder {
+        let TakeOver { pin_dir, instance, .. } = &config.take_over;
         config.relay.keep =
             Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes"), has_orphans: !is_whole });
+    } else {
+        // What an earlier daemon has left would forward beside this one, and nobody would ever end it.
+        instance::clear(&config.take_over);
     }
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
@@ -164,7 +169,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     tasks.shutdown().await;
     let (passed, dropped) = daemon.reasons();
     tracing::info!(calls = daemon.calls(), passed, dropped, "stopped");
-    let keeps = folder.is_some() && config.take_over.is_some_and(|take_over| take_over.on_stop == OnStop::Keep);
+    let keeps = folder.is_some() && config.take_over.on_stop == OnStop::Keep;
     // Connections may still have it; none of them has a turn any more.
     if keeps {
         daemon.leave();

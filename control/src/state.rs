@@ -51,18 +51,22 @@ impl StateFolder {
         let failed = |error: io::Error| StateError::Folder { path: path.clone(), error };
         // Who is where in which call is nobody's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .custom_flags(NO_FOLLOW)
-            .open(path.join("lock"))
-            .map_err(failed)?;
+        let (mut options, file) = (OpenOptions::new(), path.join("lock"));
+        options.custom_flags(NO_FOLLOW);
+        let lock = options.clone().create(true).append(true).mode(0o600).open(&file);
+        // What cannot be written any more can be read.
+        let read = |error| if is_unwritable(&error) { options.read(true).open(&file) } else { Err(error) };
+        let mut lock = lock.or_else(read).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 // Who has it, for those who want to tell it something.
-                let written = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
-                written.map_err(failed)?;
+                if let Err(error) = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())) {
+                    tracing::warn!(
+                        path = %path.display(),
+                        %error,
+                        "the state folder cannot be written: nobody finds this daemon by the name of its instance"
+                    );
+                }
                 Ok(Self { path, _lock: lock })
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Taken(instance.to_owned())),
@@ -97,10 +101,22 @@ impl StateFolder {
         fs::read_to_string(self.path.join(DRAINING)).is_ok_and(|boot| boot_id().is_ok_and(|now| now == boot))
     }
 
+    /// Whether a daemon of an instance was killed while it was drained, and its calls go on.
+    pub fn is_drained(parent: &Path, instance: &str) -> bool {
+        parent.join(instance).join(DRAINING).exists()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Which time the host was booted.

@@ -63,7 +63,8 @@ impl Relay {
         let owns_ports = reserve::is_reserved(&config.ranges());
         // A port is steered when its worker has a socket; until then nobody has been told of any.
         let pins = config.keep.as_ref().and_then(|keep| pins(&keep.pins, Shape::of(&locals, sizes)));
-        let memory = Shape::of_memory(&locals, sizes.slots);
+        let memory = Shape::of_memory(&addrs);
+        let maps = Shape::of(&locals, sizes);
         let facts = Facts { has_unfinished, owns_ports };
         let (mut kernel, is_steered) = intake::load(config, &locals, sizes, facts, pins.clone())?;
         let has_rules = kernel.as_ref().is_some_and(Kernel::has_rules);
@@ -98,7 +99,7 @@ impl Relay {
             bound: bound.clone(),
             announcer,
             events: Arc::clone(&events),
-            notes: notes(config, sizes.slots, &memory)?,
+            notes: notes(config, sizes.slots, [&memory, &maps])?,
             epoch: kernel.as_ref().map_or(Ok(Epoch::FIRST), Kernel::epoch)?,
         };
         let table = Arc::new(table(kernel.as_ref(), sizes.slots, has_resolver, table_shape)?);
@@ -220,10 +221,10 @@ fn pins(folder: &Path, shape: Shape) -> Option<Pins> {
 }
 
 /// Where what is learned and counted is noted, as far as the host permits.
-fn notes(config: &RelayConfig, slots: usize, shape: &Shape) -> Result<Notes, StartError> {
+fn notes(config: &RelayConfig, slots: usize, [shape, maps]: [&Shape; 2]) -> Result<Notes, StartError> {
     let ports: Vec<_> = config.ranges().into_iter().map(|(_, first, last)| (first, last)).collect();
     if let Some(keep) = &config.keep {
-        match Notes::open(&keep.notes, slots, shape.name(), &ports) {
+        match Notes::open(&keep.notes, slots, [shape.name(), maps.name()], &ports) {
             Ok(notes) => return Ok(notes),
             Err(error) => tracing::warn!(
                 path = %keep.notes.display(),

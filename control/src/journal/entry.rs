@@ -61,26 +61,36 @@ pub(super) enum End {
     Whole,
     /// In the middle of one: whoever wrote it was ended then.
     Torn,
-    /// Before something that nobody has written, so many bytes before the end.
+    /// Anyhow; something in it nobody has written, so many bytes before the end.
     Damaged(usize),
 }
 
-/// The entries of a log, in their order, each given to `take`; and how they end.
+/// The entries of a log, in their order, each given to `take`; and how they end. One that is damaged is passed over where there is another behind it.
 pub(super) fn read<'a>(mut log: &'a [u8], mut take: impl FnMut(Entry<'a>)) -> End {
-    loop {
-        if log.is_empty() {
-            return End::Whole;
-        }
-        let Some((len, rest)) = log.split_first_chunk::<4>() else { return End::Torn };
-        let Some((sum, rest)) = rest.split_first_chunk::<4>() else { return End::Torn };
-        let Some((body, rest)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else { return End::Torn };
-        let is_whole = crc32fast::hash(body) == u32::from_le_bytes(*sum);
-        match postcard::from_bytes(body) {
-            Ok(entry) if is_whole => take(entry),
-            Ok(_) | Err(_) => return End::Damaged(log.len()),
+    let mut damage = None;
+    while !log.is_empty() {
+        let Some((entry, rest)) = first(log) else { return damage.map_or(End::Torn, End::Damaged) };
+        match entry {
+            Some(entry) => take(entry),
+            None => {
+                damage = damage.or(Some(log.len()));
+                if first(rest).is_none_or(|(next, _)| next.is_none()) {
+                    break;
+                }
+            }
         }
         log = rest;
     }
+    damage.map_or(End::Whole, End::Damaged)
+}
+
+/// The first entry of a log, unless it is damaged, and what is behind it; `None` where that is beyond the end.
+fn first(log: &[u8]) -> Option<(Option<Entry<'_>>, &[u8])> {
+    let (len, rest) = log.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    let is_whole = crc32fast::hash(body) == u32::from_le_bytes(*sum);
+    Some((postcard::from_bytes(body).ok().filter(|_| is_whole), rest))
 }
 
 #[cfg(test)]
@@ -135,8 +145,19 @@ mod tests {
         for bit in 0..log.len() * 8 {
             let mut log = log.clone();
             log[bit / 8] ^= 1 << (bit % 8);
-            let (count, end) = entries(&log);
-            assert!(count < ENTRIES.len() && end != End::Whole, "{bit}");
+            let mut taken = Vec::new();
+            let end = read(&log, |entry| taken.push(entry));
+            let known = taken.iter().all(|entry| ENTRIES.contains(entry));
+            assert!(known && taken.len() < ENTRIES.len() && end != End::Whole, "{bit}");
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_damaged_entry_is_read() {
+        let mut log = log();
+        log[HEAD + 3] ^= 1;
+        let mut taken = Vec::new();
+        let end = read(&log, |entry| taken.push(entry));
+        assert_eq!((taken.as_slice(), end), (&ENTRIES[1..], End::Damaged(log.len())));
     }
 }

@@ -137,6 +137,13 @@ impl Store for Log {
         Ok(())
     }
 
+    fn give_up_chapter(&mut self) {
+        if self.file.take().is_some() {
+            let _gone = fs::remove_file(self.path(self.number));
+            self.len = 0;
+        }
+    }
+
     fn forget_earlier(&mut self, needed: usize) -> io::Result<()> {
         let mut earlier = chapters(&self.folder);
         earlier.retain(|(number, _)| *number < self.number);
@@ -151,7 +158,9 @@ impl Store for Log {
 
     fn end(&mut self) -> io::Result<()> {
         self.file = None;
-        chapters(&self.folder).into_iter().try_for_each(|(_, path)| fs::remove_file(path))
+        // The last one first: whoever is killed in the middle leaves the least.
+        let removed = chapters(&self.folder).into_iter().rev().map(|(_, path)| fs::remove_file(path));
+        removed.fold(Ok(()), io::Result::and)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Journal {
     /// There is something in the chapters before this one that does not hold any more and of which nothing says so: they go as soon as this one has
     /// everything.
     is_fresh_start: bool,
+    /// The chapter was begun after one that could not be written.
+    is_retry: bool,
     /// How long a chapter was when it had everything.
     whole: u64,
     /// Since when no chapter could be begun, while the one before goes on.
@@ -81,6 +83,7 @@ impl Journal {
             chapter: Chapter::Broken(now),
             earlier: VecDeque::new(),
             is_fresh_start: true,
+            is_retry: false,
             whole: 0,
             refused: None,
             records: Vec::new(),
@@ -140,6 +143,7 @@ impl Journal {
                     if first == 0 {
                         self.whole = self.store.size();
                         self.chapter = Chapter::Whole;
+                        self.is_retry = false;
                         if std::mem::take(&mut self.is_fresh_start) {
                             self.earlier.clear();
                             self.remove_earlier();
@@ -188,6 +192,10 @@ impl Journal {
     }
 
     fn begin(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_retry) {
+            // It failed as the one before it did: were each kept, they would take all the room that comes.
+            self.store.give_up_chapter();
+        }
         let bytes = self.store.size();
         match self.store.begin_chapter() {
             Ok(()) => {
@@ -196,6 +204,7 @@ impl Journal {
                     self.earlier.push_back(Earlier { ended: now, bytes });
                 }
                 if matches!(self.chapter, Chapter::Broken(since) if since != now) {
+                    self.is_retry = true;
                     tracing::info!("the journal can be written again: all calls will be on record in a moment");
                 }
                 self.chapter = Chapter::Filling { place: usize::MAX };
@@ -248,7 +257,11 @@ impl Journal {
                 PAUSE.as_secs()
             );
         }
-        self.chapter = Chapter::Broken(now);
+        if std::mem::replace(&mut self.chapter, Chapter::Broken(now)) == Chapter::Whole {
+            // What they have is replies, and the room is needed.
+            self.earlier.clear();
+            self.remove_earlier();
+        }
         // Nobody is told of what ends meanwhile.
         self.is_fresh_start = true;
     }

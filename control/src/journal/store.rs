@@ -18,6 +18,9 @@ pub trait Store: Send {
     /// When it cannot; then the one before goes on.
     fn begin_chapter(&mut self) -> io::Result<()>;
 
+    /// Takes the chapter back that could not be given everything: those before it go on.
+    fn give_up_chapter(&mut self);
+
     /// The chapter has everything: of those before it only the last so many are needed.
     ///
     /// # Errors

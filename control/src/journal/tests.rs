@@ -250,6 +250,10 @@ impl Store for Moody {
         self.note(|| "chapter".to_owned())
     }
 
+    fn give_up_chapter(&mut self) {
+        self.0.lock().unwrap().1.push("give up".to_owned());
+    }
+
     fn forget_earlier(&mut self, _: usize) -> io::Result<()> {
         self.note(|| "forget".to_owned())
     }
@@ -282,4 +286,42 @@ fn where_nothing_can_be_written_calls_go_on_and_all_are_on_record_as_soon_as_it_
     assert_eq!(noted(&store)[2..], ["chapter", "c0 c1 c2 c3 c4", "forget"]);
     rig.offer(5);
     assert_eq!(noted(&store).last().unwrap(), "c5");
+}
+
+#[test]
+fn a_chapter_that_fails_as_the_one_before_it_did_takes_no_room() {
+    let store = Moody::default();
+    let mut rig = Rig::new();
+    rig.journal = Journal::new(Box::new(store.clone()), rig.now.into(), rig.now);
+    rig.offer(0);
+    let break_down = |is_broken| store.0.lock().unwrap().0 = is_broken;
+    let noted = || std::mem::take(&mut store.0.lock().unwrap().1);
+    break_down(true);
+    rig.offer(1);
+    break_down(false);
+    noted();
+    rig.now += PAUSE;
+    rig.journal.tick(&rig.calls, rig.now);
+    break_down(true);
+    rig.journal.tick(&rig.calls, rig.now);
+    assert_eq!(noted(), ["chapter"]);
+    break_down(false);
+    rig.wait(PAUSE);
+    assert_eq!(noted(), ["give up", "chapter", "c0 c1", "forget"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_any_more_gives_back_what_is_kept_for_replies() {
+    let mut rig = Rig::new();
+    for number in 0..3 {
+        rig.offer(number);
+        rig.wait(Duration::ZERO);
+        rig.journal.begin(rig.now);
+    }
+    rig.wait(Duration::ZERO);
+    assert!(std::fs::read_dir(rig.folder.path()).unwrap().count() > 1);
+    let now = rig.now;
+    rig.journal.fail(&io::Error::from(io::ErrorKind::StorageFull), now);
+    assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 1);
+    assert_eq!(rig.killed().names(), ["c0", "c1", "c2"]);
 }

@@ -217,7 +217,23 @@ fn read_only(plan: HostPlan) -> anyhow::Result<Failure> {
         let reply = scene.ng.request(&json!({"command": "query", "call-id": call.id}))?;
         ensure!(reply.get("result") == Some(&json!("error")), "{reply}");
     }
-    outcome("state folder read-only", "calls are carried, and end with the daemon", during, Heard::default())
+    // One that has become so: what was on record before is taken over.
+    drop((crowd, scene));
+    let (mut scene, mount) = scene_on(&format!("size={ROOM}"))?;
+    let mut crowd = self::crowd(&mut scene, plan)?;
+    let mut remount = Command::new("mount");
+    remount.args(["-o", "remount,ro"]).arg(&mount.0);
+    run_program(remount)?;
+    let calls = crowd.calls();
+    let over = crowd.talk(|_| kill_and_start(&mut scene))?;
+    says(&scene.daemon, "the state folder cannot be written")?;
+    for call in &calls {
+        query(&mut scene.ng, call)?;
+    }
+    all_fast(&mut scene, &calls)?;
+    lossless(talk(&mut crowd, plan)?)?;
+    let expected = "calls are carried; those that were on record before go on, others end with the daemon";
+    outcome("state folder read-only", expected, during, over)
 }
 
 fn no_bpf_fs(plan: HostPlan) -> anyhow::Result<Failure> {

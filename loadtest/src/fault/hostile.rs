@@ -54,7 +54,7 @@ pub struct Hostile {
     pub calls: u16,
     /// Hostile clients, on all sockets together.
     pub clients: usize,
-    /// What they did, by socket: datagrams, or connections with what was sent over them.
+    /// What they did and the daemon took, by socket: datagrams, or connections with what was sent over them.
     pub attacks: Vec<(&'static str, u64)>,
     /// Packets that parties sent.
     pub packets: u64,
@@ -140,6 +140,9 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     ensure!(heard.lost == 0, "{} of {} packets never came", heard.lost, heard.sent);
     ensure!(scene.daemon.process().ended()?.is_none(), "the daemon has ended");
     crowd.check_totals(&mut scene.ng, heard.unfinished)?;
+    let attacks: Vec<_> =
+        ways.iter().map(Way::name).zip(counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
+    ensure!(attacks.iter().all(|(_, count)| *count > 0), "not every socket was attacked: {attacks:?}");
     let us = |replies: &[Duration], share: f64| {
         let at = replies.get(((replies.len().max(1) - 1) as f64 * share) as usize);
         at.map(|time| time.as_micros() as u64).context("no replies")
@@ -150,7 +153,7 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     Ok(Hostile {
         calls: plan.calls,
         clients: CLIENTS * ways.len(),
-        attacks: ways.iter().map(Way::name).zip(counts.iter().map(|count| count.load(Ordering::Relaxed))).collect(),
+        attacks,
         packets: heard.sent,
         lost: heard.lost,
         commands: replies.len(),
@@ -210,8 +213,9 @@ fn attack(
             if is_over.load(Ordering::Relaxed) {
                 break;
             }
-            if let Some(client) = clients.get_mut(act as usize % CLIENTS) {
-                client.act(&mut chance);
+            if let Some(client) = clients.get_mut(act as usize % CLIENTS)
+                && client.act(&mut chance)
+            {
                 count.fetch_add(1, Ordering::Relaxed);
             }
             // They do not know of one another.
@@ -248,42 +252,41 @@ impl Client {
         })
     }
 
-    /// Does something that no proxy does.
-    fn act(&mut self, chance: &mut Chance) {
+    /// Does something that no proxy does; whether it came to that.
+    fn act(&mut self, chance: &mut Chance) -> bool {
         let bytes = attack_bytes(chance);
         match self {
-            Self::Udp(socket) => drop(socket.send(bytes.get(..bytes.len().min(60_000)).unwrap_or_default())),
-            Self::Unixgram(socket, path) => drop(socket.send_to(&bytes, path)),
+            Self::Udp(socket) => socket.send(bytes.get(..bytes.len().min(60_000)).unwrap_or_default()).is_ok(),
+            Self::Unixgram(socket, path) => socket.send_to(&bytes, path).is_ok(),
             Self::Tcp(addr, stream) => {
                 // Some connections stay, and say a little now and then.
                 if stream.is_none() || chance.below(3) == 0 {
                     *stream = addr.parse().ok().and_then(|addr| TcpStream::connect_timeout(&addr, GLANCE).ok());
                 }
-                if let Some(open) = stream.as_mut() {
-                    let _any = open.set_nonblocking(true);
-                    let bytes = if *addr == HTTP { http(&bytes, chance) } else { bytes };
-                    speak(open, &bytes, chance);
-                }
+                let Some(open) = stream.as_mut() else { return false };
+                let _any = open.set_nonblocking(true);
+                let bytes = if *addr == HTTP { http(&bytes, chance) } else { bytes };
+                speak(open, &bytes, chance)
             }
             Self::Unix(path, stream) => {
                 if stream.is_none() || chance.below(3) == 0 {
                     *stream = UnixStream::connect(path).ok();
                 }
-                if let Some(open) = stream.as_mut() {
-                    let _any = open.set_nonblocking(true);
-                    speak(open, &bytes, chance);
-                }
+                let Some(open) = stream.as_mut() else { return false };
+                let _any = open.set_nonblocking(true);
+                speak(open, &bytes, chance)
             }
         }
     }
 }
 
-/// Sends, and perhaps reads what was answered, and perhaps does not.
-fn speak(stream: &mut (impl std::io::Read + std::io::Write), bytes: &[u8], chance: &mut Chance) {
-    let _any = stream.write(bytes);
+/// Sends, and perhaps reads what was answered, and perhaps does not. Whether any of it was taken.
+fn speak(stream: &mut (impl std::io::Read + std::io::Write), bytes: &[u8], chance: &mut Chance) -> bool {
+    let is_taken = stream.write(bytes).is_ok();
     if chance.below(2) == 0 {
         let _any = stream.read(&mut [0; 4096]);
     }
+    is_taken
 }
 
 /// The same in an HTTP request, more or less.

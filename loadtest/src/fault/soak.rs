@@ -139,8 +139,8 @@ pub fn run(plan: SoakPlan) -> anyhow::Result<Soak> {
 fn check(looks: &[Look]) -> anyhow::Result<()> {
     for life in looks.chunk_by(|one, other| one.life == other.life) {
         // Each port costs something when it is used for the first time: by then all were.
-        let [first, .., before, last] = life else { continue };
-        let is_flat = first.descriptors == last.descriptors && last.memory <= before.memory + MEMORY_SLACK;
+        let [first, second, .., last] = life else { continue };
+        let is_flat = first.descriptors == last.descriptors && last.memory <= second.memory + MEMORY_SLACK;
         ensure!(is_flat, "what the daemon has grows: {life:?}");
     }
     // And nothing from one daemon to the next, of those that have used every port: what they share is the same from one look to another.

@@ -17,6 +17,9 @@ use crate::rig::trunks::Trunks;
 /// What the other version is called, beside the ordinary one.
 const OTHER: &str = "intertrunk-other";
 
+/// How often it is noted what the fast path has counted, with some delay.
+const NOTED: Duration = Duration::from_millis(1200);
+
 /// How often, and under what load.
 #[derive(Clone, Copy, Debug)]
 pub struct UpgradePlan {
@@ -116,6 +119,10 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
     );
     ensure!(heard.doubled == 0, "{} of {} packets came twice", heard.doubled, heard.sent);
     ensure!(uncounted >= 0, "{} packets were counted that nobody has sent", -uncounted);
+    // Each time: what the old maps counted since it was noted last, and until the new ones took their place.
+    let unseen: Duration = ready_ms.iter().map(|ms| NOTED + Duration::from_millis(*ms)).sum();
+    let most = unseen.as_secs_f64() * 100.0 * f64::from(plan.calls);
+    ensure!(uncounted as f64 <= most, "{uncounted} packets are in no totals, and not {most} at most: totals were lost");
     said()?.contains("this program has taken the place").then_some(()).context("no other layout has taken over")?;
     Ok(Upgraded {
         calls: plan.calls,

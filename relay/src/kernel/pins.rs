@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use flow::counters::Timing;
@@ -42,9 +43,14 @@ impl Shape {
         Self(format!("v{LAYOUT}-{:016x}", hash(numbers.chain(locals.words()))))
     }
 
-    /// Of memory for so many slots of these local addresses, whatever a slot is.
-    pub(crate) fn of_memory(locals: &Locals, slots: usize) -> Self {
-        Self(format!("{:016x}", hash(locals.words().into_iter().chain([slots as u64]))))
+    /// Of memory for the ports of these local addresses in their order, whatever a slot is: which ports and how many workers there are is no matter.
+    pub(crate) fn of_memory(addrs: &[IpAddr]) -> Self {
+        let octets = |addr: &IpAddr| match addr {
+            IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(addr) => addr.to_bits(),
+        };
+        let words = addrs.iter().map(octets).flat_map(|bits| [(bits >> 64) as u64, bits as u64]);
+        Self(format!("{:016x}", hash(words.chain([addrs.len() as u64]))))
     }
 
     /// Its name.

@@ -80,7 +80,8 @@ impl FlowTable {
             // Where its order goes on.
             cells.slot.restart(cells.timing, tally.highest().unwrap_or_default(), spec.clock_khz);
         }
-        tally.go_on([(cells.fast(), !has_rules), (cells.carried.read(), false)]);
+        let is_counted = has_rules && self.shape.notes.are_of_maps();
+        tally.go_on([(cells.fast(), !is_counted), (cells.carried.read(), false)]);
         let peer = match &note.peer {
             Some(words) => Peer::recall(spec.component, party, Suspects::default(), words, now),
             None => Peer::new(spec.component, party, Suspects::default()),

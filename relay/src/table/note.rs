@@ -4,8 +4,8 @@
 //! whenever a process is killed, one of them is whole.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,26 +80,39 @@ pub(crate) struct Notes {
     /// None where nobody comes after this process.
     cells: Option<Mapped<Cell>>,
     carried: Mapped<Carried>,
+    /// What was noted of the fast path's counters is of the maps that this process has.
+    is_of_maps: bool,
 }
 
 /// The first line of the file; the number is that of its format.
-const TITLE: &str = "intertrunk notes 2";
+const TITLE: &str = "intertrunk notes 3";
 /// Bytes before the notes.
 const HEADING: usize = 4096;
+/// Where it stands of which maps the fast path's counters are that were noted last.
+const MAPS: u64 = 1024;
 
 impl Notes {
     /// Notes that nobody will read.
     pub(crate) fn none(slots: usize) -> io::Result<Self> {
-        Ok(Self { cells: None, carried: Mapped::anonymous(slots)? })
+        Ok(Self { cells: None, carried: Mapped::anonymous(slots)?, is_of_maps: false })
     }
 
     /// The notes in a file: those that an earlier process has left, where they are of the same shape and since the host was booted, or else none
-    /// yet. `ports`: of each local address, the first and the last.
+    /// yet. `maps`: what tells those of the fast path from others. `ports`: of each local address, the first and the last.
     ///
     /// # Errors
     /// When there is no such file, or no room for it.
-    pub(crate) fn open(path: &Path, slots: usize, shape: &str, ports: &[(u16, u16)]) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, slots: usize, [shape, maps]: [&str; 2], ports: &[(u16, u16)]) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let opened = Self::open_file(&mut file, slots, [shape, maps], ports);
+        if opened.is_err() {
+            // What there was room for is room that the journal needs.
+            let _given_back = file.set_len(0);
+        }
+        opened
+    }
+
+    fn open_file(file: &mut File, slots: usize, [shape, maps]: [&str; 2], ports: &[(u16, u16)]) -> io::Result<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let (cell, counter) = (size_of::<Cell>(), size_of::<Carried>());
         let heading = format!("{TITLE}\n{}\n{shape}\n{cell} {counter}\n", boot.trim());
@@ -113,7 +126,7 @@ impl Notes {
         // Where there is no room, a write to the memory would end the process.
         let has_room = |first: usize, count: usize| {
             [(HEADING, cell), (after, counter)].into_iter().try_for_each(|(start, size)| {
-                fallocate(&file, FallocateFlags::empty(), (start + first * size) as u64, (count * size) as u64)
+                fallocate(&*file, FallocateFlags::empty(), (start + first * size) as u64, (count * size) as u64)
             })
         };
         for (local, (first, last)) in ports.iter().enumerate() {
@@ -123,14 +136,24 @@ impl Notes {
             }
         }
         debug_assert!(ports.len() * SLOTS_PER_LOCAL as usize <= slots);
-        std::os::unix::fs::FileExt::write_all_at(&file, heading.as_bytes(), 0)?;
-        file.flush()?;
-        Ok(Self { cells: Some(map(&file, HEADING, slots)?), carried: map(&file, after, slots)? })
+        let maps = format!("{maps}\n");
+        let mut noted = vec![0; maps.len()];
+        file.read_exact_at(&mut noted, MAPS)?;
+        file.write_all_at(maps.as_bytes(), MAPS)?;
+        file.write_all_at(heading.as_bytes(), 0)?;
+        let is_of_maps = noted == maps.as_bytes();
+        Ok(Self { cells: Some(map(file, HEADING, slots)?), carried: map(file, after, slots)?, is_of_maps })
     }
 
     /// The counters of a slot's worker.
     pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
         self.carried.get(index.0 as usize)
+    }
+
+    /// Whether what was noted of the fast path's counters is of the maps that this process has. A version with other maps may have been here in between,
+    /// and have noted how far its own were.
+    pub(super) const fn are_of_maps(&self) -> bool {
+        self.is_of_maps
     }
 
     fn cell(&self, index: SlotIndex) -> Option<&Cell> {

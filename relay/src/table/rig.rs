@@ -62,8 +62,14 @@ impl Memory {
 
     /// What another process has left in a folder. `has_rules`: the slots, too.
     pub(crate) fn kept_in(folder: &Path, addrs: &[IpAddr], has_rules: bool) -> Self {
+        Self::kept_with(folder, addrs, has_rules, "maps")
+    }
+
+    /// The same with other maps than those.
+    pub(crate) fn kept_with(folder: &Path, addrs: &[IpAddr], has_rules: bool, maps: &str) -> Self {
         let slots = slots(addrs);
-        let notes = Notes::open(&folder.join("notes"), slots, "shape", &vec![(30000, 30099); addrs.len()]).unwrap();
+        let ports = vec![(30000, 30099); addrs.len()];
+        let notes = Notes::open(&folder.join("notes"), slots, ["shape", maps], &ports).unwrap();
         if !has_rules {
             return Self { notes, ..Self::new(slots) };
         }

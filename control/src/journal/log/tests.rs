@@ -41,6 +41,7 @@ fn the_next_one_finds_what_was_appended_and_goes_on_after_it() {
     first.begin_chapter().unwrap();
     append(&mut first, &[call("a", "1"), call("b", "1")]);
     append(&mut first, &[Entry::Ended { call_id: b"a" }]);
+    assert!(find(folder.path(), BOOT).is_whole);
     drop(first);
     assert_eq!(calls(folder.path()), ["a=1", "b=1", "a ended"]);
     assert_eq!(find(folder.path(), BOOT).mark.as_deref(), Some("mark"));
@@ -73,6 +74,7 @@ fn without_a_chapter_nothing_is_on_record() {
     assert!(log(folder.path()).append(&mut [call("a", "1")].into_iter()).is_err());
     assert!(log(&folder.path().join("none")).begin_chapter().is_err());
     assert_eq!(calls(&folder.path().join("none")), [""; 0]);
+    assert!(!find(&folder.path().join("none"), BOOT).is_whole, "what there was may be lost");
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn an_entry_that_was_never_finished_is_none() {
 }
 
 #[test]
-fn a_damaged_file_is_set_aside_and_what_is_before_the_damage_holds() {
+fn a_damaged_file_is_set_aside_and_what_is_whole_in_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = log(folder.path());
     log.begin_chapter().unwrap();
@@ -98,9 +100,10 @@ fn a_damaged_file_is_set_aside_and_what_is_before_the_damage_holds() {
     let at = bytes.len() - 16;
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
-    assert_eq!(calls(folder.path()), ["a=1"]);
+    assert_eq!(calls(folder.path()), ["a=1", "c=1"]);
+    assert!(!find(folder.path(), BOOT).is_whole);
     assert_eq!(files(folder.path()), ["journal.1", "set-aside.1"], "nobody else has what is readable of it");
-    assert_eq!(calls(folder.path()), ["a=1"], "and so it can be read once more");
+    assert_eq!(calls(folder.path()), ["a=1", "c=1"], "and so it can be read once more");
     let mut next = self::log(folder.path());
     next.begin_chapter().unwrap();
     next.forget_earlier(0).unwrap();

@@ -44,7 +44,7 @@ const PORTS: [(u16, u16); 1] = [(30000, 30099)];
 const INDEX: SlotIndex = SlotIndex::new(0, 30000);
 
 fn open(path: &Path, shape: &str) -> Notes {
-    Notes::open(path, SLOTS, shape, &PORTS).unwrap()
+    Notes::open(path, SLOTS, [shape, "maps"], &PORTS).unwrap()
 }
 
 #[test]
@@ -73,5 +73,18 @@ fn a_file_of_anything_else_is_overwritten_and_one_that_cannot_be_had_is_an_error
     let path = folder.path().join("notes");
     std::fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
     assert!(open(&path, "one").read(INDEX, &spec(0), Clock::now()).is_none());
-    assert!(Notes::open(&folder.path().join("none/notes"), SLOTS, "one", &PORTS).is_err());
+    assert!(Notes::open(&folder.path().join("none/notes"), SLOTS, ["one", "maps"], &PORTS).is_err());
+}
+
+#[test]
+fn whoever_comes_back_after_one_with_other_maps_knows_that_it_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes");
+    for (maps, are_of_maps) in
+        [("v8-one", false), ("v8-one", true), ("v9-other", false), ("v8-one", false), ("v8-one", true)]
+    {
+        assert_eq!(Notes::open(&path, SLOTS, ["one", maps], &PORTS).unwrap().are_of_maps(), are_of_maps);
+    }
+    let other_ports = Notes::open(&path, SLOTS, ["one", "v8-one"], &[(20000, 50000)]).unwrap();
+    assert!(other_ports.are_of_maps(), "ports are no matter");
 }

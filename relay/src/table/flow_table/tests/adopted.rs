@@ -53,7 +53,10 @@ impl Scene {
 
     /// The table of the process that comes next.
     fn table(&self, has_rules: bool) -> FlowTable {
-        let memory = Memory::kept_in(self.folder.path(), &addrs(), has_rules);
+        Self::on(Memory::kept_in(self.folder.path(), &addrs(), has_rules))
+    }
+
+    fn on(memory: Memory) -> FlowTable {
         let events = Arc::new(Events::new(|| {}));
         rig::on(memory, &addrs(), true, None, Announcer::default(), events)
     }
@@ -143,6 +146,26 @@ fn where_the_rules_are_lost_they_are_made_anew_of_what_was_noted() {
     Scene::forward(&second, &scene.flows, 150..160);
     let totals = second.totals(B).unwrap();
     assert_eq!((totals.fast_packets, totals.lost), (counted + 10, 0));
+}
+
+#[test]
+fn whoever_comes_back_after_a_version_that_failed_counts_nothing_twice() {
+    let scene = Scene::new();
+    let first = scene.talking();
+    Scene::forward(&first, &scene.flows, 100..150);
+    first.sweep(Instant::now(), 0, 1);
+    let counted = first.totals(B).unwrap().packets();
+    assert!(counted >= 50);
+    std::mem::forget(first);
+    let other = Scene::on(Memory::kept_with(scene.folder.path(), &addrs(), false, "other maps"));
+    other.adopt(&scene.wanted, Left::Nothing, Instant::now());
+    std::mem::forget(other);
+    let second = scene.table(true);
+    second.adopt(&scene.wanted, Left::Rules, Instant::now());
+    second.sweep(Instant::now(), 0, 1);
+    assert_eq!(second.totals(B).unwrap().packets(), counted);
+    Scene::forward(&second, &scene.flows, 150..160);
+    assert_eq!(second.totals(B).unwrap().packets(), counted + 10);
 }
 
 #[test]

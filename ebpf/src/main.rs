@@ -9,6 +9,7 @@
 mod frame;
 mod maps;
 mod steer;
+mod sum;
 mod verdict;
 
 /// The kernel admits some helpers only to programs under a licence compatible with the GPL.

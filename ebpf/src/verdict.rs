@@ -8,14 +8,16 @@ use flow::{Reason, Verdict};
 
 use crate::frame::{self, Frame};
 use crate::maps::{Maps, count};
+use crate::sum::Whole;
 
 /// Forwards the frame, or leaves it to the stack.
 #[xdp]
 fn relay(mut context: XdpContext) -> u32 {
     let ingress = context.ingress_ifindex() as u32;
+    let whole = context.ctx;
     let verdict = match frame::headers(&mut context) {
-        (Frame::Whole4(headers), len) => forward(headers, len, ingress, &Maps),
-        (Frame::Whole6(headers), len) => forward(headers, len, ingress, &Maps),
+        (Frame::Whole4(headers), len) => forward(headers, &Whole::new(whole, len), ingress, &Maps),
+        (Frame::Whole6(headers), len) => forward(headers, &Whole::new(whole, len), ingress, &Maps),
         (Frame::Short4(envelope), len) => short(envelope, len, &Maps),
         (Frame::Short6(envelope), len) => short(envelope, len, &Maps),
         (Frame::Runt, _) => Verdict::Pass(Reason::NotOurs),

@@ -3,7 +3,7 @@
 use crate::checksum::{Delta, fold};
 use crate::headers::{
     Addr4, Addr6, Be16, ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, FRAGMENT_BITS,
-    Headers4, Headers6, IPV4_LEN, PROTOCOL_UDP, Rtp, TTL, UDP_LEN, Udp, VERSION_IHL,
+    Headers4, Headers6, IPV4_LEN, Ipv6, PROTOCOL_UDP, Rtp, TTL, UDP_LEN, Udp, VERSION_IHL,
 };
 use crate::hop::{HopCell, Kind};
 use crate::knock::Knocker;
@@ -11,6 +11,14 @@ use crate::local::{LocalPorts, Locals};
 use crate::reason::Reason;
 use crate::slot::Slot;
 use crate::tables::Tables;
+
+/// A frame as a whole.
+pub trait Frame {
+    /// Its length in bytes.
+    fn length(&self) -> usize;
+    /// The one's-complement sum of so many bytes from `start`, an even place, as words lie in memory; `None` when it cannot be had.
+    fn sum(&self, start: usize, len: usize) -> Option<u16>;
+}
 
 /// The headers of an RTP packet in a frame.
 pub trait Packet {
@@ -56,6 +64,9 @@ pub trait Datagram {
     /// Source and destination address, as they lie in the header.
     type Addresses: Copy;
 
+    /// Where the UDP header begins in a frame.
+    const UDP_START: usize;
+
     /// Which of the relay's addresses the datagram is for; the reason when it is for none, or is no plain UDP datagram.
     ///
     /// # Errors
@@ -72,8 +83,20 @@ pub trait Datagram {
     fn addresses(cell: &HopCell) -> Self::Addresses;
     /// The sender, for [`Slot::knock`].
     fn knocker(&self) -> Knocker;
-    /// Whether the UDP checksum is only that of the pseudo header: the sender, on this machine, has left the rest to its device.
-    fn is_unfinished(&self) -> bool;
+    /// Whether the UDP checksum is that of the pseudo header alone, as where the sender, on this machine, has left the rest to its device. So is the
+    /// checksum of one datagram in 65,536 by chance.
+    fn seems_unfinished(&self) -> bool;
+    /// Whether the sender has left the checksum to its device. Where that cannot be told apart from chance, it is so.
+    #[inline(always)]
+    fn is_unfinished(&self, frame: &impl Frame) -> bool {
+        if !self.seems_unfinished() {
+            return false;
+        }
+        let udp = self.udp();
+        // The pseudo header sums up to the checksum, as it seems; with all the rest it has to come to nothing.
+        let is_whole = |sum: u16| fold(u32::from(udp.checksum) + u32::from(sum)) == 0xffff;
+        !frame.sum(Self::UDP_START, usize::from(udp.length.get())).is_some_and(is_whole)
+    }
     /// The Ethernet header.
     fn ethernet(&mut self) -> &mut Ethernet;
     /// The UDP header.
@@ -124,6 +147,8 @@ impl Envelope4 {
 impl Datagram for Envelope4 {
     type Addresses = u64;
 
+    const UDP_START: usize = ETHERNET_LEN + IPV4_LEN as usize;
+
     #[inline(always)]
     fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
         let to = Addr4::from_halves(self.ip.to);
@@ -162,7 +187,7 @@ impl Datagram for Envelope4 {
     }
 
     #[inline(always)]
-    fn is_unfinished(&self) -> bool {
+    fn seems_unfinished(&self) -> bool {
         let ([a, b], [c, d]) = (self.ip.from, self.ip.to);
         self.udp.checksum == pseudo_sum(u32::from(a) + u32::from(b) + u32::from(c) + u32::from(d), &self.udp)
     }
@@ -217,6 +242,8 @@ impl Envelope6 {
 impl Datagram for Envelope6 {
     type Addresses = [u64; 4];
 
+    const UDP_START: usize = ETHERNET_LEN + size_of::<Ipv6>();
+
     #[inline(always)]
     fn local(&self, locals: &Locals) -> Result<LocalPorts, Reason> {
         let to = Addr6::from_raw(zerocopy::transmute!(self.ip.to));
@@ -262,7 +289,7 @@ impl Datagram for Envelope6 {
     }
 
     #[inline(always)]
-    fn is_unfinished(&self) -> bool {
+    fn seems_unfinished(&self) -> bool {
         let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (self.ip.from, self.ip.to);
         let from = u32::from(a) + u32::from(b) + u32::from(c) + u32::from(d);
         let from = from + u32::from(e) + u32::from(f) + u32::from(g) + u32::from(h);

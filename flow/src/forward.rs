@@ -3,7 +3,7 @@
 //! The order is the safety: everything that can fail comes before the first write, so that a frame which is passed on to the stack is
 //! untouched. Any doubt is a pass.
 
-use crate::datagram::{Datagram, Packet, Readdressing};
+use crate::datagram::{Datagram, Frame, Packet, Readdressing};
 use crate::headers::{RTCP_LEN, RTP_LEN};
 use crate::local::SlotIndex;
 use crate::reason::Reason;
@@ -24,28 +24,28 @@ pub enum Verdict {
     Redirect,
 }
 
-/// Forwards a frame of `frame_len` bytes that came in by the device `ingress`, or leaves it to the stack.
+/// Forwards a frame, whose headers are `packet`, that came in by the device `ingress`, or leaves it to the stack.
 #[inline(always)]
-pub fn forward<P: Packet, T: Tables>(packet: &mut P, frame_len: usize, ingress: u32, tables: &T) -> Verdict {
-    try_forward(packet, frame_len, ingress, tables).unwrap_or_else(|refusal| refusal)
+pub fn forward<P: Packet, T: Tables>(packet: &mut P, frame: &impl Frame, ingress: u32, tables: &T) -> Verdict {
+    try_forward(packet, frame, ingress, tables).unwrap_or_else(|refusal| refusal)
 }
 
 /// Each piece of the tables is read as late as can be: BPF has five registers that outlive a call, and what does not fit goes over the stack.
 #[inline(always)]
 fn try_forward<P: Packet, T: Tables>(
     packet: &mut P,
-    frame_len: usize,
+    frame: &impl Frame,
     ingress: u32,
     tables: &T,
 ) -> Result<Verdict, Verdict> {
-    let (index, payload) = address(packet.envelope(), frame_len, tables).map_err(Verdict::Pass)?;
+    let (index, payload) = address(packet.envelope(), frame.length(), tables).map_err(Verdict::Pass)?;
     let Door { index, slot, state } = admit(packet, index, payload, tables)?;
     let cell = tables.hop(slot.hop()).ok_or(Verdict::Pass(Reason::NextHop))?;
     let egress = cell.egress().ok_or(Verdict::Pass(Reason::NextHop))?;
     if payload > u32::from(cell.payload_max()) {
         return Err(Verdict::Pass(Reason::TooLong));
     }
-    if tables.has_unfinished() && packet.envelope().is_unfinished() {
+    if tables.has_unfinished() && packet.envelope().is_unfinished(frame) {
         return Err(Verdict::Pass(Reason::Unfinished));
     }
     let verdict = if egress.reflector == ingress {

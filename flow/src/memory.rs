@@ -7,8 +7,9 @@ use std::vec::Vec;
 
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use crate::checksum::Sum;
 use crate::counters::{Counters, Timing};
-use crate::datagram::Packet;
+use crate::datagram::Frame;
 use crate::forward::{forward, short};
 use crate::headers::{ETHERTYPE_IPV6, Envelope4, Envelope6, Ethernet, Headers4, Headers6};
 use crate::vectors::Vectors;
@@ -51,16 +52,17 @@ impl Memory {
         let mut words = vec![0u16; frame.len().div_ceil(2)];
         let bytes = words.as_mut_bytes().get_mut(..frame.len()).unwrap_or_default();
         bytes.copy_from_slice(frame);
+        let whole = Bytes(bytes.to_vec());
         let is_ipv6 = Ethernet::ref_from_prefix(bytes).is_ok_and(|(ethernet, _)| ethernet.kind == ETHERTYPE_IPV6);
         let verdict = if is_ipv6 {
             if let Ok((headers, _)) = Headers6::mut_from_prefix(bytes) {
-                self.forward(headers, frame.len(), ingress)
+                forward(headers, &whole, ingress, self)
             } else {
                 let envelope = Envelope6::ref_from_prefix(bytes);
                 envelope.map_or(Verdict::Pass(Reason::NotOurs), |(envelope, _)| short(envelope, frame.len(), self))
             }
         } else if let Ok((headers, _)) = Headers4::mut_from_prefix(bytes) {
-            self.forward(headers, frame.len(), ingress)
+            forward(headers, &whole, ingress, self)
         } else {
             let envelope = Envelope4::ref_from_prefix(bytes);
             envelope.map_or(Verdict::Pass(Reason::NotOurs), |(envelope, _)| short(envelope, frame.len(), self))
@@ -68,9 +70,18 @@ impl Memory {
         frame.copy_from_slice(bytes);
         verdict
     }
+}
 
-    fn forward<P: Packet>(&self, packet: &mut P, frame_len: usize, ingress: u32) -> Verdict {
-        forward(packet, frame_len, ingress, self)
+/// A frame in plain memory.
+struct Bytes(Vec<u8>);
+
+impl Frame for Bytes {
+    fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    fn sum(&self, start: usize, len: usize) -> Option<u16> {
+        Some(!Sum::default().bytes(self.0.get(start..start + len)?).finish())
     }
 }
 

@@ -139,7 +139,7 @@ pub fn run(plan: HostilePlan) -> anyhow::Result<Hostile> {
     })?;
     ensure!(heard.lost == 0, "{} of {} packets never came", heard.lost, heard.sent);
     ensure!(scene.daemon.process().ended()?.is_none(), "the daemon has ended");
-    crowd.check_totals(&mut scene.ng, heard.unfinished)?;
+    crowd.check_totals(&mut scene.ng)?;
     let attacks: Vec<_> =
         ways.iter().map(Way::name).zip(counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
     ensure!(attacks.iter().all(|(_, count)| *count > 0), "not every socket was attacked: {attacks:?}");

@@ -63,8 +63,6 @@ pub struct Package {
     pub kill: (u64, u64),
     /// The same while it hung, until systemd noticed.
     pub hang: (u64, u64),
-    /// Not among the lost: packets that on veth wait for a daemon because of their checksum, one in 65,536.
-    pub unfinished: u64,
     /// Those of the lost that were lost on the rig's cables, and not by the relay.
     pub lost_on_cables: u64,
     /// Files that are left when the package has been removed.
@@ -173,7 +171,7 @@ pub fn run(plan: &PackagePlan) -> anyhow::Result<Package> {
     let exposure = security.lines().last().unwrap_or_default().trim().to_owned();
     let mut ng = NgClient::new(&trunks)?;
     let mut crowd = Crowd::new(&trunks, &mut ng, plan.calls, true)?;
-    let (mut lost_on_cables, mut unfinished) = (0, 0);
+    let mut lost_on_cables = 0;
     let mut while_calls_talk = |what: &str, fail: &dyn Fn() -> anyhow::Result<()>| -> anyhow::Result<(u64, u64)> {
         eprintln!("{what}");
         let (start, before) = (Instant::now(), trunks.lost_on_cables()?);
@@ -193,7 +191,6 @@ pub fn run(plan: &PackagePlan) -> anyhow::Result<Package> {
             start.elapsed()
         );
         lost_on_cables += on_cables.min(heard.lost);
-        unfinished += heard.unfinished;
         Ok((heard.sent, heard.lost))
     };
     let upgrade = while_calls_talk("upgrade", &|| {
@@ -240,7 +237,6 @@ pub fn run(plan: &PackagePlan) -> anyhow::Result<Package> {
         upgrade,
         kill,
         hang,
-        unfinished,
         lost_on_cables,
         left,
     })

@@ -55,8 +55,6 @@ pub struct Upgraded {
     pub packets: u64,
     /// Those that never came.
     pub lost: u64,
-    /// Not among them: packets that on veth wait for a daemon because of their checksum, one in 65,536.
-    pub unfinished: u64,
     /// Frames that the rig's cables have lost, and not the relay.
     pub lost_on_cables: u64,
     /// Those that came twice.
@@ -129,7 +127,6 @@ pub fn run(plan: UpgradePlan) -> anyhow::Result<Upgraded> {
         times: plan.times,
         packets: heard.sent,
         lost: heard.lost,
-        unfinished: heard.unfinished,
         lost_on_cables,
         doubled: heard.doubled,
         uncounted,

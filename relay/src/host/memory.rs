@@ -10,7 +10,10 @@ use std::sync::atomic::AtomicU64;
 
 use flow::counters::{Carried, Timing};
 use flow::{HopCell, Slot};
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+/// Bytes of a page, or a part of one: advice is for pages.
+const PAGE: usize = 4096;
 
 /// Types of which zeroed memory is a valid value and that others may change at any time.
 ///
@@ -74,6 +77,25 @@ impl<T: Shareable> Mapped<T> {
         Self::at(start, len)
     }
 
+    /// Has the first touch of some values, which then need not be in memory yet, cost nothing later: no command waits for the kernel to find their
+    /// pages. Where it does not know of that (before Linux 5.14), each is found when it is touched.
+    pub(crate) fn populate(&self, first: usize, count: usize) {
+        let Some(values) = self.get(first..first + count).filter(|values| !values.is_empty()) else { return };
+        let start = values.as_ptr().addr() & !(PAGE - 1);
+        let bytes = values.as_ptr_range().end.addr() - start;
+        // SAFETY: the pages hold values of this mapping, which begins at a page; that they are made writable in advance changes no value.
+        let populated = unsafe {
+            rustix::mm::madvise(
+                self.start.as_ptr().cast::<u8>().with_addr(start).cast(),
+                bytes,
+                Advice::LinuxPopulateWrite,
+            )
+        };
+        if let Err(error) = populated {
+            tracing::debug!(%error, "memory cannot be populated in advance");
+        }
+    }
+
     fn bytes(len: usize) -> io::Result<usize> {
         len.checked_mul(size_of::<T>())
             .filter(|bytes| *bytes > 0)
@@ -114,6 +136,15 @@ mod tests {
         assert_eq!(slots.len(), 1000);
         assert!(slots.iter().all(|slot| slot.read() == Some(flow::Rule::INACTIVE)));
         assert_eq!(slots.as_ptr() as usize % 64, 0);
+    }
+
+    #[test]
+    fn memory_that_is_populated_in_advance_is_what_it_was() {
+        let slots: Mapped<Slot> = Mapped::anonymous(1000).unwrap();
+        for (first, count) in [(0, 1000), (7, 300), (999, 1), (0, 0), (1000, 5)] {
+            slots.populate(first, count);
+        }
+        assert!(slots.iter().all(|slot| slot.read() == Some(flow::Rule::INACTIVE)));
     }
 
     #[test]

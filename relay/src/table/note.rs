@@ -124,15 +124,16 @@ impl Notes {
         let after = (HEADING + slots * cell).next_multiple_of(HEADING);
         file.set_len((after + slots * counter) as u64)?;
         // Where there is no room, a write to the memory would end the process.
-        let has_room = |first: usize, count: usize| {
-            [(HEADING, cell), (after, counter)].into_iter().try_for_each(|(start, size)| {
-                fallocate(&*file, FallocateFlags::empty(), (start + first * size) as u64, (count * size) as u64)
-            })
-        };
+        let mut ranges = Vec::new();
         for (local, (first, last)) in ports.iter().enumerate() {
             for odd in 0..2 {
                 let place = |port: u16| SlotIndex::new(local as u32, port & !1 | odd).0 as usize;
-                has_room(place(*first), place(*last) - place(*first) + 1)?;
+                ranges.push((place(*first), place(*last) - place(*first) + 1));
+            }
+        }
+        for (first, count) in &ranges {
+            for (start, size) in [(HEADING, cell), (after, counter)] {
+                fallocate(&*file, FallocateFlags::empty(), (start + first * size) as u64, (count * size) as u64)?;
             }
         }
         debug_assert!(ports.len() * SLOTS_PER_LOCAL as usize <= slots);
@@ -142,7 +143,12 @@ impl Notes {
         file.write_all_at(maps.as_bytes(), MAPS)?;
         file.write_all_at(heading.as_bytes(), 0)?;
         let is_of_maps = noted == maps.as_bytes();
-        Ok(Self { cells: Some(map(file, HEADING, slots)?), carried: map(file, after, slots)?, is_of_maps })
+        let (cells, carried) = (map(file, HEADING, slots)?, map(file, after, slots)?);
+        for (first, count) in ranges {
+            Mapped::<Cell>::populate(&cells, first, count);
+            Mapped::<Carried>::populate(&carried, first, count);
+        }
+        Ok(Self { cells: Some(cells), carried, is_of_maps })
     }
 
     /// The counters of a slot's worker.

@@ -336,9 +336,9 @@ impl Options {
                         ("off", Learning::Off),
                     ],
                 )?,
-                timeout: seconds(self.timeout, defaults.timeout),
-                silent_timeout: seconds(self.silent_timeout, defaults.silent_timeout),
-                offer_timeout: seconds(self.offer_timeout, defaults.offer_timeout),
+                timeout: checks::seconds("timeout", self.timeout, defaults.timeout)?,
+                silent_timeout: checks::seconds("silent-timeout", self.silent_timeout, defaults.silent_timeout)?,
+                offer_timeout: checks::seconds("offer-timeout", self.offer_timeout, defaults.offer_timeout)?,
                 final_timeout: self.final_timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
                 delete_delay: seconds(self.delete_delay, defaults.delete_delay),
                 limits: call::Limits {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::config::TakeOver;
@@ -119,6 +120,13 @@ pub fn clear(take_over: &TakeOver) {
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
+    // Whoever goes by it has it alone.
+    let held = fs::File::open(folder).is_ok_and(|folder| {
+        flock(&folder, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
+    });
+    if held {
+        bail!("a daemon has {}: stop it first", folder.display());
+    }
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("{} cannot be removed", folder.display()))

@@ -92,6 +92,9 @@ pub enum StartError {
     /// The XDP program is not right for this processor.
     #[error("the fast path is for x86-64 only so far: choose engine = \"uring\"")]
     Architecture,
+    /// Another daemon has what is in the kernel.
+    #[error("{0}")]
+    Taken(String),
     /// BPF.
     #[error(transparent)]
     Kernel(#[from] KernelError),

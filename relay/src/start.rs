@@ -13,7 +13,7 @@ use crate::config::{RelayConfig, StartError};
 use crate::engine::{Engine, Loop, Output};
 use crate::hops::{HOPS, NextHops, Watcher};
 use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
-use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, Program, Shape, Sizes, XdpMode};
+use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, PinsError, Program, Shape, Sizes, XdpMode};
 use crate::relay::Relay;
 use crate::supervise::Restarts;
 use crate::table::{Announcer, Events, FlowTable, Left, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
@@ -62,7 +62,7 @@ impl Relay {
         let has_unfinished = seated.iter().any(|device| device.as_ref().is_none_or(is_virtual));
         let owns_ports = reserve::is_reserved(&config.ranges());
         // A port is steered when its worker has a socket; until then nobody has been told of any.
-        let pins = config.keep.as_ref().and_then(|keep| pins(&keep.pins, Shape::of(&locals, sizes)));
+        let pins = config.keep.as_ref().map(|keep| pins(&keep.pins, Shape::of(&locals, sizes))).transpose()?.flatten();
         let memory = Shape::of_memory(&addrs);
         let maps = Shape::of(&locals, sizes);
         let facts = Facts { has_unfinished, owns_ports };
@@ -210,14 +210,17 @@ fn table(
 }
 
 /// Where that is which outlives the process, as far as the host permits.
-fn pins(folder: &Path, shape: Shape) -> Option<Pins> {
-    let pins = Pins::open(folder, shape);
-    pins.inspect_err(|error| {
-        tracing::warn!(
-            "what is in the kernel ends with this process, and the media of its calls until there is another: {error}"
-        );
-    })
-    .ok()
+fn pins(folder: &Path, shape: Shape) -> Result<Option<Pins>, StartError> {
+    match Pins::open(folder, shape) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error @ PinsError::Taken(_)) => Err(StartError::Taken(error.to_string())),
+        Err(PinsError::Folder(error)) => {
+            tracing::warn!(
+                "what is in the kernel ends with this process, and the media of its calls until there is another: {error}"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// Where what is learned and counted is noted, as far as the host permits.

@@ -1,6 +1,7 @@
 //! Whether a key says what it may: addresses, numbers, words, names.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use border::{InterfaceError, Interfaces};
@@ -38,6 +39,14 @@ pub(super) fn positive(key: &str, number: Option<f64>) -> anyhow::Result<Option<
     match number {
         Some(number) if number.is_nan() || number < 0.0 => bail!("{key} = {number}: want a number, or 0 for no limit"),
         number => Ok(number.filter(|number| *number > 0.0)),
+    }
+}
+
+/// Seconds, of which there is one at least: with none, calls would end at once.
+pub(super) fn seconds(key: &str, said: Option<u64>, usual: Duration) -> anyhow::Result<Duration> {
+    match said {
+        Some(0) => bail!("{key} = 0: every call would end at once; want a second at least"),
+        said => Ok(said.map_or(usual, Duration::from_secs)),
     }
 }
 

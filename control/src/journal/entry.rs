@@ -35,6 +35,9 @@ pub enum Entry<'a> {
     },
 }
 
+/// No entry is so long: it is searched for by what may be one.
+const MOST: u32 = 1 << 20;
+
 /// Bytes before an entry: its length and its checksum.
 const HEAD: usize = 8;
 
@@ -69,19 +72,29 @@ pub(super) enum End {
 pub(super) fn read<'a>(mut log: &'a [u8], mut take: impl FnMut(Entry<'a>)) -> End {
     let mut damage = None;
     while !log.is_empty() {
-        let Some((entry, rest)) = first(log) else { return damage.map_or(End::Torn, End::Damaged) };
-        match entry {
-            Some(entry) => take(entry),
-            None => {
-                damage = damage.or(Some(log.len()));
-                if first(rest).is_none_or(|(next, _)| next.is_none()) {
-                    break;
-                }
-            }
+        if let Some((Some(entry), rest)) = first(log) {
+            take(entry);
+            log = rest;
+            continue;
         }
-        log = rest;
+        let is_cut = first(log).is_none();
+        let Some(next) = next(log) else {
+            return match damage {
+                None if is_cut => End::Torn,
+                damage => End::Damaged(damage.unwrap_or(log.len())),
+            };
+        };
+        damage = damage.or(Some(log.len()));
+        log = next;
     }
     damage.map_or(End::Whole, End::Damaged)
+}
+
+/// The log from the next entry on that is whole, behind one that is not: whatever was written over its length, too.
+fn next(log: &[u8]) -> Option<&[u8]> {
+    let behind = (1..log.len()).filter_map(|start| log.get(start..));
+    let mut plausible = behind.filter(|log| log.first_chunk().is_some_and(|len| u32::from_le_bytes(*len) < MOST));
+    plausible.find(|log| matches!(first(log), Some((Some(_), _))))
 }
 
 /// The first entry of a log, unless it is damaged, and what is behind it; `None` where that is beyond the end.
@@ -154,10 +167,12 @@ mod tests {
 
     #[test]
     fn what_is_behind_a_damaged_entry_is_read() {
-        let mut log = log();
-        log[HEAD + 3] ^= 1;
-        let mut taken = Vec::new();
-        let end = read(&log, |entry| taken.push(entry));
-        assert_eq!((taken.as_slice(), end), (&ENTRIES[1..], End::Damaged(log.len())));
+        for place in [0, 1, 3, HEAD - 1, HEAD + 3] {
+            let mut log = log();
+            log[place] ^= 0x40;
+            let mut taken = Vec::new();
+            let end = read(&log, |entry| taken.push(entry));
+            assert_eq!((taken.as_slice(), end), (&ENTRIES[1..], End::Damaged(log.len())), "{place}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub struct Found {
     chapters: Vec<Vec<u8>>,
     /// What it marked descriptions with.
     pub mark: Option<String>,
-    /// All that it had put on record is here; not so where there is nothing at all, which may be because it is lost.
+    /// All that it had put on record is here, as far as can be known; not so where there is nothing at all, which may be because it is lost.
     pub is_whole: bool,
 }
 
@@ -65,7 +65,11 @@ pub fn find(folder: &Path, boot: &str) -> Found {
             Ok(Some((heading, entries))) => {
                 match entry::read(&entries, |_| {}) {
                     End::Whole => {}
-                    End::Torn => tracing::debug!(path = %path.display(), "the last entry was never finished"),
+                    End::Torn => {
+                        // Whoever was killed then has told nobody of it; or the file was cut, and who knows what was behind.
+                        tracing::warn!(path = %path.display(), "the last entry of the journal was never finished");
+                        is_damaged = true;
+                    }
                     End::Damaged(left) => {
                         tracing::error!(
                             path = %path.display(),
@@ -90,7 +94,7 @@ pub fn find(folder: &Path, boot: &str) -> Found {
             }
         }
     }
-    found.is_whole = !is_damaged && !found.chapters.is_empty();
+    found.is_whole = !is_damaged && found.chapters.iter().any(|chapter| !chapter.is_empty());
     found
 }
 
@@ -169,6 +173,8 @@ fn chapters(folder: &Path) -> Vec<(u64, PathBuf)> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut chapters: Vec<(u64, PathBuf)> = files
         .filter_map(|file| Some((file.file_name().to_str()?.strip_prefix(NAME)?.parse().ok()?, file.path())))
+        // There are others before and behind every one of ours.
+        .filter(|(number, _)| *number < u64::MAX / 2)
         .collect();
     chapters.sort_unstable();
     chapters
@@ -200,9 +206,14 @@ fn read(path: &Path, boot: &str) -> io::Result<Option<(Heading, Vec<u8>)>> {
 fn set_aside(folder: &Path, path: &Path) {
     let Some(number) = path.file_name().and_then(|name| name.to_str()?.strip_prefix(NAME)) else { return };
     // Beside the file itself: what is readable of it is nowhere else before the next chapter has it.
-    match fs::hard_link(path, folder.join(format!("{SET_ASIDE}{number}"))) {
+    let aside = folder.join(format!("{SET_ASIDE}{number}"));
+    let linked = fs::hard_link(path, &aside);
+    match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            tracing::error!(path = %path.display(), %error, "it cannot even be set aside");
+            // What is no file at all has nothing that is readable.
+            if let Err(error) = fs::rename(path, aside).map_err(|_| error) {
+                tracing::error!(path = %path.display(), %error, "it cannot even be set aside");
+            }
         }
         Ok(()) | Err(_) => {}
     }
@@ -212,7 +223,7 @@ fn set_aside(folder: &Path, path: &Path) {
     aside.sort_unstable();
     let too_many = aside.len().saturating_sub(MAX_SET_ASIDE);
     for (_, path) in aside.into_iter().take(too_many) {
-        let _gone = fs::remove_file(path);
+        let _gone = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(path));
     }
 }
 

@@ -16,7 +16,7 @@ mod steering;
 
 pub(crate) use attachment::{Attachments, Guard, Program};
 pub use inventory::{Inventory, inventory};
-pub(crate) use pins::{Pins, Shape};
+pub(crate) use pins::{Pins, PinsError, Shape};
 pub(crate) use programs::{Facts, Kernel, program_name};
 pub use programs::{KernelError, XdpMode};
 pub(crate) use sizes::Sizes;

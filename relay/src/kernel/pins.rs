@@ -8,14 +8,15 @@
 //! <folder>/links/steer                 what holds the steering program in the network namespace
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flow::counters::Timing;
 use flow::{HopCell, LAYOUT, Locals, Slot};
-use rustix::fs::statfs;
+use rustix::fs::{FlockOperation, flock, statfs};
 
 use super::sizes::Sizes;
 
@@ -69,23 +70,42 @@ fn hash(words: impl Iterator<Item = u64>) -> u64 {
 pub(crate) struct Pins {
     folder: PathBuf,
     shape: Shape,
+    /// Nobody else has the folder as long as this lives.
+    _lock: Arc<File>,
+}
+
+/// Why there are no pins.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PinsError {
+    /// Another daemon goes by what is there.
+    #[error("another daemon has {}: stop it, or give this one another name (instance) or folder (pin-dir)", .0.display())]
+    Taken(PathBuf),
+    /// The host permits none.
+    #[error(transparent)]
+    Folder(#[from] io::Error),
 }
 
 impl Pins {
     /// The pins in a folder, which is made where there is none.
     ///
     /// # Errors
-    /// When it cannot be made, or is in no BPF file system.
-    pub(crate) fn open(folder: &Path, shape: Shape) -> io::Result<Self> {
-        let pins = Self { folder: folder.to_owned(), shape };
+    /// When it cannot be made, is in no BPF file system, or another process has it.
+    pub(crate) fn open(folder: &Path, shape: Shape) -> Result<Self, PinsError> {
         let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
-        if statfs(existing)?.f_type as i64 != BPF_FS_MAGIC {
+        if statfs(existing).map_err(io::Error::from)?.f_type as i64 != BPF_FS_MAGIC {
             return Err(io::Error::other(format!(
                 "{} is in no BPF file system: mount -t bpf bpf /sys/fs/bpf",
                 existing.display()
-            )));
+            ))
+            .into());
         }
-        fs::create_dir_all(pins.folder.join(LINKS))?;
+        fs::create_dir_all(folder.join(LINKS))?;
+        let lock = File::open(folder)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(PinsError::Taken(folder.to_owned())),
+            locked => locked.map_err(io::Error::from)?,
+        }
+        let pins = Self { folder: folder.to_owned(), shape, _lock: Arc::new(lock) };
         if !pins.has_maps() && pins.maps().exists() {
             pins.remove_maps()?;
         }

@@ -1,5 +1,6 @@
 //! How a table goes on with what an earlier process has left in its memory.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use border::{FlowOp, SourceSpec};
@@ -8,11 +9,12 @@ use flow::{Rule, SlotIndex};
 
 use crate::table::flow_table::FlowTable;
 use crate::table::learning::Peer;
-use crate::table::note::Note;
+use crate::table::note::{Note, Noted};
 use crate::table::program::routes;
 use crate::table::source::{SinkState, Source};
 use crate::table::sources::Sources;
 use crate::table::suspects::Suspects;
+use crate::table::tally::Tally;
 
 /// What an earlier process has left in the slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +41,11 @@ impl FlowTable {
             adopted.push(*index);
             match self.shape.notes.read(*index, spec, self.clock) {
                 Some(note) => self.recall(&mut sources, *index, spec, note, has_rules, now),
-                None => self.install(&mut sources, *index, spec, now),
+                // The rule tells who was heard.
+                None => match self.noted_by_rule(*index).filter(|_| has_rules) {
+                    Some(note) => self.recall(&mut sources, *index, spec, note, has_rules, now),
+                    None => self.install(&mut sources, *index, spec, now),
+                },
             }
         }
         for index in &adopted {
@@ -83,8 +89,9 @@ impl FlowTable {
         let is_counted = has_rules && self.shape.notes.are_of_maps();
         tally.go_on([(cells.fast(), !is_counted), (cells.carried.read(), false)]);
         let peer = match &note.peer {
-            Some(words) => Peer::recall(spec.component, party, Suspects::default(), words, now),
-            None => Peer::new(spec.component, party, Suspects::default()),
+            Noted::Words(words) => Peer::recall(spec.component, party, Suspects::default(), words, (self.clock, now)),
+            Noted::Rule(source) => Peer::of_rule(spec.component, party, Suspects::default(), *source, now),
+            Noted::Nothing => Peer::new(spec.component, party, Suspects::default()),
         };
         let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
         let source = Source { ssrc: note.ssrc, any_ssrc: note.any_ssrc, errors: note.errors, ..source };
@@ -93,6 +100,26 @@ impl FlowTable {
         if let Some(source) = sources.get_mut(index) {
             self.listen(source, index);
         }
+    }
+
+    /// What the rule of a slot tells of its source, where it forwards.
+    fn noted_by_rule(&self, index: SlotIndex) -> Option<Note> {
+        let cells = self.cells(index)?;
+        let rule = cells.slot.read().filter(Rule::is_active)?;
+        let local = self.hops.hop(rule.hop).and(self.hops.cell(rule.hop))?.bearing().from;
+        let host: IpAddr = if local.is_ipv4() {
+            Ipv4Addr::from(rule.peer4()).into()
+        } else {
+            self.hops.hop(rule.peer6()).and(self.hops.cell(rule.peer6()))?.bearing().to
+        };
+        let has_ssrc = rule.flags.has(Flags::RTP) && !rule.flags.has(Flags::ANY_SSRC);
+        Some(Note {
+            errors: 0,
+            ssrc: has_ssrc.then_some(rule.ssrc),
+            any_ssrc: false,
+            tally: Tally::new(cells.fast(), cells.carried.read()),
+            peer: Noted::Rule(SocketAddr::new(host, rule.peer_port.get())),
+        })
     }
 
     /// Has a source hold the numbers of its routes, which are those that its slot has: what is in the slot is left as it is.

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,8 +72,17 @@ pub(super) struct Note {
     pub(super) ssrc: Option<u32>,
     pub(super) any_ssrc: bool,
     pub(super) tally: Tally,
-    /// None where nothing has been learned of it.
-    pub(super) peer: Option<[u64; Peer::WORDS]>,
+    pub(super) peer: Noted,
+}
+
+/// What is known of a source's peer.
+pub(super) enum Noted {
+    /// Nothing was learned.
+    Nothing,
+    /// As an earlier process has written it down.
+    Words([u64; Peer::WORDS]),
+    /// Nothing was written down, and the slot's rule accepts packets from there.
+    Rule(SocketAddr),
 }
 
 /// The notes of all slots, and what the workers count.
@@ -117,8 +127,14 @@ impl Notes {
         let (cell, counter) = (size_of::<Cell>(), size_of::<Carried>());
         let heading = format!("{TITLE}\n{}\n{shape}\n{cell} {counter}\n", boot.trim());
         let mut found = vec![0; heading.len()];
+        let is_new = file.metadata()?.len() == 0;
         if file.read_exact(&mut found).is_err() || found != heading.as_bytes() {
-            // Another build's, another configuration's, or from before the host was booted.
+            if !is_new {
+                tracing::warn!(
+                    "what another build, for other addresses, or before the host was booted has noted cannot be gone on with: totals begin at \
+                     zero, and parties that are not where they said are learned anew"
+                );
+            }
             file.set_len(0)?;
         }
         let after = (HEADING + slots * cell).next_multiple_of(HEADING);
@@ -175,7 +191,7 @@ impl Notes {
         if ssrc == 0 && source.tally.is_new() && source.peer.is_new() {
             return write(cell, beginning, false);
         }
-        let rest = std::iter::once(ssrc).chain(source.tally.rest(clock)).chain(source.peer.words());
+        let rest = std::iter::once(ssrc).chain(source.tally.rest(clock)).chain(source.peer.words(clock));
         write(cell, beginning.chain(rest), true);
     }
 
@@ -199,7 +215,7 @@ impl Notes {
             ssrc: (ssrc & 1 != 0).then_some((ssrc >> 32) as u32),
             any_ssrc: ssrc & 2 != 0,
             tally: Tally::from_words(beginning, rest, clock),
-            peer: has_rest.then_some(peer),
+            peer: if has_rest { Noted::Words(peer) } else { Noted::Nothing },
         })
     }
 }

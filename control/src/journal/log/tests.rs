@@ -86,6 +86,7 @@ fn an_entry_that_was_never_finished_is_none() {
     let path = folder.path().join("journal.1");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(!find(folder.path(), BOOT).is_whole, "or it was cut");
     assert_eq!((calls(folder.path()), files(folder.path())), (vec!["a=1".to_owned()], vec!["journal.1".to_owned()]));
 }
 
@@ -123,6 +124,20 @@ fn what_another_build_has_written_is_set_aside_and_a_few_of_them_are_kept() {
     next.begin_chapter().unwrap();
     next.forget_earlier(0).unwrap();
     assert_eq!(files(folder.path()), ["journal.6", "set-aside.2", "set-aside.3", "set-aside.4", "set-aside.5"]);
+}
+
+#[test]
+fn names_that_are_none_of_ours_keep_nobody_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(format!("journal.{}", u64::MAX)), "x").unwrap();
+    fs::create_dir_all(folder.path().join("journal.7/full")).unwrap();
+    assert_eq!(calls(folder.path()), [""; 0]);
+    assert!(!folder.path().join("journal.7").exists() && folder.path().join("set-aside.7").exists());
+    let mut next = log(folder.path());
+    next.begin_chapter().unwrap();
+    append(&mut next, &[call("a", "1")]);
+    assert_eq!(calls(folder.path()), ["a=1"]);
+    assert!(find(folder.path(), BOOT).is_whole);
 }
 
 #[test]

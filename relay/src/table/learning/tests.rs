@@ -3,6 +3,7 @@ mod keep_alives;
 mod moves;
 mod nearness;
 mod random;
+mod recalled;
 mod successors;
 
 use super::*;

@@ -229,3 +229,19 @@ fn what_xdp_carries_of_calls_on_no_record_goes_on_until_nobody_sends_any_more() 
     let requests = second.hops().take_requests();
     assert!(requests.iter().any(|request| matches!(request, crate::hops::Event::Forget { .. })), "{requests:?}");
 }
+
+#[test]
+fn where_nothing_is_noted_the_rule_tells_who_was_heard() {
+    let scene = Scene::new();
+    let first = scene.talking();
+    let rules: Vec<_> = scene.flows.iter().map(|(index, _)| programmed(&first, *index)).collect();
+    drop(first);
+    std::fs::remove_file(scene.folder.path().join("notes")).unwrap();
+    let second = scene.table(true);
+    second.adopt(&scene.wanted, Left::Rules, Instant::now());
+    for ((index, source), rule) in scene.flows.iter().zip(rules) {
+        let totals = second.totals(*index).unwrap();
+        assert_eq!((totals.peer, totals.confirmed), (Some(addr(source)), true), "{source}");
+        assert_eq!(programmed(&second, *index), rule);
+    }
+}

@@ -74,7 +74,7 @@ pub fn find(folder: &Path, boot: &str) -> Found {
                         tracing::error!(
                             path = %path.display(),
                             bytes = left,
-                            "the journal is damaged: what is behind the damage is lost, and the file is set aside"
+                            "the journal is damaged: what was written over is lost, and the file is set aside"
                         );
                         set_aside(folder, &path);
                         is_damaged = true;

@@ -25,6 +25,9 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// The folder of the links.
 pub(super) const LINKS: &str = "links";
 
+/// The name of what holds the steering program.
+pub(super) const STEER: &str = "steer";
+
 /// The folder that says that maps are in use: one that was killed at its start has left empty ones. A BPF file system has no ordinary files.
 const LIVE: &str = "live";
 

@@ -16,9 +16,8 @@ use flow::{Epoch, HopCell, Locals, Reason, Slot};
 use crate::host::Device;
 use crate::host::Mapped;
 use crate::host::permit;
-use crate::kernel::pins::Pins;
+use crate::kernel::pins::{Pins, STEER};
 use crate::kernel::sizes::Sizes;
-use crate::kernel::steering::STEER;
 
 /// The object that the build script made of the `ebpf` crate.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/intertrunk-ebpf"));

@@ -7,11 +7,9 @@ use std::os::fd::AsRawFd as _;
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, SkLookup};
 
-use crate::kernel::pins::{self, Pins};
+use crate::kernel::pins::{self, Pins, STEER};
 use crate::kernel::programs::{Kernel, KernelError};
 
-/// The name of what holds the steering program.
-pub(super) const STEER: &str = "steer";
 /// The same while it takes the place of another. A BPF file system takes no names with dots.
 const STEER_NEW: &str = "steer-new";
 

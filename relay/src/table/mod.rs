@@ -18,6 +18,7 @@ mod doubt;
 mod events;
 mod fan;
 mod flow_table;
+mod foster;
 mod learn;
 mod learning;
 mod listener;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! payload in a buffer with room around it -> chain of processors -> payload, perhaps another one, or nothing
+//! RTP <-> SRTP, by the keys of a leg
 //! WAV file -> recording -> player -> payload, every 20 ms
 //! ```
 //!
@@ -14,6 +15,7 @@ mod player;
 mod processor;
 mod recording;
 mod silence;
+pub mod srtp;
 mod wav;
 
 pub use g711::Law;

@@ -38,6 +38,11 @@ impl<'a> Packet<'a> {
         (self.start, self.end)
     }
 
+    /// Bytes of room behind the payload.
+    pub const fn tail_room(&self) -> usize {
+        self.buffer.len() - self.end
+    }
+
     /// Puts bytes behind the payload.
     ///
     /// # Errors

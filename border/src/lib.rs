@@ -22,7 +22,9 @@ pub use event::Event;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
 pub use meter::{Counts, Meter, NoTraffic, Path, SinkState, SourceTotals, Traffic, Turns, Volume};
-pub use op::{Component, Content, Edge, FlowOp, Learning, Passes, Signalled, Sink, Sinks, SourceSpec, Successor};
+pub use op::{
+    Component, Content, Edge, FlowOp, Learning, Passes, Security, Signalled, Sink, Sinks, SourceSpec, Successor,
+};
 pub use ports::{Exhausted, LONG_REST, NoPair, PortPair, PortUsage, Ports};
 pub use quality::{Quality, Sample};
 pub use untrusted::Untrusted;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use flow::SlotIndex;
+use media::srtp::MasterKey;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -145,6 +146,19 @@ pub struct SourceSpec {
     pub content: Content,
     /// What its party hears beside those whose sources feed it.
     pub announcement: Option<Arc<Announcement>>,
+    /// How packets are protected between its party and the relay; `None`: they are not, or not by keys that the relay has.
+    pub security: Option<Arc<Security>>,
+}
+
+/// How packets are protected between a party and the relay (SRTP, RFC 3711).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Security {
+    /// What the party protects by: one key, or several that packets name.
+    pub theirs: Vec<MasterKey>,
+    /// What is protected by that the party gets.
+    pub ours: MasterKey,
+    /// How often keys were spoken of: with each time the party may count its packets anew.
+    pub renewals: u32,
 }
 
 impl SourceSpec {

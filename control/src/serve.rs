@@ -63,8 +63,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let boot = boot_id().context("the kernel does not tell which time it was booted")?;
     let found = folder.as_ref().map(|folder| journal::find(folder.path(), &boot)).unwrap_or_default();
     let mark = found.mark.clone().unwrap_or_else(mark);
-    let mut calls =
+    let calls =
         Calls::new(config.relay.interfaces.clone(), ports, config.calls.clone(), mark.clone().into_bytes(), clock);
+    let mut calls = calls.with_entropy(entropy);
     let mut exchange = Exchange::new();
     let mut restored = journal::restore(&found, &mut calls, &mut exchange, clock, now);
     let is_whole = found.is_whole;
@@ -195,6 +196,15 @@ fn state_folder(take_over: &TakeOver) -> anyhow::Result<Option<StateFolder>> {
             tracing::warn!("calls end with this process, because nothing can be kept for the next one: {error}");
             Ok(None)
         }
+    }
+}
+
+/// What nobody can foresee, for keys: the system's own.
+fn entropy(mut into: &mut [u8]) {
+    while !into.is_empty() {
+        // It fails only when it is interrupted.
+        let filled = rustix::rand::getrandom(&mut *into, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+        into = into.get_mut(filled..).unwrap_or_default();
     }
 }
 

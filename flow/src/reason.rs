@@ -76,11 +76,15 @@ pub enum Reason {
     Fan = 34,
     /// A worker changes the packets: one of the sinks gets silence.
     Processed = 35,
+    /// An SRTP packet that the key does not fit: not the party's, or damaged. Lost.
+    Forged = 36,
+    /// An SRTP packet that has been here before, or is too late for that to be known. Lost.
+    Replayed = 37,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 36;
+    pub const COUNT: usize = 38;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -120,6 +124,8 @@ impl Reason {
         Self::Worker,
         Self::Fan,
         Self::Processed,
+        Self::Forged,
+        Self::Replayed,
     ];
 
     /// The name in replies, logs and metrics.
@@ -161,6 +167,8 @@ impl Reason {
             Self::Worker => "worker",
             Self::Fan => "fan",
             Self::Processed => "processed",
+            Self::Forged => "srtp-forged",
+            Self::Replayed => "srtp-replayed",
         }
     }
 }

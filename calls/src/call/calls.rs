@@ -11,6 +11,7 @@ use super::leg::LegId;
 use super::moment::{Clock, Moment};
 use super::plan::{desired, plan};
 use super::query::Query;
+use super::security::Entropy;
 use super::settings::{Settings, Unsupported};
 use super::sources::Sources;
 use super::statistics::Statistics;
@@ -51,6 +52,8 @@ pub struct Calls {
     pub(super) announcements: u64,
     /// In which calls those are that are heard now.
     pub(super) announced: HashMap<u64, Vec<u8>>,
+    /// What keys are made of.
+    pub(super) entropy: Option<Entropy>,
 }
 
 /// A call, and what the relay has been told to do for it.
@@ -94,7 +97,14 @@ impl Calls {
             tags: beginning,
             announcements: beginning,
             announced: HashMap::new(),
+            entropy: None,
         }
+    }
+
+    /// Keys are made of this. Without it nobody is offered any.
+    #[must_use]
+    pub fn with_entropy(self, entropy: fn(&mut [u8])) -> Self {
+        Self { entropy: Some(entropy), ..self }
     }
 
     /// Refuses new calls from now on.

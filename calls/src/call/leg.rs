@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lease::Lease;
 use super::media::{Agreed, Media, Offered};
 use super::moment::Moment;
+use super::security::Security;
 use super::signalled::Signalled;
 use crate::intent::{Finality, Mux, Options};
 use crate::sdp::{Formats, Profile, Told};
@@ -131,6 +132,7 @@ impl Leg {
             told: media.told,
             offered: media.offered,
             clock_khz: media.clock_khz,
+            security: media.security.as_ref().map(Security::forked),
             said: media.said.awaited(),
             ..Media::default()
         });

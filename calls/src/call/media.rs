@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use border::PortPair;
 use serde::{Deserialize, Serialize};
 
+use super::security::Security;
 use super::signalled::Signalled;
 use crate::sdp::Formats;
 
@@ -33,6 +34,8 @@ pub(super) struct Media {
     pub formats: Formats,
     /// How often the party, which sends, has said again what holds for it. With each time, also where it is the same, it may send from elsewhere.
     pub renewals: u32,
+    /// How it is protected towards the party; `None`: it is not, or by keys that are the parties' alone.
+    pub security: Option<Security>,
 }
 
 /// What is in force while there is a newer offer.
@@ -51,6 +54,7 @@ pub(super) struct View<'a> {
     pub mux: bool,
     pub clock_khz: u16,
     pub renewals: u32,
+    pub security: Option<&'a Security>,
 }
 
 /// What was offered about sharing a port.
@@ -85,14 +89,25 @@ impl Media {
     pub(super) fn now(&self) -> Option<View<'_>> {
         // One that was moved to another interface has only its ports there.
         let pair = self.agreed.as_ref().and_then(|agreed| agreed.pair).or(self.pair)?;
-        Some(View { said: self.in_force(), pair, mux: self.mux, clock_khz: self.clock_khz, renewals: self.renewals })
+        Some(View { said: self.in_force(), mux: self.mux, ..self.view(pair) })
     }
 
     /// The media as it is to be, where that has other ports than now.
     pub(super) fn next(&self) -> Option<View<'_>> {
         let agreed = self.agreed.as_ref().filter(|agreed| agreed.pair.is_some() || !agreed.said.open)?;
         let pair = self.pair.filter(|pair| agreed.pair != Some(*pair))?;
-        Some(View { said: &self.said, pair, mux: false, clock_khz: self.clock_khz, renewals: self.renewals })
+        Some(self.view(pair))
+    }
+
+    fn view(&self, pair: PortPair) -> View<'_> {
+        View {
+            said: &self.said,
+            pair,
+            mux: false,
+            clock_khz: self.clock_khz,
+            renewals: self.renewals,
+            security: self.security.as_ref(),
+        }
     }
 
     /// All ports that the media has.

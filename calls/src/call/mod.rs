@@ -28,6 +28,7 @@ mod query;
 mod reading;
 mod record;
 mod roles;
+mod security;
 mod settings;
 mod signal;
 mod signalled;

@@ -13,7 +13,7 @@ use super::dialogue::Call;
 use super::leg::{Leg, LegId, Mirror};
 use super::media::{Media, View};
 use super::playing::Playing;
-use super::signalled::Signalled as Said;
+use super::security::Security;
 use super::sources::Sources;
 use super::subscriber::{CopiedMedia, Subscriber};
 use super::treatments::Receiver;
@@ -83,7 +83,7 @@ impl Plan<'_> {
     ) {
         let Some(interface) = self.interfaces.get(mine.pair.interface) else { return };
         let call = self.call;
-        let content = content(mine.said, theirs.said);
+        let content = content(mine, theirs);
         let treats = |treatment| call.treatments.of_flow(id, &Receiver::Leg(other), treatment);
         let [rtp_passes, rtcp_passes] =
             [Component::Rtp, Component::Rtcp].map(|component| self.passes(id, treats, content, component));
@@ -96,6 +96,10 @@ impl Plan<'_> {
         };
         let has_rtcp = mine.said.has_rtcp && theirs.said.has_rtcp;
         let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
+        let keys = mine.security.and_then(Security::keys);
+        // What comes before there are keys is readable to nobody, and goes nowhere as it is.
+        let is_unready = |view: View<'_>| view.security.is_some_and(|security| security.agreed.is_none());
+        let is_early = is_unready(mine) || is_unready(theirs);
         let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
         let mut install = |slot, component, port, peer, mux, to, clock_khz| {
             let passes = match component {
@@ -111,9 +115,10 @@ impl Plan<'_> {
                 sinks: Sinks::from_elem(Sink { party: to, edge, passes }, 1),
                 tos: call.tos,
                 clock_khz,
-                blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence),
+                blocked: call.treats_leg(id, Treatment::Block) || leg.echo == Some(Mirror::Silence) || is_early,
                 content,
                 announcement: None,
+                security: keys.clone(),
             };
             let may_join =
                 edge == Edge::Dialogue || (self.sources.contains_key(&to) && !self.sources.contains_key(&slot));
@@ -205,6 +210,7 @@ impl Plan<'_> {
             blocked: true,
             content: Content::Rtp,
             announcement: None,
+            security: None,
         };
         let rtp = spec(Component::Rtp, media.pair.rtp_port, media.said.rtp);
         let rtcp = spec(Component::Rtcp, media.pair.rtcp_port(), media.said.rtcp);
@@ -228,8 +234,11 @@ fn signalled(call: &Call, leg: &Leg, at: Option<SocketAddr>, View { said, renewa
 }
 
 /// What the packets of a media are.
-const fn content(mine: &Said, theirs: &Said) -> Content {
-    match (mine.has_rtcp && theirs.has_rtcp, mine.secured || theirs.secured) {
+const fn content(mine: View<'_>, theirs: View<'_>) -> Content {
+    // By keys that the relay has, it is as if it were not protected.
+    let is_ended_here = mine.security.is_some() || theirs.security.is_some();
+    let (mine, theirs) = (mine.said, theirs.said);
+    match (mine.has_rtcp && theirs.has_rtcp, (mine.secured || theirs.secured) && !is_ended_here) {
         (false, _) => Content::Datagrams,
         (true, true) => Content::SecuredRtp,
         (true, false) => Content::Rtp,
@@ -260,6 +269,7 @@ mod tests {
             blocked: false,
             content: Content::Rtp,
             announcement: None,
+            security: None,
         }
     }
 

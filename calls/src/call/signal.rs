@@ -12,8 +12,9 @@ use super::direction::{Direction, Local};
 use super::lease::Lease;
 use super::leg::{LegId, Mirror};
 use super::roles::{Parties, Roles};
+use super::security::{self, Entropy, Security, shown_profile};
 use super::signalled::{self, Signalled};
-use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm};
+use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm, Sdes};
 use crate::outcome::{Outcome, Refusal};
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
 
@@ -81,6 +82,7 @@ impl Calls {
                 leg.label.clone_from(&options.to_label);
             }
         }
+        draft.offer_security(&said, roles, &options.sdes, self.entropy)?;
         let relayed = said.iter().map(|said| said.open).collect();
         let signal = Signal { kind: Kind::Offer, roles, receiver: roles.answerer, relayed, options };
         self.apply(call_id, draft, &signal, &body, now, wall)
@@ -119,6 +121,9 @@ impl Calls {
             leg.set_clocks(&said);
             leg.agree_mux(&said, accepts_mux);
             leg.agree(options.finality);
+        }
+        if !is_late {
+            draft.answer_security(&said, roles)?;
         }
         let mut relayed = vec![false; said.len()];
         let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
@@ -190,6 +195,59 @@ impl Calls {
         let sdp = signal.describe(&mut draft, body, &self.interfaces, &self.mark);
         let ops = self.replace(call_id, draft, now);
         Ok((Outcome::Description(sdp), ops))
+    }
+}
+
+impl Call {
+    /// Whether a party keeps its profile in offers to it: where profiles are changed for the one party, the other keeps its own.
+    fn has_own_profile(&self, id: LegId, offerer: LegId) -> bool {
+        self.leg(id).is_some_and(|leg| leg.has_spoken)
+            && self.leg(offerer).is_some_and(|offerer| offerer.profile.is_some())
+    }
+
+    /// Decides on how the medias of an offer are protected towards both parties.
+    fn offer_security(
+        &mut self,
+        said: &[Signalled],
+        roles: Roles,
+        sdes: &Sdes,
+        entropy: Option<Entropy>,
+    ) -> Result<(), Refusal> {
+        let is_changed = self.has_own_profile(roles.answerer, roles.offerer);
+        for (at, said) in said.iter().enumerate() {
+            let shown = self
+                .leg(roles.answerer)
+                .and_then(|leg| leg.medias.get(at).and_then(|media| shown_profile(leg, &media.said, is_changed)));
+            self.with_security(at, roles, |sides| security::offered(said, shown, sides, sdes, entropy))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what an answer says of how its medias are protected.
+    fn answer_security(&mut self, said: &[Signalled], roles: Roles) -> Result<(), Refusal> {
+        let mut said = said.iter().enumerate();
+        said.try_for_each(|(at, said)| self.with_security(at, roles, |sides| security::answered(said, sides)))
+    }
+
+    /// Works on how a media is protected towards both parties.
+    fn with_security(
+        &mut self,
+        at: usize,
+        roles: Roles,
+        work: impl FnOnce([&mut Option<Security>; 2]) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut sides = [roles.offerer, roles.answerer].map(|id| {
+            let media = self.leg_mut(id).and_then(|leg| leg.medias.get_mut(at));
+            media.and_then(|media| media.security.take())
+        });
+        let [offerer, answerer] = &mut sides;
+        let worked = work([offerer, answerer]);
+        for (id, side) in [roles.offerer, roles.answerer].into_iter().zip(sides) {
+            if let Some(media) = self.leg_mut(id).and_then(|leg| leg.medias.get_mut(at)) {
+                media.security = side;
+            }
+        }
+        worked
     }
 }
 
@@ -270,11 +328,12 @@ impl Signal<'_> {
             Some(self.options.media_address.filter(is_of_family).unwrap_or(own))
         };
         let medias = leg.map(|leg| leg.medias.as_slice()).unwrap_or_default();
-        let wanted = leg.and_then(|leg| leg.profile);
-        // Where profiles are changed for the one party, the other keeps its own in offers from there too.
-        let is_changed = leg.is_some_and(|leg| leg.has_spoken)
-            && call.leg(self.roles.offerer).is_some_and(|offerer| offerer.profile.is_some());
-        let new = medias.iter().zip(&self.relayed).map(|(media, is_relayed)| {
+        let is_changed = call.has_own_profile(self.receiver, self.roles.offerer);
+        let sender = if self.kind == Kind::Offer { self.roles.offerer } else { self.roles.answerer };
+        let senders = call.leg(sender).map(|leg| leg.medias.as_slice()).unwrap_or_default();
+        let senders = senders.iter().map(|media| media.security.is_some()).chain(std::iter::repeat(false));
+        let sdes = &self.options.sdes;
+        let new = medias.iter().zip(senders).zip(&self.relayed).map(|((media, is_opened), is_relayed)| {
             let pair = media.pair.filter(|_| *is_relayed)?;
             let (mux, is_only) = match self.kind {
                 Kind::Offer => (media.is_offered_mux(), self.options.mux.require),
@@ -282,11 +341,21 @@ impl Signal<'_> {
             };
             let rtcp_port = if mux && is_only { pair.rtp_port } else { pair.rtcp_port() };
             let profile: Option<Profile> = match self.kind {
-                Kind::Offer => wanted.or(media.said.profile.filter(|_| is_changed)),
+                Kind::Offer => leg.and_then(|leg| shown_profile(leg, &media.said, is_changed)),
                 // An answer has the profile of its offer (RFC 3264 section 6).
                 Kind::Answer => media.said.profile,
             };
-            Some(NewMedia { address: address(pair.interface)?, rtp_port: pair.rtp_port, rtcp_port, mux, profile })
+            let lines =
+                |security: &Security| security.shown.iter().map(|line| line.write(sdes.pad, sdes.lifetime)).collect();
+            let crypto = media.security.as_ref().map(lines).or_else(|| is_opened.then(Vec::new));
+            Some(NewMedia {
+                address: address(pair.interface)?,
+                rtp_port: pair.rtp_port,
+                rtcp_port,
+                mux,
+                profile,
+                crypto,
+            })
         });
         Edit {
             media: new.collect(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intent::Options;
 use crate::outcome::Refusal;
-use crate::sdp::{Body, Direction, Media, Profile, Rtcp, Transport};
+use crate::sdp::{Body, Crypto, Direction, Media, Profile, Rtcp, Transport};
 
 /// What a party's description says about one media, as far as it concerns a relay.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -21,8 +21,10 @@ pub(super) struct Signalled {
     /// The same as it was written.
     #[serde(with = "serde_bytes")]
     pub transport: Vec<u8>,
-    /// The profile, of RTP without encryption.
+    /// The profile, where its keys are in the description, or it has none.
     pub profile: Option<Profile>,
+    /// What it may be protected by, as far as that is known here.
+    pub crypto: Vec<Crypto>,
     /// The party wants this media, and we can relay it. False for port 0 and for transports that are left alone.
     pub open: bool,
     /// RTP comes with RTCP, T.38 does not.
@@ -66,6 +68,7 @@ impl Signalled {
             protocol,
             transport: media.protocol.to_vec(),
             profile: media.profile(),
+            crypto: media.crypto(),
             open: is_ours && media.port != 0,
             has_rtcp,
             is_own: source(options).is_none(),
@@ -96,7 +99,15 @@ impl Signalled {
 
     /// What a party that is yet to answer this is expected to say: yes, but not where.
     pub(super) fn awaited(&self) -> Self {
-        Self { rtp: None, rtcp: None, mux: false, held: false, direction: Direction::SendRecv, ..self.clone() }
+        Self {
+            rtp: None,
+            rtcp: None,
+            mux: false,
+            held: false,
+            direction: Direction::SendRecv,
+            crypto: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// Whether the party is going to send.

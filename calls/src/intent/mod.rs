@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use options::{
-    AliasKey, AttributeEdit, Codecs, Echo, Finality, Ice, Level, Mux, Options, Profile, RtcpForm, Steady,
+    AliasKey, AttributeEdit, Codecs, Echo, Finality, Ice, Level, Mux, Options, Profile, RtcpForm, Sdes, Steady,
 };
 
 pub use play::{Play, Sound, StopPlaying};

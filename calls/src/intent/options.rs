@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use border::{Family, Learning};
+use media::srtp::Suite;
 use serde::{Deserialize, Serialize};
 
 pub use crate::sdp::{AttributeEdit, Codecs, Level, Profile, Steady};
@@ -74,6 +75,28 @@ pub enum Echo {
     Both,
 }
 
+/// How keys are offered and taken (SDES, RFC 4568).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sdes {
+    /// Only these suites, where there are any.
+    pub only: Vec<Suite>,
+    /// None of these.
+    pub refused: Vec<Suite>,
+    /// Keys are written as the standard has it: padded.
+    pub pad: bool,
+    /// They are written with how long they are good.
+    pub lifetime: bool,
+    /// Each party has keys of its own, also where both have SRTP.
+    pub recrypt: bool,
+}
+
+impl Sdes {
+    /// Whether a suite may be used.
+    pub fn allows(&self, suite: Suite) -> bool {
+        (self.only.is_empty() || self.only.contains(&suite)) && !self.refused.contains(&suite)
+    }
+}
+
 /// What an offer or an answer says besides who and what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -111,6 +134,8 @@ pub struct Options {
     pub ice: Ice,
     /// The profile that the party that gets the offer is to see; `None`: as it came.
     pub profile: Option<Profile>,
+    /// How keys are offered and taken.
+    pub sdes: Sdes,
     /// Type of service of the call's packets, from now on.
     pub tos: Option<u8>,
     /// The codecs that the other party gets to see.

@@ -33,6 +33,9 @@ pub enum Refusal {
     /// The description cannot be read.
     #[error("Failed to parse SDP")]
     Sdp(#[source] sdp::Error),
+    /// Nothing that the description may be protected by is known here, or an answer is to no offer.
+    #[error("No supported crypto suite in SDP")]
+    NoCrypto,
     /// The description does not say where to send media.
     #[error("Incomplete SDP specification")]
     IncompleteSdp,

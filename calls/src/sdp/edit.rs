@@ -21,7 +21,7 @@ const ICE: [&[u8]; 9] = [
 ];
 
 /// Where one media section is to point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMedia {
     /// The relay's address as this side is to see it.
     pub address: IpAddr,
@@ -31,8 +31,10 @@ pub struct NewMedia {
     pub rtcp_port: u16,
     /// Whether there is to be an `a=rtcp-mux` (RFC 5761 section 5.1.1).
     pub mux: bool,
-    /// The profile that it is to have, if it is RTP without encryption. None leaves it as it is.
+    /// The profile that it is to have, if it is RTP. None leaves it as it is.
     pub profile: Option<Profile>,
+    /// The lines of keys that it is to have instead of those that it has. None leaves it as it is.
+    pub crypto: Option<Vec<String>>,
 }
 
 /// What to do about `a=rtcp` (RFC 3605) in the sections that change.
@@ -146,6 +148,8 @@ impl Writer<'_> {
                 self.add(rtcp.as_deref());
                 self.add(mux);
                 self.add(hold.filter(|_| !has_direction));
+                let crypto = new.and_then(|new| new.crypto.as_deref()).unwrap_or_default();
+                crypto.iter().for_each(|line| self.add(Some(line.as_bytes())));
             }
         }
     }
@@ -177,7 +181,10 @@ impl Writer<'_> {
             }));
         }
         // Feedback belongs to its profile (RFC 4585 section 4.2).
-        if profile == Some(Profile::Avp) && line.attribute_named(b"rtcp-fb").is_some() {
+        if profile.is_some_and(|profile| !profile.has_feedback()) && line.attribute_named(b"rtcp-fb").is_some() {
+            return Fate::Drop;
+        }
+        if new.crypto.is_some() && line.attribute_named(b"crypto").is_some() {
             return Fate::Drop;
         }
         if line.field(b'c').is_some() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codecs::static_name;
 use super::connection::Connection;
+use super::crypto::{Crypto, MAX_LINES};
 use super::error::Error;
 use super::line::{Line, address, before_slash, number, tokens};
 
@@ -42,13 +43,17 @@ impl<'a> Transport<'a> {
     }
 }
 
-/// The profile of RTP without encryption.
+/// The profile of RTP, where its keys are in the description, or it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Profile {
     /// `RTP/AVP` (RFC 3551).
     Avp,
     /// `RTP/AVPF` (RFC 4585): with feedback.
     Avpf,
+    /// `RTP/SAVP` (RFC 3711): protected.
+    Savp,
+    /// `RTP/SAVPF` (RFC 5124): both.
+    Savpf,
 }
 
 impl Profile {
@@ -56,14 +61,28 @@ impl Profile {
         match token.to_ascii_uppercase().as_slice() {
             b"RTP/AVP" => Some(Self::Avp),
             b"RTP/AVPF" => Some(Self::Avpf),
+            b"RTP/SAVP" => Some(Self::Savp),
+            b"RTP/SAVPF" => Some(Self::Savpf),
             _ => None,
         }
+    }
+
+    /// Whether packets are protected.
+    pub const fn is_secured(self) -> bool {
+        matches!(self, Self::Savp | Self::Savpf)
+    }
+
+    /// Whether there is feedback.
+    pub(super) const fn has_feedback(self) -> bool {
+        matches!(self, Self::Avpf | Self::Savpf)
     }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Avp => "RTP/AVP",
             Self::Avpf => "RTP/AVPF",
+            Self::Savp => "RTP/SAVP",
+            Self::Savpf => "RTP/SAVPF",
         }
     }
 }
@@ -186,7 +205,13 @@ impl<'a> Media<'a> {
         })
     }
 
-    /// The profile, of RTP without encryption.
+    /// What it may be protected by, as far as that is known here (RFC 4568).
+    pub fn crypto(&self) -> Vec<Crypto> {
+        let lines = self.lines.iter().filter_map(|line| line.attribute_named(b"crypto"));
+        lines.take(MAX_LINES).filter_map(Crypto::parse).collect()
+    }
+
+    /// The profile, where its keys are in the description, or it has none.
     pub fn profile(&self) -> Option<Profile> {
         Profile::parse(self.protocol)
     }

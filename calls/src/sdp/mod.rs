@@ -15,6 +15,7 @@ mod body;
 mod codecs;
 mod compose;
 mod connection;
+mod crypto;
 mod edit;
 mod error;
 mod line;
@@ -26,6 +27,7 @@ pub use attributes::{AttributeEdit, Level, change, generate_mids, mark, strip_ex
 pub use body::{Body, Origin};
 pub use codecs::Codecs;
 pub use compose::{Formats, Offered, Session, compose, formats};
+pub use crypto::Crypto;
 pub use edit::{Edit, NewMedia, RtcpAttribute, edit};
 pub use error::{Error, MAX_BODY, MAX_LINES, MAX_MEDIA};
 pub use media::{Direction, Media, Profile, Rtcp, Transport};

@@ -75,6 +75,11 @@ impl Party {
         self.addr
     }
 
+    /// Goes on with another sequence number.
+    pub const fn set_sequence(&mut self, sequence: u16) {
+        self.sequence = Sequence(sequence);
+    }
+
     /// Changes its synchronisation source.
     pub const fn set_ssrc(&mut self, ssrc: Ssrc) {
         self.ssrc = ssrc;
@@ -87,6 +92,11 @@ impl Party {
         let mut packet = rtp::header(false, 8, self.sequence, timestamp, self.ssrc).to_vec();
         packet.extend((0..160u8).map(|byte| byte ^ self.sequence.0 as u8));
         packet
+    }
+
+    /// Its next RTP packet, which nobody has sent yet.
+    pub fn next_packet(&mut self) -> Vec<u8> {
+        self.packet()
     }
 
     /// Sends its next RTP packet; returns it.

@@ -18,13 +18,15 @@ pub struct Protector {
     rtcp: Box<Cipher>,
     mki: Mki,
     streams: Streams,
+    /// The index of the first report of a source.
+    first_report: u64,
 }
 
 impl Protector {
     /// By this key, from the beginning on.
     pub fn new(key: &MasterKey) -> Self {
         let [rtp, rtcp] = key.ciphers();
-        Self { rtp, rtcp: Box::new(rtcp), mki: key.mki().clone(), streams: Streams::default() }
+        Self { rtp, rtcp: Box::new(rtcp), mki: key.mki().clone(), streams: Streams::default(), first_report: 0 }
     }
 
     /// Protects an RTP packet.
@@ -64,7 +66,7 @@ impl Protector {
         let ssrc = rtcp_ssrc(packet.payload()).ok_or(Refused::Malformed)?;
         has_room(packet, self.rtcp.tag_len() + WORD + self.mki.bytes().len())?;
         let stream = self.streams.of_sender(ssrc)?;
-        let index = stream.rtcp.map_or(0, |window| window.highest() + 1);
+        let index = stream.rtcp.map_or(self.first_report, |window| window.highest() + 1);
         if index >= MOST_RTCP {
             return Err(Refused::Exhausted);
         }
@@ -79,6 +81,11 @@ impl Protector {
     /// How far it is.
     pub fn progress(&self) -> impl Iterator<Item = Progress> {
         self.streams.progress()
+    }
+
+    /// Another process has sent reports until this index, and perhaps some more: no source begins before it.
+    pub const fn skip_reports(&mut self, until: u64) {
+        self.first_report = until;
     }
 
     /// Goes on where another process was when that was noted. It may have sent reports since then, of which none may be repeated: so many are left

@@ -16,6 +16,15 @@ use crate::table::sources::Sources;
 use crate::table::suspects::Suspects;
 use crate::table::tally::Tally;
 
+/// Goes on with what a party was sent: by those that feed it.
+fn resume_sealer(sources: &Sources, index: SlotIndex) {
+    let Some(source) = sources.get(index) else { return };
+    let ssrc = source.spec.partner().and_then(|partner| sources.get(partner)?.ssrc);
+    if let Some(seal) = &source.seal {
+        seal.resume_sealer(ssrc, source.sealed, index.is_odd());
+    }
+}
+
 /// What an earlier process has left in the slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Left {
@@ -49,6 +58,7 @@ impl FlowTable {
             }
         }
         for index in &adopted {
+            resume_sealer(&sources, *index);
             self.hold_routes(&mut sources, *index);
         }
         for index in adopted {
@@ -94,7 +104,11 @@ impl FlowTable {
             Noted::Nothing => Peer::new(spec.component, party, Suspects::default()),
         };
         let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
-        let source = Source { ssrc: note.ssrc, any_ssrc: note.any_ssrc, errors: note.errors, ..source };
+        let [opened, sealed] = note.sealed;
+        if let (Some(seal), Some(ssrc)) = (&source.seal, note.ssrc) {
+            seal.resume_opener(ssrc, opened);
+        }
+        let source = Source { sealed, ssrc: note.ssrc, any_ssrc: note.any_ssrc, errors: note.errors, ..source };
         sources.insert(index, source);
         sources.feed(index, &[], &spec.sinks);
         if let Some(source) = sources.get_mut(index) {
@@ -119,6 +133,7 @@ impl FlowTable {
             any_ssrc: false,
             tally: Tally::new(cells.fast(), cells.carried.read()),
             peer: Noted::Rule(SocketAddr::new(host, rule.peer_port.get())),
+            sealed: [0; 2],
         })
     }
 

@@ -21,6 +21,7 @@ impl FlowTable {
         let sink = Sink { party: index, edge: Edge::Inject, passes: Passes::All };
         let to = self.destination(sources, index, &sink).ok();
         let Some(source) = sources.get_mut(index) else { return };
+        let sealer = source.seal.as_ref().map(|seal| seal.sealer());
         let Some(announcement) = source.spec.announcement.clone() else {
             self.hush(source, index);
             if let Some((bearing, id)) = source.played.take().and_then(|played| played.route) {
@@ -35,8 +36,15 @@ impl FlowTable {
         let ports = to.map(|to| [to.from, to.to].map(|endpoint| Be16::new(endpoint.port())));
         let told = (announcement.id, bearing.zip(ports).map(|(bearing, ports)| (bearing, ports, hop)));
         if played.told.replace(told) != Some(told) {
-            let outlet =
-                told.1.map(|(bearing, ports, hop)| Outlet { bearing, ports, edge: Edge::Inject, hop, chain: None });
+            let outlet = told.1.map(|(bearing, ports, hop)| Outlet {
+                bearing,
+                ports,
+                edge: Edge::Inject,
+                hop,
+                chain: None,
+                sealer,
+                is_rtcp: index.is_odd(),
+            });
             self.shape.announcer.tell(self.player_of(index), Order::Play(index, call, announcement, outlet));
         }
     }

@@ -8,6 +8,8 @@ use border::Edge;
 use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;
 
+use crate::table::seal::{Opener, Sealer};
+
 /// Where packets of a source go by one of its sinks.
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
@@ -20,18 +22,24 @@ pub(crate) struct Outlet {
     pub(crate) hop: HopId,
     /// The work on its packets.
     pub(crate) chain: Option<Arc<Mutex<Chain>>>,
+    /// What protects them at last.
+    pub(crate) sealer: Option<Sealer>,
+    /// They are RTCP.
+    pub(crate) is_rtcp: bool,
 }
 
 /// All sinks of a source.
 #[derive(Debug)]
 pub(crate) struct Fan {
     is_superseded: AtomicBool,
+    /// What makes the source's packets readable first.
+    pub(crate) opener: Option<Opener>,
     pub(crate) outlets: Box<[Outlet]>,
 }
 
 impl Fan {
-    pub(super) fn new(outlets: impl IntoIterator<Item = Outlet>) -> Self {
-        Self { is_superseded: AtomicBool::new(false), outlets: outlets.into_iter().collect() }
+    pub(super) fn new(opener: Option<Opener>, outlets: impl IntoIterator<Item = Outlet>) -> Self {
+        Self { is_superseded: AtomicBool::new(false), opener, outlets: outlets.into_iter().collect() }
     }
 
     /// Whether the source has another one by now, or none: the numbers of its next hops may be others'.
@@ -71,10 +79,10 @@ mod tests {
     fn whoever_holds_a_fan_sees_that_it_is_superseded() {
         let (fans, slot) = (Fans::default(), SlotIndex(7));
         assert!(fans.get(slot).is_none());
-        fans.set(slot, Some(Fan::new([])));
+        fans.set(slot, Some(Fan::new(None, [])));
         let held = fans.get(slot).unwrap();
         assert!(!held.is_superseded());
-        fans.set(slot, Some(Fan::new([])));
+        fans.set(slot, Some(Fan::new(None, [])));
         assert!(held.is_superseded() && !fans.get(slot).unwrap().is_superseded());
         let held = fans.get(slot).unwrap();
         fans.set(slot, None);

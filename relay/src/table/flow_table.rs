@@ -199,6 +199,7 @@ impl FlowTable {
             source.is_doubted &= source.spec.partner() == spec.partner();
             let turn = source.peer.next_turn();
             let before = self.reconnect(source, index, spec);
+            source.follow_security();
             sources.feed(index, &before.sinks, &spec.sinks);
             if let Some(turn) = turn {
                 sources.wait_for(index, turn);

@@ -13,6 +13,7 @@ use crate::table::fan::Outlet;
 use crate::table::flow_table::FlowTable;
 use crate::table::learning::Admission;
 use crate::table::matter::Matter;
+use crate::table::seal::Opener;
 use crate::table::source::Source;
 use crate::table::sources::{Sources, rtp_slot};
 
@@ -111,6 +112,11 @@ impl FlowTable {
             return Err(reason);
         }
         Ok(Learned { outlets, ssrc: source.held_to(), is_peer })
+    }
+
+    /// What makes the packets of a source readable: before anything is learned of them.
+    pub(crate) fn opener(&self, index: SlotIndex) -> Option<Opener> {
+        self.lock().get(index)?.opener()
     }
 
     /// Tells where packets have taught that a party is.

@@ -31,6 +31,7 @@ mod reader;
 mod reports;
 #[cfg(test)]
 pub(crate) mod rig;
+mod seal;
 mod source;
 mod sources;
 mod suspects;

@@ -26,7 +26,9 @@ use crate::table::tally::Tally;
 /// the turn, so that a call that nobody has spoken in costs a line of the processor's memory for each slot.
 const BEGINNING: usize = 7;
 /// Words that tell what came of it.
-const REST: usize = 1 + Tally::WORDS - Tally::BEGINNING + Peer::WORDS;
+const REST: usize = 1 + Tally::WORDS - Tally::BEGINNING + Peer::WORDS + SEALED;
+/// Words that tell how far protected packets are.
+const SEALED: usize = 2;
 /// Words of a note.
 const WORDS: usize = BEGINNING + REST;
 
@@ -73,6 +75,8 @@ pub(super) struct Note {
     pub(super) any_ssrc: bool,
     pub(super) tally: Tally,
     pub(super) peer: Noted,
+    /// How far protected packets are, from the party and to it: zero for none.
+    pub(super) sealed: [u64; SEALED],
 }
 
 /// What is known of a source's peer.
@@ -95,7 +99,7 @@ pub(crate) struct Notes {
 }
 
 /// The first line of the file; the number is that of its format.
-const TITLE: &str = "intertrunk notes 3";
+const TITLE: &str = "intertrunk notes 4";
 /// Bytes before the notes.
 const HEADING: usize = 4096;
 /// Where it stands of which maps the fast path's counters are that were noted last.
@@ -188,10 +192,11 @@ impl Notes {
         let flags = u64::from(source.ssrc.is_some()) | u64::from(source.any_ssrc) << 1;
         let ssrc = u64::from(source.ssrc.unwrap_or(0)) << 32 | flags;
         let beginning = [key(&source.spec), source.errors].into_iter().chain(source.tally.beginning());
-        if ssrc == 0 && source.tally.is_new() && source.peer.is_new() {
+        let sealed = source.seal.as_ref().map_or([0; SEALED], |seal| seal.progress(index.is_odd()));
+        if ssrc == 0 && source.tally.is_new() && source.peer.is_new() && sealed == [0; SEALED] {
             return write(cell, beginning, false);
         }
-        let rest = std::iter::once(ssrc).chain(source.tally.rest(clock)).chain(source.peer.words(clock));
+        let rest = std::iter::once(ssrc).chain(source.tally.rest(clock)).chain(source.peer.words(clock)).chain(sealed);
         write(cell, beginning.chain(rest), true);
     }
 
@@ -209,13 +214,15 @@ impl Notes {
         let (beginning, words) = words.split_first_chunk()?;
         let ([ssrc], words) = words.split_first_chunk()?;
         let (rest, words) = words.split_first_chunk()?;
-        let peer = *words.first_chunk()?;
+        let (peer, words) = words.split_first_chunk()?;
+        let sealed = *words.first_chunk()?;
         (*of == key(spec)).then(|| Note {
             errors: *errors,
             ssrc: (ssrc & 1 != 0).then_some((ssrc >> 32) as u32),
             any_ssrc: ssrc & 2 != 0,
             tally: Tally::from_words(beginning, rest, clock),
-            peer: if has_rest { Noted::Words(peer) } else { Noted::Nothing },
+            peer: if has_rest { Noted::Words(*peer) } else { Noted::Nothing },
+            sealed,
         })
     }
 }

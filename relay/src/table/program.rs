@@ -13,6 +13,7 @@ use crate::table::circuit;
 use crate::table::fan::{Fan, Outlet};
 use crate::table::flow_table::FlowTable;
 use crate::table::learning::Standing;
+use crate::table::seal::Sealer;
 use crate::table::source::{Held, SinkState, Source};
 use crate::table::sources::{Destination, Sources};
 
@@ -109,7 +110,9 @@ impl FlowTable {
             Some((_, id)) => Some(id).filter(|id| *id != HopId::NONE),
         };
         let is_certain = standing.confirmed.is_some();
-        let lot = heard.and_then(|peer| self.lot(source, (peer, is_certain), &destinations));
+        let sealers = sealers(sources, index);
+        let Some(source) = sources.get_mut(index) else { return };
+        let lot = heard.and_then(|peer| self.lot(source, (peer, is_certain), &destinations, &sealers));
         let (Some(lot), Some(towards)) = (lot, towards) else {
             self.set_fan(source, index, None);
             slot.program(waiting);
@@ -149,6 +152,7 @@ impl FlowTable {
         source: &Source,
         (peer, is_certain): (SocketAddr, bool),
         destinations: &[Result<Destination, Reason>],
+        sealers: &[Option<Sealer>],
     ) -> Option<Lot> {
         if source.is_blocked() {
             // The XDP program drops it, and notes no time: who is watched is seen packet by packet.
@@ -157,8 +161,9 @@ impl FlowTable {
         let mut reached =
             destinations.iter().zip(&source.sinks).filter_map(|(to, sink)| Some((*to.as_ref().ok()?, sink)));
         let (to, sink) = reached.next()?;
-        if reached.next().is_some() || sink.chain.is_some() {
-            return Some(Lot::Fanned(Fan::new(outlets(source, destinations))));
+        let is_sealed = source.seal.is_some() || sealers.iter().any(Option::is_some);
+        if reached.next().is_some() || sink.chain.is_some() || is_sealed {
+            return Some(Lot::Fanned(Fan::new(source.opener(), outlets(source, destinations, sealers))));
         }
         // Without a number in the next-hop table the slow path finds the way itself, packet by packet.
         let (_, hop) = sink.route.filter(|(_, id)| *id != HopId::NONE)?;
@@ -181,7 +186,8 @@ impl FlowTable {
     /// All that is reached of a source's sinks, whether or not its slot is active.
     pub(super) fn outlets(&self, sources: &Sources, index: SlotIndex) -> Vec<Outlet> {
         let destinations = self.destinations(sources, index);
-        sources.get(index).map(|source| outlets(source, &destinations).collect()).unwrap_or_default()
+        let sealers = sealers(sources, index);
+        sources.get(index).map(|source| outlets(source, &destinations, &sealers).collect()).unwrap_or_default()
     }
 
     /// Has a place hold the number of the route that is needed now, and no other.
@@ -249,18 +255,28 @@ impl Source {
     }
 }
 
+/// What protects the packets of a source's sinks, for the party of each.
+fn sealers(sources: &Sources, index: SlotIndex) -> Vec<Option<Sealer>> {
+    let sinks = sources.get(index).map(|source| source.spec.sinks.as_slice()).unwrap_or_default();
+    sinks.iter().map(|sink| sources.get(sink.party)?.seal.as_ref().map(|seal| seal.sealer())).collect()
+}
+
 fn outlets<'a>(
     source: &'a Source,
     destinations: &'a [Result<Destination, Reason>],
+    sealers: &'a [Option<Sealer>],
 ) -> impl Iterator<Item = Outlet> + 'a {
-    let sinks = source.spec.sinks.iter().zip(&source.sinks).zip(destinations);
-    let reached = sinks.filter_map(|((sink, state), to)| Some((sink, state, to.as_ref().ok()?)));
-    reached.map(|(sink, state, Destination { from, to })| Outlet {
+    let sealers = sealers.iter().chain(std::iter::repeat(&None));
+    let sinks = source.spec.sinks.iter().zip(&source.sinks).zip(destinations).zip(sealers);
+    let reached = sinks.filter_map(|(((sink, state), to), sealer)| Some((sink, state, to.as_ref().ok()?, sealer)));
+    reached.map(|(sink, state, Destination { from, to }, sealer)| Outlet {
         bearing: Bearing { from: from.ip(), to: to.ip(), tos: source.spec.tos },
         ports: [from, to].map(|endpoint| Be16::new(endpoint.port())),
         edge: sink.edge,
         hop: state.route.map_or(HopId::NONE, |(_, id)| id),
         chain: state.chain.clone(),
+        sealer: sealer.clone(),
+        is_rtcp: sink.party.is_odd(),
     })
 }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use crate::table::learning::{Peer, Standing};
 use crate::table::matter::Matter;
 use crate::table::reader::Ear;
+use crate::table::seal::{Opener, Seal};
 use crate::table::tally::Tally;
 
 /// A route and its number, as acquired from the next hops.
@@ -46,6 +47,10 @@ pub(super) struct Source {
     pub(super) heard: Moment,
     /// It was told that the party has fallen silent.
     pub(super) is_silent: bool,
+    /// What protects the packets between its party and the relay.
+    pub(super) seal: Option<Box<Seal>>,
+    /// How far an earlier process was with what its party was sent.
+    pub(super) sealed: u64,
 }
 
 /// Where a party stands for who plays to it: bearing, ports and next hop.
@@ -90,6 +95,8 @@ impl Source {
             played: None,
             heard,
             is_silent: false,
+            seal: spec.security.as_ref().map(|by| Box::new(Seal::new(by))),
+            sealed: 0,
         }
     }
 
@@ -130,6 +137,23 @@ impl Source {
     pub(super) fn held(&self) -> impl Iterator<Item = Held> {
         let played = self.played.as_ref().and_then(|played| played.route);
         self.sinks.iter().filter_map(|sink| sink.route).chain(self.towards).chain(played)
+    }
+
+    /// What makes its packets readable, where they are protected.
+    pub(super) fn opener(&self) -> Option<Opener> {
+        self.seal.as_ref().map(|seal| seal.opener())
+    }
+
+    /// Has its packets protected as is said now.
+    pub(super) fn follow_security(&mut self) {
+        self.seal = match (self.seal.take(), &self.spec.security) {
+            (Some(mut seal), Some(by)) => {
+                seal.follow(by);
+                Some(seal)
+            }
+            (None, Some(by)) => Some(Box::new(Seal::new(by))),
+            (_, None) => None,
+        };
     }
 
     /// Whether a route of it got no number, because there was none.

@@ -121,12 +121,23 @@ impl Carrier {
         clock_ns: u64,
         outbox: &mut Outbox,
     ) -> Result<Option<Departure>, Reason> {
-        let (sender, payload) = (arrival.sender, arrival.packet.payload());
+        let (sender, packet) = (arrival.sender, &mut arrival.packet);
         let ports = self.table.ours().locals().find(arrival.local.ip()).ok_or(Reason::NoCall)?;
-        let index = self.source_at(ports.slot(Be16::new(arrival.local.port())).ok_or(Reason::NoCall)?, payload)?;
-        let fields = rtp::parse(payload);
+        let index =
+            self.source_at(ports.slot(Be16::new(arrival.local.port())).ok_or(Reason::NoCall)?, packet.payload())?;
+        let fields = rtp::parse(packet.payload());
         let known = self.known(index, sender, fields.as_ref());
-        let ttl = self.ttl(arrival)?;
+        let ttl = self.ttl(arrival.sender, arrival.ttl)?;
+        // What nobody who has the key has sent is not even learned of.
+        let opener = match &known {
+            Known::Fan(fan, _) => fan.opener.clone(),
+            Known::Ask => self.table.opener(index),
+            Known::Single(..) | Known::Block | Known::Lose(_) => None,
+        };
+        if let Some(opener) = opener {
+            opener.open(packet, index.is_odd(), clock_ns)?;
+        }
+        let payload = packet.payload();
         let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns };
         match known {
             Known::Single(departing, ssrc) => {
@@ -140,7 +151,7 @@ impl Carrier {
                 self.note(&carried);
                 self.count(&carried, payload, ssrc);
                 self.listen(index, payload);
-                Ok(self.spread(&carried, &fan.outlets, &mut arrival.packet, outbox))
+                Ok(self.spread(&carried, &fan.outlets, packet, outbox))
             }
             Known::Block => {
                 self.note(&carried);
@@ -157,7 +168,7 @@ impl Carrier {
                 if is_peer {
                     self.listen(index, payload);
                 }
-                Ok(self.spread(&carried, &outlets, &mut arrival.packet, outbox))
+                Ok(self.spread(&carried, &outlets, packet, outbox))
             }
         }
     }
@@ -229,6 +240,12 @@ impl Carrier {
             if chain.process(packet, carried.clock_ns) == Fate::Ends {
                 return None;
             }
+        }
+        if let Some(sealer) = &outlet.sealer
+            && let Err(reason) = sealer.seal(packet, outlet.is_rtcp)
+        {
+            self.reasons.count(reason);
+            return None;
         }
         let hop = self.table.hop(outlet.hop).filter(|_| {
             // A number that has become another route's says where that one's packets go.
@@ -303,9 +320,9 @@ impl Carrier {
     }
 
     /// How many routers a packet may pass. One that comes from an address of our own has been here before, and may not go on for ever.
-    fn ttl(&self, arrival: &Arrival<'_>) -> Result<u8, Reason> {
-        match arrival.ttl {
-            Some(ttl) if self.table.ours().has(arrival.sender.ip()) => {
+    fn ttl(&self, sender: SocketAddr, ttl: Option<u8>) -> Result<u8, Reason> {
+        match ttl {
+            Some(ttl) if self.table.ours().has(sender.ip()) => {
                 ttl.checked_sub(1).filter(|ttl| *ttl > 0).ok_or(Reason::Ring)
             }
             Some(_) | None => Ok(TTL),

@@ -124,6 +124,7 @@ impl Rig {
             blocked,
             content: Content::Rtp,
             announcement: None,
+            security: None,
         };
         self.table.apply(&[FlowOp::Install(slot, spec)], Instant::now());
         let is_heard = self.model.get(&source).is_some_and(|known| known.is_heard);

@@ -15,6 +15,7 @@ mod ports;
 mod query;
 mod random;
 mod records;
+mod security;
 mod timeouts;
 mod wire;
 

@@ -150,11 +150,11 @@ fn unknown_words_are_told_and_do_no_harm() {
         .with("address family", "IPX")
         .with("ICE", "force")
         .with("TOS", 256)
-        .with("transport-protocol", "RTP/SAVP")
+        .with("transport-protocol", "UDP/TLS/RTP/SAVP")
         .with("strange\nkey", Dict::new());
     let unknown =
         ["flag no-such", "key rtcp-mux=perhaps", "key address-family=ipx", "key tos=256", "key strange\\nkey"];
-    let unbuilt = ["flag record-call", "key ice=force", "key transport-protocol=rtp/savp"];
+    let unbuilt = ["flag record-call", "key ice=force", "key transport-protocol=udp/tls/rtp/savp"];
     let (offer, told) = offer(dict);
     assert_eq!(told, [&unknown[..], &unbuilt].concat());
     assert_eq!(offer.options.unbuilt, unbuilt, "what an operator may want to have refused");

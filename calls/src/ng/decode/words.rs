@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use border::{Family, Learning};
+use media::srtp::Suite;
 
 use super::editing;
 use super::flag_string::unescape;
@@ -73,8 +74,9 @@ impl Message {
                 Some(word) if self.profile(&word) => {}
                 Some(_) | None => self.unbuilt_value(key, value),
             },
-            b"sdes" | b"dtls" => {
-                if !words(value).all(|word| OFF.contains(&word.as_slice()) || word == b"nonew" || word == b"pad") {
+            b"sdes" => words(value).for_each(|word| self.sdes(&word)),
+            b"dtls" => {
+                if !words(value).all(|word| OFF.contains(&word.as_slice())) {
                     self.unbuilt_value(key, value);
                 }
             }
@@ -148,6 +150,8 @@ impl Message {
             b"directional" => self.directional = true,
             b"all" => self.all = All::Parties,
             b"siprec" => self.siprec = true,
+            b"pad-crypto" => options.sdes.pad = true,
+            b"recrypt" => options.sdes.recrypt = true,
             b"inactive" => self.inactive = true,
             b"strip-extmap" => options.extmaps.push(b"all".to_vec()),
             // These ask for what is done anyway, or allow what is never done: ports are never changed under way, codecs and direction attributes
@@ -177,7 +181,6 @@ impl Message {
             | b"to-tag"
             | b"reset"
             | b"debug"
-            | b"pad-crypto"
             | b"new-branch"
             | b"bidirectional"
             | b"reject-ice" => {}
@@ -254,11 +257,40 @@ impl Message {
         self.options.profile = match word {
             b"rtp/avp" => Some(Profile::Avp),
             b"rtp/avpf" => Some(Profile::Avpf),
+            b"rtp/savp" => Some(Profile::Savp),
+            b"rtp/savpf" => Some(Profile::Savpf),
             // In an answer: as it was offered, which is always so.
             b"accept" => None,
             _ => return false,
         };
         true
+    }
+
+    /// Which keys are offered and taken. That there are none is so where no command asks for protection.
+    fn sdes(&mut self, word: &[u8]) {
+        let suite = |name: &[u8]| {
+            Suite::of_name(&name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect::<Vec<_>>())
+        };
+        let sdes = &mut self.options.sdes;
+        match word {
+            b"pad" => sdes.pad = true,
+            b"lifetime" => sdes.lifetime = true,
+            // What was offered before is offered again, with the same keys, in any case.
+            b"nonew" | b"static" | b"encrypted-srtp" | b"encrypted-srtcp" | b"authenticated-srtp" => {}
+            word if OFF.contains(&word) => {}
+            word => match (word.strip_prefix(b"no-"), word.strip_prefix(b"only-")) {
+                (Some(name), _) => match suite(name) {
+                    Some(suite) => sdes.refused.push(suite),
+                    // One that is never offered.
+                    None => self.unknown("SDES", word),
+                },
+                (None, Some(name)) => match suite(name) {
+                    Some(suite) => sdes.only.push(suite),
+                    None => self.unbuilt("SDES", word),
+                },
+                (None, None) => self.unbuilt("SDES", word),
+            },
+        }
     }
 
     fn replace(&mut self, word: &[u8]) {

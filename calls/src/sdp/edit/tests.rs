@@ -16,7 +16,14 @@ const FREESWITCH: &[u8] = b"v=0\no=FreeSWITCH 1700 1701 IN IP4 192.0.2.50\ns=Fre
     m=image 27190 udptl t38\na=T38FaxVersion:0";
 
 fn to(address: &str, port: u16) -> Option<NewMedia> {
-    Some(NewMedia { address: address.parse().unwrap(), rtp_port: port, rtcp_port: port + 1, mux: false, profile: None })
+    Some(NewMedia {
+        address: address.parse().unwrap(),
+        rtp_port: port,
+        rtcp_port: port + 1,
+        mux: false,
+        profile: None,
+        crypto: None,
+    })
 }
 
 fn muxed(address: &str, port: u16) -> Option<NewMedia> {

@@ -88,6 +88,7 @@ fn spec(local: &str, peer: Option<&str>, other: SlotIndex) -> SourceSpec {
         blocked: false,
         content: Content::Rtp,
         announcement: None,
+        security: None,
     }
 }
 

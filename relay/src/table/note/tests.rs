@@ -36,6 +36,7 @@ fn spec(call: u64) -> SourceSpec {
         blocked: false,
         content: Content::Rtp,
         announcement: None,
+        security: None,
     }
 }
 

@@ -71,6 +71,7 @@ impl Stage {
             blocked: false,
             content: Content::Rtp,
             announcement,
+            security: None,
         };
         self.table.apply(&[FlowOp::Install(slot(party), spec)], Instant::now());
     }

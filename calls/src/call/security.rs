@@ -1,0 +1,152 @@
+//! SRTP between the relay and the party of a media: by keys of the relay's own and of the party, that no other party of the call knows.
+
+use std::sync::Arc;
+
+use media::srtp::{MasterKey, Mki, Suite};
+use serde::{Deserialize, Serialize};
+
+use super::leg::Leg;
+use super::signalled::Signalled;
+use crate::intent::Sdes;
+use crate::outcome::Refusal;
+use crate::sdp::{Crypto, Profile};
+
+/// Fills in what nobody can foresee.
+pub(super) type Entropy = fn(&mut [u8]);
+
+/// How a media is protected towards its party.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Security {
+    /// What the relay has offered to the party, or answers its offer with.
+    pub shown: Vec<Crypto>,
+    /// What the party has offered last, and is answered.
+    pub heard: Option<Crypto>,
+    /// What both protect by: the party's line, and the relay's.
+    pub agreed: Option<(Crypto, Crypto)>,
+    /// How often there was an answer.
+    pub renewals: u32,
+}
+
+impl Security {
+    /// For another party that got the same offer.
+    pub(super) fn forked(&self) -> Self {
+        Self { shown: self.shown.clone(), ..Self::default() }
+    }
+
+    /// By what packets are protected from now on, as far as that is agreed on.
+    pub(super) fn keys(&self) -> Option<Arc<border::Security>> {
+        let (theirs, ours) = self.agreed.as_ref()?;
+        Some(Arc::new(border::Security { theirs: theirs.keys(), ours: ours.key.clone(), renewals: self.renewals }))
+    }
+
+    /// Offers the party what it may choose from: what it was offered before, or new keys.
+    fn offer(&mut self, sdes: &Sdes, entropy: Entropy) {
+        let is_wanted = |suite: &Suite| sdes.allows(*suite);
+        let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(is_wanted).collect();
+        // A party that has made an offer is offered what it was answered, with the same key.
+        self.shown.retain(|line| is_wanted(&line.suite()));
+        for suite in wanted {
+            if self.shown.iter().all(|line| line.suite() != suite) {
+                let tag = self.shown.iter().map(|line| line.tag).max().unwrap_or(0) + 1;
+                self.shown.extend(make(tag, suite, entropy));
+            }
+        }
+        self.heard = None;
+    }
+
+    /// Takes an offer of the party: the line that is in force where it is among them, or the first that is known.
+    fn hear(&mut self, offered: &[Crypto], sdes: &Sdes, entropy: Entropy) -> Result<(), Refusal> {
+        let is_known = |line: &&Crypto| sdes.allows(line.suite());
+        let now = self.agreed.as_ref().map(|(theirs, _)| theirs.suite());
+        let same = offered.iter().filter(is_known).find(|line| Some(line.suite()) == now);
+        let line = same.or_else(|| offered.iter().find(is_known)).ok_or(Refusal::NoCrypto)?;
+        let known = self.shown.iter().find(|shown| shown.suite() == line.suite());
+        // No new key where the suite stays (RFC 4568 7.1.4: what has not changed is not to change).
+        let ours = match known {
+            Some(shown) => Crypto { tag: line.tag, ..shown.clone() },
+            None => make(line.tag, line.suite(), entropy).ok_or(Refusal::NoCrypto)?,
+        };
+        (self.heard, self.shown) = (Some(line.clone()), vec![ours]);
+        Ok(())
+    }
+
+    /// The party's offer has an answer.
+    fn agree(&mut self) {
+        if let (Some(theirs), [ours]) = (&self.heard, self.shown.as_slice()) {
+            self.agreed = Some((theirs.clone(), ours.clone()));
+        }
+        self.renewals = self.renewals.wrapping_add(1);
+    }
+
+    /// Takes an answer of the party.
+    fn take_answer(&mut self, answered: &[Crypto]) -> Result<(), Refusal> {
+        let chosen = answered.iter().find_map(|line| {
+            let is_it = |shown: &&Crypto| shown.tag == line.tag && shown.suite() == line.suite();
+            Some((line.clone(), self.shown.iter().find(is_it)?.clone()))
+        });
+        self.agreed = Some(chosen.ok_or(Refusal::NoCrypto)?);
+        self.renewals = self.renewals.wrapping_add(1);
+        Ok(())
+    }
+}
+
+fn make(tag: u32, suite: Suite, entropy: Entropy) -> Option<Crypto> {
+    let mut material = vec![0; suite.key_len() + suite.salt_len()];
+    entropy(&mut material);
+    let key = MasterKey::new(suite, &material, Mki::default()).ok()?;
+    Some(Crypto { tag, key, others: Vec::new() })
+}
+
+/// The profile that a party is to see of a media that is offered; `None`: as it came. `is_changed`: it has its own, whatever the other one has.
+pub(super) fn shown_profile(leg: &Leg, own: &Signalled, is_changed: bool) -> Option<Profile> {
+    leg.profile.or(own.profile.filter(|_| is_changed))
+}
+
+/// Decides on how a media is protected towards both parties of an offer: where one of them is to have it protected and the other not, or where each
+/// is to have keys of its own.
+pub(super) fn offered(
+    said: &Signalled,
+    shown: Option<Profile>,
+    [offerer, answerer]: [&mut Option<Security>; 2],
+    sdes: &Sdes,
+    entropy: Option<Entropy>,
+) -> Result<(), Refusal> {
+    if !said.open {
+        return Ok(());
+    }
+    let is_secured = |profile: Option<Profile>| profile.is_some_and(Profile::is_secured);
+    let (from, to) = (is_secured(said.profile), is_secured(shown.or(said.profile)));
+    let is_rtp = said.profile.is_some();
+    let is_ended_here = is_rtp && (from != to || from && sdes.recrypt);
+    for (side, is_protected) in [(&mut *offerer, from), (&mut *answerer, to)] {
+        if is_ended_here && is_protected {
+            side.get_or_insert_default();
+        } else {
+            *side = None;
+        }
+    }
+    let Some(entropy) = entropy.filter(|_| is_ended_here) else {
+        return if is_ended_here { Err(Refusal::NoCrypto) } else { Ok(()) };
+    };
+    if let Some(security) = offerer {
+        security.hear(&said.crypto, sdes, entropy)?;
+    }
+    if let Some(security) = answerer {
+        security.offer(sdes, entropy);
+    }
+    Ok(())
+}
+
+/// Takes the answer to a media that was offered.
+pub(super) fn answered(said: &Signalled, [offerer, answerer]: [&mut Option<Security>; 2]) -> Result<(), Refusal> {
+    if !said.open {
+        return Ok(());
+    }
+    if let Some(security) = answerer {
+        security.take_answer(&said.crypto)?;
+    }
+    if let Some(security) = offerer {
+        security.agree();
+    }
+    Ok(())
+}

@@ -14,10 +14,11 @@ fuzz_target!(|data: &[u8]| {
         rtp_port: 30000,
         rtcp_port: 30001,
         mux: choice & 2 != 0,
-        profile: [None, Some(Profile::Avp), Some(Profile::Avpf)][usize::from(choice >> 3) % 3],
+        profile: [None, Some(Profile::Avp), Some(Profile::Avpf), Some(Profile::Savp)][usize::from(choice >> 3) % 4],
+        crypto: (choice & 4 != 0).then(|| vec!["a=crypto:1 x".to_owned()]),
     };
     let plan = Edit {
-        media: body.media().iter().map(|media| (media.port != 0).then_some(new)).collect(),
+        media: body.media().iter().map(|media| (media.port != 0).then(|| new.clone())).collect(),
         replace_origin: choice & 4 != 0,
         replace_zero_address: choice & 8 != 0,
         rtcp: [RtcpAttribute::Rewrite, RtcpAttribute::Full, RtcpAttribute::Remove][usize::from(choice >> 4) % 3],

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use media::srtp::{MasterKey, Mki, Suite};
 use serde::{Deserialize, Serialize};
 
-use super::leg::Leg;
 use super::signalled::Signalled;
 use crate::intent::Sdes;
 use crate::outcome::Refusal;
@@ -95,11 +94,6 @@ fn make(tag: u32, suite: Suite, entropy: Entropy) -> Option<Crypto> {
     entropy(&mut material);
     let key = MasterKey::new(suite, &material, Mki::default()).ok()?;
     Some(Crypto { tag, key, others: Vec::new() })
-}
-
-/// The profile that a party is to see of a media that is offered; `None`: as it came. `is_changed`: it has its own, whatever the other one has.
-pub(super) fn shown_profile(leg: &Leg, own: &Signalled, is_changed: bool) -> Option<Profile> {
-    leg.profile.or(own.profile.filter(|_| is_changed))
 }
 
 /// Decides on how a media is protected towards both parties of an offer: where one of them is to have it protected and the other not, or where each

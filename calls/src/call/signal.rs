@@ -10,9 +10,9 @@ use super::calls::{Calls, Done};
 use super::dialogue::Call;
 use super::direction::{Direction, Local};
 use super::lease::Lease;
-use super::leg::{LegId, Mirror};
+use super::leg::{Leg, LegId, Mirror};
 use super::roles::{Parties, Roles};
-use super::security::{self, Entropy, Security, shown_profile};
+use super::security::{self, Entropy, Security};
 use super::signalled::{self, Signalled};
 use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm, Sdes};
 use crate::outcome::{Outcome, Refusal};
@@ -196,6 +196,11 @@ impl Calls {
         let ops = self.replace(call_id, draft, now);
         Ok((Outcome::Description(sdp), ops))
     }
+}
+
+/// The profile that a party is to see of a media that is offered; `None`: as it came. `is_changed`: it has its own, whatever the other one has.
+fn shown_profile(leg: &Leg, own: &Signalled, is_changed: bool) -> Option<Profile> {
+    leg.profile.or(own.profile.filter(|_| is_changed))
 }
 
 impl Call {

@@ -73,6 +73,8 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::DeviceLoses,
         Reason::Fan,
         Reason::Processed,
+        Reason::Forged,
+        Reason::Replayed,
     ];
     for reason in Reason::ALL {
         assert!(provoked(reason) != of_workers.contains(&reason), "{}", reason.name());

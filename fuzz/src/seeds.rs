@@ -37,6 +37,9 @@ fn main() -> std::io::Result<()> {
             )?;
         }
     }
+    write("srtp", "line", b"\x001 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4")?;
+    write("srtp", "rtp", &[&[0x70, 0x80, 8, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4][..], &[7; 60]].concat())?;
+    write("srtp", "rtcp", &[&[0x08, 0x80, 200, 0, 6, 1, 2, 3, 4][..], &[7; 50]].concat())?;
     for (number, flags) in FLAGS.into_iter().enumerate() {
         write("flags", &number.to_string(), flags.as_bytes())?;
     }

@@ -13,6 +13,7 @@ mod pace;
 mod reports;
 pub mod scale;
 pub mod slowpath;
+pub mod srtp;
 pub mod strangers;
 
 pub use bed::Action;

@@ -13,6 +13,7 @@ use loadtest::bench::control::{self, ControlPlan};
 use loadtest::bench::fastpath::{self, FastpathPlan};
 use loadtest::bench::scale::{self, ScalePlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
+use loadtest::bench::srtp::{self, SrtpPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
 use loadtest::bench::{self, Action, Family};
 use loadtest::demo::{self, Outcome};
@@ -46,6 +47,15 @@ enum Command {
         #[arg(long)]
         smoke: bool,
         /// One JSON object on standard output instead of the lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what SRTP costs for a packet, by suites, with one stream and with very many
+    BenchSrtp {
+        /// A short form, in a moment: no figures worth anything
+        #[arg(long)]
+        smoke: bool,
+        /// One JSON object on standard output instead of the table
         #[arg(long)]
         json: bool,
     },
@@ -189,6 +199,7 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::BenchControl(bench) => bench_control(&bench),
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { smoke, json } => bench_scale(smoke, json),
+        Command::BenchSrtp { smoke, json } => bench_srtp(smoke, json),
         Command::Fault(fault) => commands::fault::run(fault),
     }
 }
@@ -345,6 +356,20 @@ fn bench_scale(smoke: bool, json: bool) -> anyhow::Result<ExitCode> {
     println!("torn down{:>8.0} calls a second", result.tear_down_per_second);
     println!("memory   {:>8} bytes of the daemon for each flow, with its RTCP", result.daemon_bytes_per_flow);
     println!("after    {:>8.0} % of the memory with all calls", 100.0 * result.left_after);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_srtp(smoke: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let rows = srtp::run(&if smoke { SrtpPlan::smoke() } else { SrtpPlan::default() })?;
+    if json {
+        println!("{}", serde_json::to_string(&rows)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("suite                    streams  protect, ns  unprotect, ns");
+    for row in &rows {
+        println!("{:<24} {:>7} {:>12.0} {:>14.0}", row.suite, row.streams, row.protect_ns, row.unprotect_ns);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

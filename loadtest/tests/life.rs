@@ -210,59 +210,73 @@ fn a_daemon_of_the_same_name_with_another_state_folder_does_not_start_and_harms_
     assert!(!is_empty(&kept.pins()));
 }
 
-/// A party behind a NAT that its description does not know of has talked, and only listens since; then the daemon is killed.
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn nobody_takes_a_partys_place_because_the_daemon_was_killed() {
-    for (engine, has_notes, is_refreshed) in
-        [("xdp", true, false), ("uring", true, false), ("xdp", false, false), ("xdp", true, true)]
-    {
-        let when = format!("{engine}, with notes: {has_notes}, refreshed: {is_refreshed}");
-        let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
-        let mut caller = Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap();
-        let mut callee = Party::new(&scene.trunks, Trunk::Gateway, 6000).unwrap();
-        let behind = sdp("10.9.9.9:4000".parse().unwrap());
-        let described = callee.sdp();
-        let exchange = |scene: &mut Scene| {
-            let (from, to) = (Trunk::Pbx1.name(), Trunk::Gateway.name());
-            let offer = json!({"command": "offer", "call-id": "nat", "from-tag": "a", "sdp": behind,
-                "direction": [from, to]});
-            let answer = json!({"command": "answer", "call-id": "nat", "from-tag": "a", "to-tag": "b",
-                "sdp": described});
-            [offer, answer].map(|command| {
-                let reply = scene.ng.request(&command).unwrap();
-                media(&reply).unwrap()
-            })
-        };
-        let [for_callee, for_caller] = exchange(&mut scene);
-        let mut talk = |caller: &mut Party, when: &str| {
-            let said = caller.speak(for_caller).unwrap();
-            assert_eq!(callee.hear().unwrap(), Some((said, for_callee)), "{when}");
-            let said = callee.speak(for_callee).unwrap();
-            assert_eq!(caller.hear().unwrap(), Some((said, for_caller)), "{when}");
-        };
-        for _ in 0..if is_refreshed { 35 } else { 10 } {
-            talk(&mut caller, &when);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        if is_refreshed {
-            assert_eq!(exchange(&mut scene), [for_callee, for_caller]);
-        }
-        std::thread::sleep(Duration::from_millis(3200));
-        let kept = scene.daemon.kept().clone();
-        scene.daemon.kill().unwrap();
-        if !has_notes {
-            std::fs::remove_file(kept.state.join(&kept.instance).join("notes")).unwrap();
-        }
-        scene.daemon.restart().unwrap();
-        let mut stranger = Party::new(&scene.trunks, Trunk::Pbx1, 4100).unwrap();
-        for _ in 0..20 {
-            stranger.speak(for_caller).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        talk(&mut caller, &format!("{when}: after a stranger has tried"));
-        assert_eq!(stranger.hear().unwrap(), None, "{when}");
+    for engine in ["xdp", "uring"] {
+        keeps_its_place(engine, true, false);
     }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn nobody_takes_a_partys_place_because_nothing_was_noted() {
+    keeps_its_place("xdp", false, false);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn nobody_takes_the_place_of_a_party_that_was_described_again_and_listens() {
+    keeps_its_place("xdp", true, true);
+}
+
+/// A party behind a NAT that its description does not know of has talked, and only listens since; then the daemon is killed.
+fn keeps_its_place(engine: &str, has_notes: bool, is_refreshed: bool) {
+    let when = format!("{engine}, with notes: {has_notes}, refreshed: {is_refreshed}");
+    let mut scene = Scene::new(Trunks::new().unwrap(), engine, &[]).unwrap();
+    let mut caller = Party::new(&scene.trunks, Trunk::Pbx1, 4000).unwrap();
+    let mut callee = Party::new(&scene.trunks, Trunk::Gateway, 6000).unwrap();
+    let behind = sdp("10.9.9.9:4000".parse().unwrap());
+    let described = callee.sdp();
+    let exchange = |scene: &mut Scene| {
+        let (from, to) = (Trunk::Pbx1.name(), Trunk::Gateway.name());
+        let offer = json!({"command": "offer", "call-id": "nat", "from-tag": "a", "sdp": behind,
+                "direction": [from, to]});
+        let answer = json!({"command": "answer", "call-id": "nat", "from-tag": "a", "to-tag": "b",
+                "sdp": described});
+        [offer, answer].map(|command| {
+            let reply = scene.ng.request(&command).unwrap();
+            media(&reply).unwrap()
+        })
+    };
+    let [for_callee, for_caller] = exchange(&mut scene);
+    let mut talk = |caller: &mut Party, when: &str| {
+        let said = caller.speak(for_caller).unwrap();
+        assert_eq!(callee.hear().unwrap(), Some((said, for_callee)), "{when}");
+        let said = callee.speak(for_callee).unwrap();
+        assert_eq!(caller.hear().unwrap(), Some((said, for_caller)), "{when}");
+    };
+    for _ in 0..if is_refreshed { 35 } else { 10 } {
+        talk(&mut caller, &when);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    if is_refreshed {
+        assert_eq!(exchange(&mut scene), [for_callee, for_caller]);
+    }
+    std::thread::sleep(Duration::from_millis(3200));
+    let kept = scene.daemon.kept().clone();
+    scene.daemon.kill().unwrap();
+    if !has_notes {
+        std::fs::remove_file(kept.state.join(&kept.instance).join("notes")).unwrap();
+    }
+    scene.daemon.restart().unwrap();
+    let mut stranger = Party::new(&scene.trunks, Trunk::Pbx1, 4100).unwrap();
+    for _ in 0..20 {
+        stranger.speak(for_caller).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    talk(&mut caller, &format!("{when}: after a stranger has tried"));
+    assert_eq!(stranger.hear().unwrap(), None, "{when}");
 }
 
 #[test]

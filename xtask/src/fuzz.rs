@@ -10,8 +10,8 @@ use crate::setup;
 /// The driver of the fuzzers.
 const CARGO_FUZZ: &str = "0.13.2";
 
-/// What is fuzzed: frames, and everything that comes over the control socket.
-pub(crate) const TARGETS: [&str; 5] = ["frames", "bencode", "json", "sdp", "flags"];
+/// What is fuzzed: frames, protected packets, and everything that comes over the control socket.
+pub(crate) const TARGETS: [&str; 6] = ["frames", "bencode", "json", "sdp", "flags", "srtp"];
 
 /// How they are built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

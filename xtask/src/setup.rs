@@ -27,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 17] = [
+const PACKAGES: [Need; 18] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -69,6 +69,11 @@ const PACKAGES: [Need; 17] = [
         is_there: || exists("systemd-analyze"),
     },
     Need { what: "npm, to get it", package: "npm", is_there: || exists("npm") },
+    Need {
+        what: "libsrtp, which has to read what we protect",
+        package: "libsrtp2-dev",
+        is_there: || Path::new("/usr/include/srtp2/srtp.h").exists(),
+    },
 ];
 
 /// What `cargo xtask kernels` needs besides. It is large, and nothing else needs it.

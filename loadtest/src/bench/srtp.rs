@@ -1,0 +1,140 @@
+//! What SRTP costs for a packet, apart from how packets come and go: with one stream, and with so many that their keys are in no cache.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use media::srtp::{MasterKey, Mki, Protector, Suite, Unprotector};
+use media::{Packet, TAIL_ROOM};
+use serde::Serialize;
+
+use crate::rig::chance::Chance;
+
+/// 20 ms of G.711 with its header.
+const LEN: usize = 172;
+
+/// How much.
+#[derive(Clone, Debug)]
+pub struct SrtpPlan {
+    /// How often everything is measured, in turns.
+    pub rounds: usize,
+    /// Streams at once.
+    pub streams: Vec<usize>,
+    /// Packets of each measurement.
+    pub packets: usize,
+}
+
+impl Default for SrtpPlan {
+    fn default() -> Self {
+        Self { rounds: 9, streams: vec![1, 20_000], packets: 200_000 }
+    }
+}
+
+impl SrtpPlan {
+    /// A short form.
+    pub fn smoke() -> Self {
+        Self { rounds: 1, streams: vec![1, 50], packets: 200 }
+    }
+}
+
+/// One suite with so many streams.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The suite.
+    pub suite: &'static str,
+    /// Streams at once.
+    pub streams: usize,
+    /// Nanoseconds to protect a packet: the median of all rounds.
+    pub protect_ns: f64,
+    /// Nanoseconds to make it readable again.
+    pub unprotect_ns: f64,
+}
+
+/// Streams of one suite.
+struct Streams {
+    suite: Suite,
+    sides: Vec<(Protector, Unprotector)>,
+    /// Whose turn it is, so that no cache can know.
+    order: Vec<usize>,
+    sequences: Vec<u16>,
+    taken: [Vec<f64>; 2],
+}
+
+impl Streams {
+    fn new(suite: Suite, count: usize, packets: usize, chance: &mut Chance) -> anyhow::Result<Self> {
+        let mut sides = Vec::new();
+        for _ in 0..count {
+            let material: Vec<u8> = (0..suite.key_len() + suite.salt_len()).map(|_| chance.below(256) as u8).collect();
+            let key = MasterKey::new(suite, &material, Mki::default())?;
+            sides.push((Protector::new(&key), Unprotector::new(&key)));
+        }
+        let order = (0..packets).map(|_| chance.below(count as u64) as usize).collect();
+        Ok(Self { suite, sides, order, sequences: vec![0; count], taken: [Vec::new(), Vec::new()] })
+    }
+
+    /// Protects so many packets, and makes them readable again; each has to be what it was.
+    fn turn(&mut self) -> anyhow::Result<()> {
+        let Self { suite, sides, order, sequences, taken } = self;
+        let mut buffers = vec![[0x5a; LEN + TAIL_ROOM]; order.len()];
+        let mut lens = Vec::with_capacity(order.len());
+        for (buffer, stream) in buffers.iter_mut().zip(&*order) {
+            let sequence = sequences.get_mut(*stream).context("no such stream")?;
+            *sequence = sequence.wrapping_add(1);
+            let [high, low] = sequence.to_be_bytes();
+            let ssrc = (*stream as u32).to_be_bytes();
+            let header = [[0x80, 8, high, low], [0; 4], ssrc];
+            buffer.iter_mut().zip(header.as_flattened()).for_each(|(place, byte)| *place = *byte);
+        }
+        let start = Instant::now();
+        for (buffer, stream) in buffers.iter_mut().zip(&*order) {
+            let (protector, _) = sides.get_mut(*stream).context("no such stream")?;
+            let mut packet = Packet::new(buffer, 0, LEN).context("no room")?;
+            protector.rtp(&mut packet)?;
+            lens.push(packet.payload().len());
+        }
+        let protected = start.elapsed();
+        let start = Instant::now();
+        for ((buffer, stream), len) in buffers.iter_mut().zip(&*order).zip(&lens) {
+            let (_, unprotector) = sides.get_mut(*stream).context("no such stream")?;
+            let mut packet = Packet::new(buffer, 0, *len).context("no room")?;
+            unprotector.rtp(&mut packet, 1)?;
+        }
+        let unprotected = start.elapsed();
+        let is_whole = buffers.iter().all(|buffer| buffer.get(12..LEN).is_some_and(|bytes| bytes == [0x5a; LEN - 12]));
+        ensure!(is_whole, "{}: a packet is not what it was", suite.name());
+        for (taken, time) in taken.iter_mut().zip([protected, unprotected]) {
+            taken.push(time.as_secs_f64() * 1e9 / order.len() as f64);
+        }
+        Ok(())
+    }
+}
+
+/// Measures, suite by suite in turns.
+///
+/// # Errors
+/// When a packet does not come out as it went in.
+pub fn run(plan: &SrtpPlan) -> anyhow::Result<Vec<Row>> {
+    let mut chance = Chance::new(7);
+    let mut all = Vec::new();
+    for suite in [Suite::AesCm128Sha80, Suite::AesCm128Sha32, Suite::AesCm256Sha80, Suite::Gcm128, Suite::Gcm256] {
+        for streams in &plan.streams {
+            all.push(Streams::new(suite, *streams, plan.packets, &mut chance)?);
+        }
+    }
+    for _ in 0..plan.rounds {
+        for streams in &mut all {
+            super::go_on()?;
+            streams.turn()?;
+        }
+    }
+    let median = |mut taken: Vec<f64>| {
+        taken.sort_unstable_by(f64::total_cmp);
+        taken.get(taken.len() / 2).copied().unwrap_or(0.0)
+    };
+    let row = |Streams { suite, sides, taken: [protect, unprotect], .. }: Streams| Row {
+        suite: suite.name(),
+        streams: sides.len(),
+        protect_ns: median(protect),
+        unprotect_ns: median(unprotect),
+    };
+    Ok(all.into_iter().map(row).collect())
+}

@@ -39,33 +39,39 @@ impl Frame for Whole {
 
     #[inline(always)]
     fn sum(&self, start: usize, len: usize) -> Option<u16> {
-        let len = len as u32;
         let copy = COPY.get_ptr_mut(0)?.cast::<u8>();
-        // Read anew, so that the comparison is of the very value that the helper gets: the verifier knows only that.
+        // Read anew, so that the compiler knows nothing of it and leaves the mask in place: by that the verifier knows the range, also that of Linux 6.1,
+        // which forgets comparisons of what lay on the stack. What it would change is compared at the end.
+        let asked = len as u32;
         // SAFETY: the pointer comes from a reference.
-        let len = unsafe { (&raw const len).read_volatile() };
-        if len == 0 || len >= MAX {
-            return None;
-        }
+        let asked = unsafe { (&raw const asked).read_volatile() };
+        let len = (asked.wrapping_sub(1) & (MAX - 1)) + 1;
         // SAFETY: the context is the one that the kernel gave, and the copy has room for so many bytes, which the verifier checks. Nobody writes to
         // the frame meanwhile.
         if unsafe { bpf_xdp_load_bytes(self.context, start as u32, copy.cast(), len) } != 0 {
             return None;
         }
         // The helper sums up words of four bytes.
-        // SAFETY: the place is within the copy, whatever the length is below the greatest one.
-        unsafe { ptr::write_unaligned(copy.add((len & (MAX - 1)) as usize).cast::<u32>(), 0) };
+        // SAFETY: the place is within the copy, or right behind what it has for the longest piece.
+        unsafe { ptr::write_unaligned(copy.add(len as usize).cast::<u32>(), 0) };
+        // By a division and no comparisons, for the same reason.
+        let (whole, rest) = ((len + 3) / PIECE, (len + 3) % PIECE & !3);
         let mut sum = 0;
-        let mut place = 0;
-        while place < MAX {
-            let left = if len > place { (len - place + 3) & !3 } else { 0 };
-            let piece = if left > PIECE { PIECE } else { left };
+        for number in 0..MAX / PIECE {
+            let size = match number {
+                number if number < whole => PIECE,
+                number if number == whole => rest,
+                _ => break,
+            };
+            let piece = copy.wrapping_add((number * PIECE) as usize);
             // SAFETY: the piece is within the copy, as the verifier checks; the helper only reads.
-            sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, copy.add(place as usize).cast(), piece, sum as u32) };
+            sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, piece.cast(), size, sum as u32) };
             if sum < 0 {
                 return None;
             }
-            place += PIECE;
+        }
+        if asked > MAX {
+            return None;
         }
         let sum = (sum as u32 & 0xffff) + (sum as u32 >> 16);
         Some(((sum & 0xffff) + (sum >> 16)) as u16)

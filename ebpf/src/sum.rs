@@ -55,7 +55,7 @@ impl Frame for Whole {
         // SAFETY: the place is within the copy, or right behind what it has for the longest piece.
         unsafe { ptr::write_unaligned(copy.add(len as usize).cast::<u32>(), 0) };
         // By a division and no comparisons, for the same reason.
-        let (whole, rest) = ((len + 3) / PIECE, (len + 3) % PIECE & !3);
+        let (whole, rest) = ((len + 3) / PIECE, ((len + 3) % PIECE) & !3);
         let mut sum = 0;
         for number in 0..MAX / PIECE {
             let size = match number {

@@ -92,12 +92,23 @@ pub struct Counts {
     pub fast_path: Turns,
     /// How often media ports were not steered to the workers any more, and came to be again.
     pub steering: Turns,
+    /// What comes to the workers past the stack.
+    pub past_stack: PastStack,
     /// How often a thread of the relay was begun anew after a mistake of this program.
     pub restarts: u64,
     /// Pairs of ports by which the fast path carries calls of an earlier process that are on no record.
     pub orphans: usize,
     /// What was carried.
     pub traffic: Traffic,
+}
+
+/// What the XDP program hands to the workers past the stack (AF_XDP).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PastStack {
+    /// Queues of devices by which that is so.
+    pub queues: usize,
+    /// Packets that came so.
+    pub packets: u64,
 }
 
 /// How often something was lost and came back: of the fast path, at all devices.

@@ -306,7 +306,12 @@ impl Options {
                 intake: word(
                     "intake",
                     self.intake.as_deref(),
-                    &[("auto", Intake::Auto), ("steered", Intake::Steered), ("bound", Intake::Bound)],
+                    &[
+                        ("auto", Intake::Auto),
+                        ("xsk", Intake::Xsk),
+                        ("steered", Intake::Steered),
+                        ("bound", Intake::Bound),
+                    ],
                 )?,
                 output: word(
                     "output",

@@ -1,11 +1,12 @@
 //! The tables behind the programs.
 //!
-//! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES, WORKERS and EPOCH. The XDP program alone writes
+//! Who writes: the daemon alone writes LOCALS (before loading), the rules of SLOTS, HOPS, DEVICES, WORKERS, INTAKES, QUEUES and EPOCH. The XDP program alone writes
 //! the counters of SLOTS and TIMINGS, from the one softirq that a flow's packets arrive in, and both programs REASONS, of which each CPU has its
 //! own, and who knocks at slots without a call, where one of two that come at once may be forgotten.
 
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, PerCpuArray, SockMap};
+use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, SockMap, XskMap};
 use flow::counters::Timing;
 use flow::{Epoch, HopCell, HopId, Locals, Reason, Slot, SlotIndex, Tables};
 
@@ -58,6 +59,33 @@ static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT a
 /// The workers' sockets. The loader sets its size.
 #[map]
 pub(crate) static WORKERS: SockMap = SockMap::with_max_entries(1, 0);
+
+/// Devices whose queues may have a worker's AF_XDP socket, by index: the place of the first queue. Asked for what is not forwarded only.
+#[map]
+static INTAKES: HashMap<u32, u32> = HashMap::with_max_entries(DEVICES_MAX, 0);
+
+/// The workers' AF_XDP sockets, by device and queue.
+#[map]
+static QUEUES: XskMap = XskMap::with_max_entries(DEVICES_MAX * QUEUES_MAX, 0);
+
+/// As many devices can have such sockets.
+const DEVICES_MAX: u32 = 64;
+/// As many queues of each.
+const QUEUES_MAX: u32 = 64;
+
+/// Hands a frame to the worker that has this queue of this device; the action. Where there is none, the stack has it.
+#[inline(always)]
+pub(crate) fn hand_over(device: u32, queue: u32) -> u32 {
+    #[expect(unsafe_code, reason = "an entry that is removed meanwhile may be reused")]
+    // SAFETY: the value is read at once; the daemon replaces no entry by another device's while frames of this one come.
+    let first = unsafe { INTAKES.get(device) }.copied();
+    match first {
+        Some(first) if queue < QUEUES_MAX => {
+            QUEUES.redirect(first + queue, u64::from(XDP_PASS)).unwrap_or_else(|action| action)
+        }
+        Some(_) | None => XDP_PASS,
+    }
+}
 
 /// The maps, as `flow` knows them.
 pub(crate) struct Maps;

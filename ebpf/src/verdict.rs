@@ -1,16 +1,17 @@
 //! The XDP program: from a verdict to an action, and the count of what was not forwarded, in one place.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use flow::forward::{forward, short};
 use flow::{Reason, Verdict};
 
 use crate::frame::{self, Frame};
-use crate::maps::{Maps, count};
+use crate::maps::{Maps, count, hand_over};
 use crate::sum::Whole;
 
-/// Forwards the frame, or leaves it to the stack.
+/// Forwards the frame, or leaves it to a worker or to the stack.
 #[xdp]
 fn relay(mut context: XdpContext) -> u32 {
     let ingress = context.ingress_ifindex() as u32;
@@ -24,6 +25,10 @@ fn relay(mut context: XdpContext) -> u32 {
     };
     match verdict {
         Verdict::Pass(Reason::NotOurs) => XDP_PASS,
+        Verdict::Pass(reason) if reason.is_for_worker() => {
+            count(reason);
+            hand_over(ingress, queue(whole))
+        }
         Verdict::Pass(reason) => {
             count(reason);
             XDP_PASS
@@ -35,4 +40,12 @@ fn relay(mut context: XdpContext) -> u32 {
         Verdict::Transmit => XDP_TX,
         Verdict::Redirect => XDP_REDIRECT,
     }
+}
+
+/// The receive queue that the frame came by.
+#[inline(always)]
+#[expect(unsafe_code, reason = "the context's fields are behind a pointer")]
+fn queue(context: *mut xdp_md) -> u32 {
+    // SAFETY: the context is the one that the kernel gave, which nobody writes while the program runs; the verifier rewrites the load.
+    unsafe { (*context).rx_queue_index }
 }

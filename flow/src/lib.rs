@@ -19,6 +19,7 @@ pub mod datagram;
 pub mod forward;
 pub mod headers;
 pub mod hop;
+pub mod incoming;
 #[cfg(feature = "vectors")]
 pub mod judge;
 pub mod knock;

@@ -80,11 +80,13 @@ pub enum Reason {
     Forged = 36,
     /// An SRTP packet that has been here before, or is too late for that to be known. Lost.
     Replayed = 37,
+    /// The checksum of the IP header or of UDP is wrong, as a worker has found that had the packet past the stack. Lost.
+    Checksum = 38,
 }
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 39;
 
     /// Every reason, in the order of the numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -126,6 +128,7 @@ impl Reason {
         Self::Processed,
         Self::Forged,
         Self::Replayed,
+        Self::Checksum,
     ];
 
     /// The name in replies, logs and metrics.
@@ -169,7 +172,27 @@ impl Reason {
             Self::Processed => "processed",
             Self::Forged => "srtp-forged",
             Self::Replayed => "srtp-replayed",
+            Self::Checksum => "checksum",
         }
+    }
+
+    /// Whether what the fast path passes on for this reason is a whole datagram from the peer of a call's source: a worker can have it past the stack. What
+    /// comes from anybody else, and may teach who the peer is, goes through the host's firewall first.
+    #[inline(always)]
+    pub const fn is_for_worker(self) -> bool {
+        matches!(
+            self,
+            Self::Worker
+                | Self::NewSsrc
+                | Self::NotMedia
+                | Self::RtcpOnRtp
+                | Self::Blocked
+                | Self::NextHop
+                | Self::Redirect
+                | Self::Reprogrammed
+                | Self::TooLong
+                | Self::Unfinished
+        )
     }
 }
 
@@ -182,6 +205,25 @@ mod tests {
         for (number, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, number);
             assert_eq!(Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_only_the_stack_can_judge_goes_to_the_stack() {
+        // Options, fragments and odd lengths it puts right or drops; ports without a call may be another program's; the firewall judges strangers.
+        for reason in [
+            Reason::NotOurs,
+            Reason::Truncated,
+            Reason::IpOptions,
+            Reason::Fragment,
+            Reason::UdpLength,
+            Reason::NoChecksum,
+            Reason::NoCall,
+            Reason::Stranger,
+            Reason::Inactive,
+            Reason::TooShort,
+        ] {
+            assert!(!reason.is_for_worker(), "{}", reason.name());
         }
     }
 }

@@ -100,6 +100,9 @@ struct BenchSlowpath {
     /// Over how many streams
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
     streams: u32,
+    /// Only these, such as `intertrunk-xsk`
+    #[arg(long)]
+    only: Vec<String>,
     /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
     #[arg(long)]
     smoke: bool,
@@ -249,6 +252,7 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         offered: slowpath::OFFERED.to_vec(),
         last_pace: slowpath::LAST_PACE,
         reports: slowpath::REPORTS,
+        only: bench.only.clone(),
     };
     let result = slowpath::run(&if bench.smoke { SlowpathPlan::smoke() } else { full })?;
     if bench.smoke {

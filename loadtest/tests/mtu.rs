@@ -10,8 +10,9 @@ use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{FAR_DEVICE, Trunk, Trunks};
 use serde_json::json;
 
-const WAYS: [(&str, &[&str]); 6] = [
+const WAYS: [(&str, &[&str]); 7] = [
     ("xdp", &[]),
+    ("uring", &["--intake", "xsk"]),
     ("uring", &[]),
     ("epoll", &[]),
     ("uring", &["--output", "stack"]),

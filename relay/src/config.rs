@@ -92,6 +92,14 @@ pub enum StartError {
     /// The XDP program is not right for this processor.
     #[error("the fast path is for x86-64 only so far: choose engine = \"uring\"")]
     Architecture,
+    /// AF_XDP was asked for by name.
+    #[error("no packets of {device} can come by AF_XDP: {why}, or choose intake = \"auto\"")]
+    Queues {
+        /// The device.
+        device: String,
+        /// What is in the way.
+        why: String,
+    },
     /// Another daemon has what is in the kernel.
     #[error("{0}")]
     Taken(String),

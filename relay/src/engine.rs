@@ -30,13 +30,23 @@ pub enum Output {
 /// How datagrams for media ports come to the workers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Intake {
-    /// Steered where that can be had, or else by bound sockets; the choice and its cause are logged.
+    /// By AF_XDP on devices with XDP and queues enough, steered elsewhere, or else by bound sockets; the choice and its cause are logged.
     #[default]
     Auto,
+    /// The XDP program hands packets to a socket for each worker and queue, past the stack (AF_XDP); where it cannot, they are steered. A start-up error
+    /// where no device has that.
+    Xsk,
     /// A BPF program steers all ports to one socket for each worker; a start-up error where it cannot be had.
     Steered,
     /// A socket for each port.
     Bound,
+}
+
+impl Intake {
+    /// Whether ports have to be steered: AF_XDP as well leaves to the stack what only that can judge.
+    pub(crate) const fn is_steered(self) -> bool {
+        matches!(self, Self::Steered | Self::Xsk)
+    }
 }
 
 /// How workers wait, receive and send.

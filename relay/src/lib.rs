@@ -21,6 +21,7 @@ mod start;
 mod supervise;
 mod table;
 mod worker;
+mod xsk;
 
 pub use config::{Keep, RelayConfig, StartError};
 pub use engine::{Engine, Intake, Output, UnknownEngine};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use border::{Counts, Event, FlowOp, Meter, SourceTotals, Traffic, Turns, Untrusted};
+use border::{Counts, Event, FlowOp, Meter, PastStack, SourceTotals, Traffic, Turns, Untrusted};
 use flow::{Reason, SlotIndex};
 
 use crate::engine::Engine;
@@ -221,6 +221,7 @@ impl Meter for Relay {
             workers: named(workers),
             fast_path,
             steering,
+            past_stack: self.guard.as_ref().map_or_else(PastStack::default, Guard::past_stack),
             restarts: self.restarts.count(),
             orphans: self.orphans.len(),
             traffic: self.traffic,

@@ -10,14 +10,17 @@ use flow::local::SLOTS_PER_LOCAL;
 use flow::{Epoch, Locals, Reason};
 
 use crate::config::{RelayConfig, StartError};
-use crate::engine::{Engine, Loop, Output};
+use crate::engine::{Engine, Intake, Loop, Output};
 use crate::hops::{HOPS, NextHops, Watcher};
 use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
-use crate::kernel::{Attachments, Facts, Guard, Kernel, KernelError, Pins, PinsError, Program, Shape, Sizes, XdpMode};
+use crate::kernel::{
+    Attachments, Facts, Guard, Kernel, KernelError, Pins, PinsError, Program, Queues, Shape, Sizes, XdpMode,
+};
 use crate::relay::Relay;
 use crate::supervise::Restarts;
 use crate::table::{Announcer, Events, FlowTable, Left, Notes, Ours, Reader, ReadingThread, TableShape, Trust};
 use crate::worker::{Carrier, Manner, Players, Reasons, Sockets, Work, Worker, intake, probe_ring};
+use crate::xsk;
 
 /// For so long it is waited at a start for the next hops of calls that go on.
 const RESOLVE: Duration = Duration::from_millis(500);
@@ -81,7 +84,9 @@ impl Relay {
         }
         let wakes: Result<Vec<_>, _> = (0..workers).map(|_| Wake::new().map(Arc::new)).collect();
         let wakes = wakes.map_err(|error| StartError::Worker(0, error.to_string()))?;
-        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, &wakes)?;
+        let reader = xsk::Reader { locals: Arc::clone(&locals), has_unfinished };
+        let (lines, inlets) = xsk::Lines::new(&wakes, &reader);
+        let (sockets, bound) = intake::sockets(config, is_steered, &addrs, &wakes, inlets)?;
         let has_fast_path = engine == Engine::Xdp;
         let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
         let advertised = config.advertised();
@@ -131,7 +136,7 @@ impl Relay {
             // Each begins at a place of its own.
             let first_id = (number * (usize::from(u16::MAX) / count)) as u16;
             let carrier = Carrier::new(Arc::clone(&table), Arc::clone(reasons), bound.is_some(), first_id);
-            if let (Sockets::Steered(receiver, _), Some(kernel)) = (&sockets, &mut kernel) {
+            if let (Sockets::Steered(receiver, ..), Some(kernel)) = (&sockets, &mut kernel) {
                 kernel.set_worker(number, &**receiver)?;
             }
             let players = Players::new(orders, Arc::clone(&events), Instant::now());
@@ -139,16 +144,23 @@ impl Relay {
             let worker = Worker::start(number, work, (sockets, wake), manner, restarts.clone());
             workers.push(worker.map_err(|error| StartError::Worker(number, error))?);
         }
-        let id = kernel.as_mut().filter(|_| has_fast_path).map(Kernel::xdp_id).transpose()?;
+        let is_attached = has_fast_path || config.intake == Intake::Xsk;
+        let id = kernel.as_mut().filter(|_| is_attached).map(Kernel::xdp_id).transpose()?;
         let kernel = kernel.map(|kernel| Arc::new(Mutex::new(kernel)));
         let program = kernel.as_ref().zip(id).map(|(kernel, id)| Program {
             kernel: Arc::clone(kernel),
             id,
             mode: config.xdp_mode,
             is_wanted: config.engine == Engine::Xdp,
+            forwards: has_fast_path,
         });
         let steering = kernel.clone().filter(|_| is_steered && bound.is_none());
-        let attachments = Attachments::new(addrs, &seated, program, steering, Arc::clone(&table));
+        let has_queues = is_attached && steering.is_some() && config.intake != Intake::Steered;
+        let is_asked = config.intake == Intake::Xsk;
+        let queues = kernel.clone().filter(|_| has_queues);
+        let queues = queues.map(|kernel| Queues::new(kernel, lines, reasons.clone(), is_asked));
+        let queues = queues.map(|queues| first_queues(queues, &devices)).transpose()?;
+        let attachments = Attachments::new(addrs, &seated, program, steering, queues, Arc::clone(&table));
         let attachments = attachments.map_err(StartError::Netlink)?;
         let watcher = if has_resolver {
             let watcher = Watcher::start(Arc::clone(&table), attachments.ports().clone(), restarts.clone());
@@ -159,7 +171,7 @@ impl Relay {
         match (&kernel, &pins) {
             (Some(kernel), _) => {
                 let mut kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
-                if has_fast_path {
+                if is_attached {
                     succeed(&mut kernel, config, &devices, &table);
                 }
                 kernel.forget_others();
@@ -290,7 +302,8 @@ const fn without_fast_path(engine: Engine) -> Option<Reason> {
 
 /// Attaches XDP where it is wanted; tells the engine that runs, and why.
 fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Result<(Engine, String), StartError> {
-    if matches!(config.engine, Engine::Uring | Engine::Epoll) {
+    let is_intake_only = matches!(config.engine, Engine::Uring | Engine::Epoll);
+    if is_intake_only && config.intake != Intake::Xsk {
         return Ok((config.engine, "as configured".to_owned()));
     }
     // The program relies on loads that stay in order, as x86 keeps them; elsewhere it would need barriers that BPF has only since 6.14.
@@ -302,7 +315,7 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
     }
     let attached = match devices.iter().find(|device| device.is_loopback) {
         Some(device) => Err(StartError::Loopback(device.name.clone())),
-        None => all_unfit(config, devices).and_then(|()| {
+        None => is_of_use(config, devices).and_then(|()| {
             // The others have their turn when the table knows as much as theirs.
             let first: Vec<_> = devices.iter().filter(|device| !kernel.is_preceded(device, config.xdp_mode)).collect();
             kernel.load_xdp()?;
@@ -310,17 +323,37 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
         }),
     };
     match (attached, config.engine) {
+        (Ok(()), engine) if is_intake_only => Ok((engine, "as configured".to_owned())),
         (Ok(()), _) => {
             let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
             let names = if names.is_empty() { "no device yet".to_owned() } else { names.join(", ") };
             Ok((Engine::Xdp, format!("attached to {names} in {:?} mode", config.xdp_mode)))
         }
-        (Err(error), Engine::Auto) => {
+        (Err(error), Engine::Auto) if config.intake != Intake::Xsk => {
             // What was attached before the failure must not forward while the daemon says that there is no fast path.
             kernel.detach_xdp()?;
             Ok((Engine::Uring, error.to_string()))
         }
-        (Err(error), Engine::Xdp | Engine::Uring | Engine::Epoll) => Err(error),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Takes up the queues of the devices that there are. Where it was asked for by name, one at least has to be had; else each second may bring one.
+fn first_queues(mut queues: Queues, devices: &[Device]) -> Result<Queues, StartError> {
+    let start = Instant::now();
+    loop {
+        let failed: Vec<_> =
+            devices.iter().filter_map(|device| Some((device, queues.take_up(device).err()?))).collect();
+        match failed.first() {
+            Some((device, why)) if queues.is_wanted() && queues.is_empty() => {
+                // A process that has just ended may still have them.
+                if start.elapsed() > RESOLVE {
+                    return Err(StartError::Queues { device: device.name.clone(), why: why.clone() });
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Some(_) | None => return Ok(queues),
+        }
     }
 }
 
@@ -344,10 +377,11 @@ fn succeed(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device], table:
     }
 }
 
-/// An error when there is no device that would carry what XDP sends: then there is no use for it.
-fn all_unfit(config: &RelayConfig, devices: &[Device]) -> Result<(), StartError> {
-    if config.xdp_mode == XdpMode::Generic {
-        // The stack sends, whatever the driver can.
+/// An error when there is no device that would carry what XDP sends: then there is no use for it, unless it only hands over.
+fn is_of_use(config: &RelayConfig, devices: &[Device]) -> Result<(), StartError> {
+    let sends = matches!(config.engine, Engine::Auto | Engine::Xdp);
+    if !sends || config.xdp_mode == XdpMode::Generic {
+        // In generic mode the stack sends, whatever the driver can.
         return Ok(());
     }
     let mut first = None;

@@ -30,7 +30,7 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
     findings.push(steering("bpf", &facts.bpf, "The programs load, and the verifier accepts them.", level));
     findings.push(io_uring(facts, config));
     // XDP does without one.
-    let level = if config.intake == Intake::Steered { level } else { level.min(Level::Warning) };
+    let level = if matches!(config.intake, Intake::Steered | Intake::Xsk) { level } else { level.min(Level::Warning) };
     findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", level));
     for (name, addr) in &facts.missing {
         let text =
@@ -88,7 +88,7 @@ fn capabilities(facts: &Host, config: &RelayConfig) -> Finding {
 /// How bad it is that media ports cannot be steered: each gets a socket of its own, unless the configuration forbids it.
 fn without_steering(config: &RelayConfig) -> Level {
     match (config.intake, config.engine) {
-        (Intake::Steered, _) | (_, Engine::Xdp) => Level::Error,
+        (Intake::Steered | Intake::Xsk, _) | (_, Engine::Xdp) => Level::Error,
         (Intake::Bound, Engine::Uring | Engine::Epoll) => Level::Good,
         (Intake::Auto | Intake::Bound, _) => Level::Warning,
     }

@@ -30,6 +30,8 @@ const CORE_MASK: &str = "2";
 pub(super) enum Subject {
     /// Ours, by io_uring, with so many workers.
     Uring(u32),
+    /// The same, and packets come to the worker past the stack, by AF_XDP.
+    Xsk,
     /// Ours, by epoll.
     Epoll,
     /// rtpengine in userspace.
@@ -41,6 +43,7 @@ impl Subject {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Uring(_) => "intertrunk-uring",
+            Self::Xsk => "intertrunk-xsk",
             Self::Epoll => "intertrunk-epoll",
             Self::Rtpengine => "rtpengine",
         }
@@ -50,16 +53,17 @@ impl Subject {
     pub(super) const fn workers(self) -> u32 {
         match self {
             Self::Uring(workers) => workers,
-            Self::Epoll | Self::Rtpengine => 1,
+            Self::Xsk | Self::Epoll | Self::Rtpengine => 1,
         }
     }
 
     fn arguments(self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let interfaces = [("a", 0), ("b", 1)].map(|(name, side)| format!("{name}/{}", relay(Family::Ipv4, side)));
         let mut words: Vec<String> = Vec::new();
-        let engine = match self {
-            Self::Uring(_) => "uring",
-            Self::Epoll => "epoll",
+        let (engine, intake) = match self {
+            Self::Uring(_) => ("uring", "steered"),
+            Self::Xsk => ("uring", "xsk"),
+            Self::Epoll => ("epoll", "steered"),
             Self::Rtpengine => {
                 words.extend(
                     ["rtpengine", "--foreground", "--log-stderr", "--log-level=4", "--table=-1"].map(str::to_owned),
@@ -71,7 +75,8 @@ impl Subject {
             }
         };
         words.push(binary()?.to_string_lossy().into_owned());
-        words.extend(["serve", "--log-format", "json", "--engine", engine, "--listen-ng", NG].map(str::to_owned));
+        words.extend(["serve", "--log-format", "json", "--engine", engine, "--intake", intake].map(str::to_owned));
+        words.extend(["--listen-ng", NG].map(str::to_owned));
         words.extend(["--pin-workers".to_owned(), "--workers".to_owned(), self.workers().to_string()]);
         for interface in interfaces {
             words.extend(["--interface".to_owned(), interface]);
@@ -106,9 +111,20 @@ impl Lane {
         // The generator's frames are for this MAC; they come by XDP, which a veth without a program takes only with GRO.
         host.run("ip", ["link", "set", "r", "address", "02:00:00:00:00:01"])?;
         host.run("ethtool", ["-K", "r", "gro", "on"])?;
-        // The stack's work for a frame belongs to the relay's core, not to the generator's. The namespace's sysfs has to be mounted to be seen.
-        let steer = format!("mount -t sysfs sysfs /sys && echo {CORE_MASK} > /sys/class/net/r/queues/rx-0/rps_cpus");
-        host.run("unshare", ["--mount", "sh", "-c", &steer])?;
+        let before = napi_threads()?;
+        // All that the kernel does for a frame from the device's queue on belongs to the relay's core, the XDP program too: by threads of the
+        // device's, which can be kept there. The namespace's sysfs has to be mounted to be seen.
+        host.run(
+            "unshare",
+            ["--mount", "sh", "-c", "mount -t sysfs sysfs /sys && echo 1 > /sys/class/net/r/threaded"],
+        )?;
+        let threads: Vec<_> = napi_threads()?.into_iter().filter(|thread| !before.contains(thread)).collect();
+        anyhow::ensure!(!threads.is_empty(), "the device has no threads of its own (Linux 5.12)");
+        for thread in threads {
+            host.run("taskset", ["--pid", CORE_MASK, &thread])?;
+            // As interrupts do, they come before every process.
+            host.run("chrt", ["--fifo", "--pid", "50", &thread])?;
+        }
         let mut sink = Program::load()?;
         sink.attach_ingress("sink_delays", &source, "s")?;
 
@@ -145,6 +161,19 @@ impl Lane {
         anyhow::ensure!(self.relay.ended()?.is_none(), "{} has ended: {}", self.subject.name(), self.relay.output()?);
         Ok(passed)
     }
+}
+
+/// The threads that empty the queues of devices called `r`.
+fn napi_threads() -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        // One that has ended meanwhile is none.
+        let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        if name.starts_with("napi/r-") {
+            found.push(process.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// Sets calls up, each of two flows, and tells the generator where their parties send to. Returns the addresses of each party's RTCP: its own, and the

@@ -20,7 +20,7 @@ use super::lane::{Lane, Subject};
 use super::pace::Passed;
 
 /// Everything that is compared.
-const SUBJECTS: [Subject; 4] = [Subject::Uring(1), Subject::Uring(2), Subject::Epoll, Subject::Rtpengine];
+const SUBJECTS: [Subject; 5] = [Subject::Uring(1), Subject::Xsk, Subject::Uring(2), Subject::Epoll, Subject::Rtpengine];
 /// The paces at which time is measured, in thousands of packets a second.
 pub const OFFERED: [u32; 3] = [50, 100, 200];
 /// A greater share of lost packets is a relay that cannot keep up.
@@ -51,13 +51,23 @@ pub struct SlowpathPlan {
     pub last_pace: f64,
     /// RTCP reports a second, of all streams together, beside which ours is measured once more.
     pub reports: u32,
+    /// The names of those that are measured; empty: all.
+    pub only: Vec<String>,
 }
 
 impl SlowpathPlan {
     /// A short form: whether everything works, not how fast.
     pub fn smoke() -> Self {
         let time = Duration::from_millis(200);
-        Self { rounds: 1, time, streams: 20, offered: vec![5], last_pace: FIRST_PACE / 10.0, reports: 500 }
+        Self {
+            rounds: 1,
+            time,
+            streams: 20,
+            offered: vec![5],
+            last_pace: FIRST_PACE / 10.0,
+            reports: 500,
+            only: Vec::new(),
+        }
     }
 }
 
@@ -88,7 +98,7 @@ pub struct Latency {
 /// One line of the result: medians over the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// `intertrunk-uring`, `intertrunk-epoll` or `rtpengine`.
+    /// `intertrunk-uring`, `intertrunk-xsk`, `intertrunk-epoll` or `rtpengine`.
     pub relay: &'static str,
     /// Threads that carry packets.
     pub workers: u32,
@@ -155,7 +165,8 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
 
 /// Every relay with its calls.
 fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
-    let set_up = SUBJECTS.into_iter().map(|subject| {
+    let is_wanted = |subject: &Subject| plan.only.is_empty() || plan.only.iter().any(|only| only == subject.name());
+    let set_up = SUBJECTS.into_iter().filter(is_wanted).map(|subject| {
         eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
         Lane::new(subject, plan.streams, folder)
     });

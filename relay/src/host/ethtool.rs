@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 const GET_DRIVER: u32 = 0x03;
 const GET_FLAGS: u32 = 0x25;
 const GET_FLOW_HASH: u32 = 0x29;
+const GET_CHANNELS: u32 = 0x3c;
 /// `ETH_FLAG_RXVLAN`: the card takes the VLAN tag out of frames.
 const STRIPS_VLAN: u32 = 1 << 8;
 /// `UDP_V4_FLOW` and `UDP_V6_FLOW`.
@@ -46,6 +47,15 @@ pub(crate) fn hashes_ports(device: &str) -> Option<bool> {
     };
     let [ipv4, ipv6] = UDP_FLOWS.map(of_family);
     Some(ipv4? && ipv6.unwrap_or(true))
+}
+
+/// How many receive queues the device uses now; `None` when it does not tell.
+pub(crate) fn receive_queues(device: &str) -> Option<u32> {
+    let buffer = ask(device, u64::from(GET_CHANNELS)).ok()?;
+    // struct ethtool_channels: the command, the most of each kind (receive, transmit, other, combined), then those in use.
+    let bytes = buffer.map(u64::to_ne_bytes);
+    let word = |number: usize| Some(u32::from_ne_bytes(*bytes.as_flattened().get(number * 4..)?.first_chunk()?));
+    Some(word(5)?.saturating_add(word(8)?)).filter(|count| *count > 0)
 }
 
 /// Sends the command and, where it has one, the word after it, and returns what the driver filled in.

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use border::Turns;
+use border::{PastStack, Turns};
 
 use crate::hops::NO_PORT;
 use crate::hops::{Port, Ports};
@@ -20,6 +20,7 @@ use crate::host::fitness::{self, Unfit};
 use crate::host::netlink::Netlink;
 use crate::host::{Device, devices};
 use crate::kernel::programs::{Kernel, XdpMode};
+use crate::kernel::queues::Queues;
 use crate::supervise::Restarts;
 use crate::table::FlowTable;
 use crate::table::{Fitness, Seat};
@@ -48,6 +49,8 @@ pub(crate) struct Program {
     pub(crate) mode: XdpMode,
     /// The operator asked for it by name: what cannot be known of a device is taken for good.
     pub(crate) is_wanted: bool,
+    /// It forwards, and does not only hand packets to the workers.
+    pub(crate) forwards: bool,
 }
 
 /// The steering program.
@@ -78,6 +81,8 @@ pub(crate) struct Attachments {
     program: Option<Program>,
     /// What steers media ports to the workers; `None` where each port has a socket.
     steering: Option<Steering>,
+    /// What hands packets to the workers past the stack.
+    queues: Option<Queues>,
     /// The devices that frames may leave by.
     ports: Ports,
     table: Arc<FlowTable>,
@@ -92,6 +97,8 @@ struct Shared {
     regained: AtomicU64,
     steering_lost: AtomicU64,
     steering_regained: AtomicU64,
+    queues: AtomicUsize,
+    past_stack: AtomicU64,
 }
 
 /// The running thread.
@@ -130,6 +137,12 @@ impl Guard {
         Turns { lost: steering_lost.load(Ordering::Relaxed), regained: steering_regained.load(Ordering::Relaxed) }
     }
 
+    /// What comes to the workers past the stack.
+    pub(crate) fn past_stack(&self) -> PastStack {
+        let Shared { queues, past_stack, .. } = &*self.shared;
+        PastStack { queues: queues.load(Ordering::Relaxed), packets: past_stack.load(Ordering::Relaxed) }
+    }
+
     /// Whether the thread has ended although nobody asked it to.
     pub(crate) fn is_dead(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)
@@ -158,6 +171,7 @@ impl Attachments {
         seated: &[Option<Device>],
         program: Option<Program>,
         steering: Option<Arc<Mutex<Kernel>>>,
+        queues: Option<Queues>,
         table: Arc<FlowTable>,
     ) -> io::Result<Self> {
         let mut attachments = Self {
@@ -166,6 +180,7 @@ impl Attachments {
             held: Vec::new(),
             program,
             steering: steering.map(|kernel| Steering { kernel, is_failure_told: false }),
+            queues,
             ports: HashMap::new(),
             table,
             shared: Arc::default(),
@@ -197,7 +212,7 @@ impl Attachments {
         let is_free = |index: &u16| !self.held.iter().any(|held| held.port == Some(*index));
         let free = self.held.get(place).and_then(|held| self.place_for(held.device.index, is_free));
         let Some(held) = self.held.get_mut(place) else { return };
-        let Some(program) = &self.program else {
+        let Some(program) = self.program.as_ref().filter(|program| program.forwards) else {
             self.ports.insert(held.device.index, Port { index: NO_PORT, reflects: true });
             return;
         };
@@ -259,6 +274,17 @@ impl Attachments {
             Err(error) => tracing::debug!(%error, "the devices cannot be read"),
         }
         self.look_at_steering();
+        self.look_at_queues();
+    }
+
+    /// Takes up the queues of devices at which the program is.
+    fn look_at_queues(&mut self) {
+        let Some(queues) = &mut self.queues else { return };
+        let there = self.held.iter().filter(|held| matches!(held.state, State::Whole | State::Down));
+        queues.look(&there.map(|held| &held.device).collect::<Vec<_>>());
+        let PastStack { queues, packets } = queues.past_stack();
+        self.shared.queues.store(queues, Ordering::Relaxed);
+        self.shared.past_stack.store(packets, Ordering::Relaxed);
     }
 
     /// Looks whether the steering program is where it was, and attaches it again.
@@ -324,7 +350,7 @@ impl Attachments {
         let device = device.map(|device| device.index);
         let held = self.held.iter().find(|held| Some(held.device.index) == device);
         let fitness = match held {
-            _ if self.program.is_none() => Fitness::Fit,
+            _ if self.program.as_ref().is_none_or(|program| !program.forwards) => Fitness::Fit,
             Some(Held { state: State::Whole | State::Down, unfit: Some(unfit), .. }) if unfit.is_for_all() => {
                 Fitness::Loses
             }

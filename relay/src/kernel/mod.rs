@@ -11,6 +11,7 @@ mod inventory;
 pub mod measure;
 mod pins;
 mod programs;
+mod queues;
 mod sizes;
 mod steering;
 
@@ -19,4 +20,5 @@ pub use inventory::{Inventory, inventory};
 pub(crate) use pins::{Pins, PinsError, Shape};
 pub(crate) use programs::{Facts, Kernel, program_name};
 pub use programs::{KernelError, XdpMode};
+pub(crate) use queues::Queues;
 pub(crate) use sizes::Sizes;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray, SockMap};
+use aya::maps::{Array, DevMap, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, SockMap, XskMap};
 use aya::pin::PinError;
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
@@ -115,6 +115,8 @@ pub(crate) struct Kernel {
     has_rules: bool,
     /// The devices that frames may be redirected to, and the place of each in the device map.
     devices: HashMap<u32, u16>,
+    /// The devices whose queues may have AF_XDP sockets, by place.
+    pub(super) intakes: [Option<u32>; DEVICES as usize],
 }
 
 /// What holds the XDP program at a device.
@@ -129,6 +131,8 @@ enum Hold {
 const KEPT: [&str; 7] = ["SLOTS", "TIMINGS", "HOPS", "DEVICES", "EPOCH", "REASONS", "WORKERS"];
 /// How many places the device map has.
 const DEVICES: u32 = 64;
+/// So many queues of a device can have AF_XDP sockets.
+pub(super) const QUEUES: u32 = 64;
 
 impl Kernel {
     /// Loads the object: maps of these sizes, programs that know these addresses and these facts.
@@ -178,6 +182,7 @@ impl Kernel {
             is_steer_kept: false,
             has_rules,
             devices: HashMap::new(),
+            intakes: [None; DEVICES as usize],
         };
         if has_rules {
             kernel.read_devices()?;
@@ -379,6 +384,29 @@ impl Kernel {
         let mut workers: SockMap<&mut MapData> =
             SockMap::try_from(map).map_err(|error| KernelError::Map("WORKERS", error))?;
         workers.set(number as u32, socket, 0).map_err(|error| KernelError::Map("WORKERS", error))
+    }
+
+    /// The places of the devices' queues.
+    pub(super) fn intake_map(&mut self) -> Result<BpfHashMap<&mut MapData, u32, u32>, KernelError> {
+        let map = self.ebpf.map_mut("INTAKES").ok_or(KernelError::Missing("INTAKES"))?;
+        BpfHashMap::try_from(map).map_err(|error| KernelError::Map("INTAKES", error))
+    }
+
+    fn queue_map(&mut self) -> Result<XskMap<&mut MapData>, KernelError> {
+        let map = self.ebpf.map_mut("QUEUES").ok_or(KernelError::Missing("QUEUES"))?;
+        XskMap::try_from(map).map_err(|error| KernelError::Map("QUEUES", error))
+    }
+
+    /// Has the XDP program hand over to a socket what it does not forward of a queue.
+    pub(super) fn set_queue(&mut self, place: u32, socket: &impl AsRawFd) -> Result<(), KernelError> {
+        self.queue_map()?.set(place, socket.as_raw_fd(), 0).map_err(|error| KernelError::Map("QUEUES", error))
+    }
+
+    /// Has it hand over nothing of a queue.
+    pub(super) fn unset_queue(&mut self, place: u32) {
+        // One that is closed is gone from there already.
+        let removed = self.queue_map().map(|mut map| map.unset(place));
+        tracing::debug!(place, ?removed, "a queue's packets go to the stack");
     }
 
     /// A program of the object.

@@ -168,6 +168,7 @@ impl FlowTable {
         // Without a number in the next-hop table the slow path finds the way itself, packet by packet.
         let (_, hop) = sink.route.filter(|(_, id)| *id != HopId::NONE)?;
         let is_fast = is_certain
+            && self.shape.without_fast_path.is_none()
             && !self.reads(source)
             && !source.is_doubted
             && peer.is_ipv6() == to.to.is_ipv6()

@@ -21,9 +21,11 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use crate::host::Wake;
 use crate::worker::bound::Change;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
+use crate::worker::frames::{self, FRAMES};
 use crate::worker::handler::{Arrival, CONTROL_LEN, Control, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::worker::outbox::{Outbox, Own};
 use crate::worker::sockets::Sockets;
+use crate::xsk::{FramesChange, Inlet};
 
 /// Datagrams that one system call receives.
 const BATCH: usize = 64;
@@ -37,6 +39,8 @@ const EVENTS: usize = 64;
 const STEERED: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
 const TIMER: u64 = u64::MAX - 2;
+/// With the number of an AF_XDP socket.
+const FRAMES_OF: u64 = 1 << 32;
 
 /// A loop with its sockets and buffers.
 pub(crate) struct Epoll {
@@ -45,6 +49,8 @@ pub(crate) struct Epoll {
     timer: OwnedFd,
     wake: Arc<Wake>,
     sockets: Sockets,
+    /// What comes past the stack.
+    inlet: Option<Inlet>,
     arrivals: Box<[Place]>,
     /// What is sent beside what came.
     outbox: Outbox,
@@ -55,13 +61,17 @@ impl Epoll {
     ///
     /// # Errors
     /// When the kernel gives no descriptor.
-    pub(crate) fn new(sockets: Sockets, wake: Arc<Wake>) -> io::Result<Self> {
+    pub(crate) fn new(mut sockets: Sockets, wake: Arc<Wake>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &*wake, WAKE)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         watch(&epoll, &timer, TIMER)?;
-        if let Sockets::Steered(receiver, _) = &sockets {
+        if let Sockets::Steered(receiver, ..) = &sockets {
             watch(&epoll, receiver, STEERED)?;
+        }
+        let mut inlet = sockets.take_inlet();
+        for (number, socket) in inlet.iter_mut().flat_map(Inlet::sockets) {
+            watch(&epoll, &*socket, FRAMES_OF | u64::from(number))?;
         }
         if let Sockets::Bound(inbox) = &sockets {
             for (slot, generation) in inbox.mine() {
@@ -69,12 +79,14 @@ impl Epoll {
             }
         }
         let arrivals = (0..BATCH).map(|_| Place::default()).collect();
-        Ok(Self { epoll, timer, wake, sockets, arrivals, outbox: Outbox::default() })
+        Ok(Self { epoll, timer, wake, sockets, inlet, arrivals, outbox: Outbox::default() })
     }
 
     /// Ends the loop.
     pub(crate) fn into_sockets(self) -> Sockets {
-        self.sockets
+        let Self { mut sockets, inlet, .. } = self;
+        sockets.put_inlet(inlet);
+        sockets
     }
 
     /// Waits for datagrams or the time-out, and handles what there is.
@@ -112,6 +124,8 @@ impl Epoll {
             let data = event.data;
             match data.u64() {
                 WAKE | TIMER => {}
+                STEERED => self.serve(STEERED, handler)?,
+                source if source >= FRAMES_OF => self.serve_frames(source as u32, event.flags, handler),
                 source => self.serve(source, handler)?,
             }
         }
@@ -122,6 +136,21 @@ impl Epoll {
 
     /// Takes the news of ports that were opened and closed.
     fn hear(&mut self) {
+        if let Some(inlet) = &mut self.inlet {
+            while let Some(change) = inlet.next() {
+                match change {
+                    FramesChange::Opened(number) => {
+                        let socket = inlet.socket(number);
+                        let watched = socket.map(|socket| watch(&self.epoll, &*socket, FRAMES_OF | u64::from(number)));
+                        if let Some(Err(error)) = watched {
+                            tracing::error!(%error, "a device's queue cannot be waited for");
+                        }
+                    }
+                    // One that is closed is watched no more, if nobody else has it: the guard lets go of it first.
+                    FramesChange::Closing(number) => inlet.close(number),
+                }
+            }
+        }
         let Sockets::Bound(inbox) = &mut self.sockets else { return };
         while let Some(change) = inbox.next() {
             if let Change::Opened(slot, generation) = change
@@ -136,11 +165,43 @@ impl Epoll {
         }
     }
 
+    /// Handles frames that have come past the stack by a socket.
+    fn serve_frames(&mut self, number: u32, flags: epoll::EventFlags, handler: &mut impl Handler) {
+        let Some(inlet) = &mut self.inlet else { return };
+        if flags.contains(epoll::EventFlags::ERR) {
+            // Its device is gone, which it would say again and again: it will be closed.
+            if let Some(socket) = inlet.socket(number) {
+                let _is_watched_no_more = epoll::delete(&self.epoll, &*socket);
+            }
+            return;
+        }
+        let mut left = FRAMES;
+        while left > 0 {
+            let Some(inlet) = &mut self.inlet else { return };
+            let mut letters = Vec::with_capacity(BATCH);
+            let mut count = 0;
+            while count < BATCH
+                && let Some(frame) = inlet.take(number)
+            {
+                count += 1;
+                let Some((departure, start, end)) = frames::handle(inlet, number, frame, handler, &mut self.outbox)
+                else {
+                    inlet.give(number, frame.chunk);
+                    continue;
+                };
+                let chunk = inlet.chunk(number, frame.chunk).unwrap_or_default();
+                letters.push(Letter::new(&departure, chunk, start, end, Stock::Frame(number, frame.chunk)));
+            }
+            self.send_own(letters, handler);
+            left = if count < BATCH { 0 } else { left.saturating_sub(count) };
+        }
+    }
+
     /// Handles what a socket has received.
     fn serve(&mut self, source: u64, handler: &mut impl Handler) -> io::Result<()> {
         for _ in 0..BATCHES {
             let (socket, local) = match &self.sockets {
-                Sockets::Steered(receiver, _) => (&**receiver, None),
+                Sockets::Steered(receiver, ..) => (&**receiver, None),
                 Sockets::Bound(inbox) => {
                     let slot = SlotIndex(source as u32);
                     // One that was closed after its event was told has nothing for us any more.
@@ -220,6 +281,8 @@ fn receive(socket: &OwnedFd, arrivals: &mut [Place]) -> io::Result<usize> {
 enum Stock {
     /// Among the arrivals.
     Arrival(usize),
+    /// In this chunk of the AF_XDP socket of this number.
+    Frame(u32, u32),
     /// In a buffer of their own.
     Own(Own),
 }
@@ -244,8 +307,8 @@ impl Letter {
 /// The socket of an exit.
 fn socket_of(exit: Exit, sockets: &Sockets) -> Option<&OwnedFd> {
     match (exit, sockets) {
-        (Exit::Packet, Sockets::Steered(_, senders)) => senders.packet.as_ref(),
-        (Exit::Raw(local), Sockets::Steered(_, senders)) => senders.raws.get(local as usize),
+        (Exit::Packet, Sockets::Steered(_, senders, _)) => senders.packet.as_ref(),
+        (Exit::Raw(local), Sockets::Steered(_, senders, _)) => senders.raws.get(local as usize),
         (Exit::Port(slot), Sockets::Bound(inbox)) => inbox.socket(slot),
         (Exit::Packet | Exit::Raw(_), Sockets::Bound(_)) | (Exit::Port(_), Sockets::Steered(..)) => None,
     }
@@ -270,10 +333,13 @@ impl Epoll {
             rest = after;
         }
         for letter in letters {
-            if let Stock::Own(packet) = letter.stock {
-                self.outbox.recycle(packet);
+            match letter.stock {
+                Stock::Own(packet) => self.outbox.recycle(packet),
+                Stock::Frame(number, chunk) => self.inlet.iter_mut().for_each(|inlet| inlet.give(number, chunk)),
+                Stock::Arrival(_) => {}
             }
         }
+        self.inlet.iter_mut().for_each(Inlet::publish);
     }
 
     /// Sends letters by one socket. One that is refused does not keep the others.
@@ -283,7 +349,7 @@ impl Epoll {
             return letters.iter().for_each(|letter| handler.refused(letter.slot, &error.into()));
         };
         while let Some(first) = letters.first() {
-            let (refused, error) = (first.slot, send_batch(socket, letters, &mut self.arrivals));
+            let (refused, error) = (first.slot, send_batch(socket, letters, &mut self.arrivals, self.inlet.as_mut()));
             let sent = match error {
                 Ok(sent) => sent,
                 Err(error) => {
@@ -297,7 +363,12 @@ impl Epoll {
 }
 
 /// Sends a batch; tells how many the kernel took. An error is the first one's.
-fn send_batch(socket: &OwnedFd, letters: &mut [Letter], arrivals: &mut [Place]) -> io::Result<usize> {
+fn send_batch(
+    socket: &OwnedFd,
+    letters: &mut [Letter],
+    arrivals: &mut [Place],
+    mut inlet: Option<&mut Inlet>,
+) -> io::Result<usize> {
     // SAFETY: zeros are empty vectors and empty message headers.
     let (mut vectors, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -305,6 +376,7 @@ fn send_batch(socket: &OwnedFd, letters: &mut [Letter], arrivals: &mut [Place]) 
     for ((letter, vector), message) in letters.iter_mut().zip(&mut vectors).zip(&mut messages) {
         let buffer = match &mut letter.stock {
             Stock::Arrival(number) => arrivals.get_mut(*number).map(|arrival| arrival.bytes.as_mut_slice()),
+            Stock::Frame(number, chunk) => inlet.as_mut().and_then(|inlet| inlet.chunk(*number, *chunk)),
             Stock::Own(packet) => Some(packet.parts().0),
         };
         let (Some(buffer), Some((_, name_len, start))) = (buffer, letter.written) else { continue };

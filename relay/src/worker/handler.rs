@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use flow::SlotIndex;
+use flow::{Reason, SlotIndex};
 use media::{Packet, TAIL_ROOM};
 
 use crate::worker::departure::Departure;
@@ -41,6 +41,8 @@ pub(crate) trait Handler {
     fn overflowed(&mut self, count: u32);
     /// A datagram that was longer than a buffer.
     fn oversized(&mut self);
+    /// A frame that is no datagram which the stack would let through.
+    fn lost(&mut self, reason: Reason);
     /// The kernel refused to send a departure.
     fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error);
 

@@ -1,4 +1,4 @@
-//! How datagrams for media ports come to the workers: steered to one socket for each worker, or by a socket for each port.
+//! How datagrams for media ports come to the workers: past the stack by AF_XDP, steered to one socket for each worker, or by a socket for each port.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::kernel::{Facts, Kernel, Pins, Sizes};
 use crate::worker::bound::BoundPorts;
 use crate::worker::socket;
 use crate::worker::sockets::Sockets;
+use crate::xsk::Inlet;
 
 /// Sockets that a call needs where each port has its own: RTP and RTCP of two legs.
 const SOCKETS_PER_CALL: u64 = 4;
@@ -32,7 +33,7 @@ pub(crate) fn load(
     }
     let mut kernel = match Kernel::load(locals, sizes, facts, pins) {
         Ok(kernel) => kernel,
-        Err(error) if config.engine == Engine::Xdp || config.intake == Intake::Steered => return Err(error.into()),
+        Err(error) if config.engine == Engine::Xdp || config.intake.is_steered() => return Err(error.into()),
         Err(error) => {
             warn_of_bound_ports(&error.to_string());
             return Ok((None, false));
@@ -43,7 +44,7 @@ pub(crate) fn load(
     }
     match kernel.steer() {
         Ok(()) => Ok((Some(kernel), true)),
-        Err(error) if config.intake == Intake::Steered => Err(error.into()),
+        Err(error) if config.intake.is_steered() => Err(error.into()),
         Err(error) => {
             warn_of_bound_ports(&error.to_string());
             Ok((Some(kernel), false))
@@ -57,11 +58,12 @@ pub(crate) fn sockets(
     is_steered: bool,
     addrs: &[IpAddr],
     wakes: &[Arc<Wake>],
+    inlets: Vec<Inlet>,
 ) -> Result<(Vec<Sockets>, Option<Arc<BoundPorts>>), StartError> {
     if is_steered {
-        match steered(config, addrs, wakes.len()) {
+        match steered(config, addrs, inlets) {
             Ok(steered) => return Ok((steered, None)),
-            Err(error) if config.intake == Intake::Steered => return Err(StartError::Worker(0, error)),
+            Err(error) if config.intake.is_steered() => return Err(StartError::Worker(0, error)),
             Err(error) => warn_of_bound_ports(&error),
         }
     }
@@ -72,11 +74,11 @@ fn warn_of_bound_ports(why: &str) {
     tracing::warn!("there is a socket for each media port, which limits how many calls there can be: {why}");
 }
 
-fn steered(config: &RelayConfig, addrs: &[IpAddr], workers: usize) -> Result<Vec<Sockets>, String> {
-    let steered = (0..workers).map(|_| {
+fn steered(config: &RelayConfig, addrs: &[IpAddr], inlets: Vec<Inlet>) -> Result<Vec<Sockets>, String> {
+    let steered = inlets.into_iter().map(|inlet| {
         let receiver = socket::receiver().map_err(|error| format!("no socket: {error}"))?;
         let senders = socket::senders(config.output, addrs).map_err(|error| permit::explain_raw(&error))?;
-        Ok(Sockets::Steered(Arc::new(receiver), senders))
+        Ok(Sockets::Steered(Arc::new(receiver), senders, Some(inlet)))
     });
     steered.collect()
 }

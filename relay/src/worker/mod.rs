@@ -1,7 +1,7 @@
 //! The slow path's threads: packets come in by an [`intake`], are decided on by [`carry`], and leave by a socket.
 //!
 //! ```text
-//! in:  datagrams of media ports (steered to one socket a worker, or bound a port each), orders to play, time
+//! in:  datagrams of media ports (past the stack by AF_XDP, steered to one socket a worker, or bound a port each), orders to play, time
 //! out: packets by a device (packet socket), by the IP stack (raw socket), or by the port's own socket
 //! ```
 
@@ -11,6 +11,7 @@ mod carry;
 mod departure;
 mod epoll;
 mod fragment;
+mod frames;
 #[cfg(test)]
 mod graph;
 mod handler;

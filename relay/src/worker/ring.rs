@@ -20,9 +20,11 @@ use crate::host::Wake;
 use crate::worker::bound::Change;
 use crate::worker::buffers::Buffers;
 use crate::worker::departure::{Departure, Exit, HEADERS_MAX, NAME_MAX};
+use crate::worker::frames::{self, FRAMES};
 use crate::worker::handler::{Arrival, CONTROL_LEN, Control, FILLED_MAX, Handler, NAME_LEN, PAYLOAD_MAX, endpoint};
 use crate::worker::outbox::{Outbox, Own};
 use crate::worker::sockets::Sockets;
+use crate::xsk::{FramesChange, Inlet};
 
 /// Datagrams that can be on their way through one worker at once: 20 ms of 50,000 packets a second.
 pub(crate) const BUFFERS: u16 = 1024;
@@ -48,6 +50,10 @@ enum Request {
     Wake,
     /// Ending the receive of a slot's port.
     Cancel(SlotIndex, u32),
+    /// Waiting for frames of the AF_XDP socket of this number.
+    Frames(u32),
+    /// Ending that.
+    CancelFrames(u32),
 }
 
 impl Request {
@@ -62,6 +68,8 @@ impl Request {
             Self::ReceivePort(slot, generation) => (2, generation & Self::GENERATIONS, slot.0),
             Self::Wake => (3, 0, 0),
             Self::Cancel(slot, generation) => (4, generation & Self::GENERATIONS, slot.0),
+            Self::Frames(number) => (6, 0, number),
+            Self::CancelFrames(number) => (7, 0, number),
         };
         kind << 56 | (generation as u64) << 32 | slot as u64
     }
@@ -74,6 +82,8 @@ impl Request {
             1 => Self::Receive,
             2 => Self::ReceivePort(slot, generation),
             3 => Self::Wake,
+            6 => Self::Frames(data as u32),
+            7 => Self::CancelFrames(data as u32),
             _ => Self::Cancel(slot, generation),
         }
     }
@@ -85,6 +95,8 @@ enum Queued {
     Buffer(u16),
     /// A packet in a buffer of its own.
     Own(Own),
+    /// A departure from the chunk that its frame came in, of the AF_XDP socket of this number.
+    Frame(u32, u32),
     /// Anything else needs nothing.
     Other,
 }
@@ -95,6 +107,12 @@ pub(crate) struct Ring {
     memory: Buffers,
     wake: Arc<Wake>,
     sockets: Sockets,
+    /// What comes past the stack.
+    inlet: Option<Inlet>,
+    /// Departures of frames that are to be queued.
+    ready: VecDeque<(squeue::Entry, Queued)>,
+    /// Whether there may be more frames than one turn handles.
+    has_frames: bool,
     /// What a receive asks for: only the lengths matter.
     request: Box<libc::msghdr>,
     /// What was queued since the last submission, in order.
@@ -121,7 +139,7 @@ impl Ring {
     ///
     /// # Errors
     /// When the kernel has no io_uring, forbids it, or is older than 6.1.
-    pub(crate) fn new(sockets: Sockets, wake: Arc<Wake>, buffers: u16) -> io::Result<Self> {
+    pub(crate) fn new(mut sockets: Sockets, wake: Arc<Wake>, buffers: u16) -> io::Result<Self> {
         let mut memory = Buffers::new(buffers)?;
         let entries = u32::from(memory.count()).max(8);
         let uring = IoUring::builder()
@@ -131,7 +149,7 @@ impl Ring {
             .setup_cqsize(entries * 4)
             .build(entries)?;
         let mut unarmed = vec![Request::Wake];
-        if let Sockets::Steered(receiver, senders) = &sockets {
+        if let Sockets::Steered(receiver, senders, _) = &sockets {
             // -1 is a place without a file: where there is no socket of a kind, there are no departures for it.
             let place = |sender: &Option<OwnedFd>| sender.as_ref().map_or(-1, OwnedFd::as_raw_fd);
             let mut files = vec![receiver.as_raw_fd(), place(&senders.packet)];
@@ -141,6 +159,10 @@ impl Ring {
         }
         if let Sockets::Bound(inbox) = &sockets {
             unarmed.extend(inbox.mine().map(|(slot, generation)| Request::ReceivePort(slot, generation)));
+        }
+        let mut inlet = sockets.take_inlet();
+        if let Some(inlet) = &mut inlet {
+            unarmed.extend(inlet.sockets().map(|(number, _)| Request::Frames(number)));
         }
         // SAFETY: the entries are a page-aligned mapping of so many that lives until `self` is dropped, which ends all requests first.
         unsafe { uring.submitter().register_buf_ring_with_flags(memory.entries(), memory.count(), GROUP, 0) }?;
@@ -157,6 +179,9 @@ impl Ring {
             memory,
             wake,
             sockets,
+            inlet,
+            ready: VecDeque::new(),
+            has_frames: false,
             request,
             queued: VecDeque::new(),
             outbox: Outbox::default(),
@@ -167,7 +192,9 @@ impl Ring {
 
     /// Ends the ring.
     pub(crate) fn into_sockets(mut self) -> Sockets {
-        std::mem::replace(&mut self.sockets, Sockets::none())
+        let mut sockets = std::mem::replace(&mut self.sockets, Sockets::none());
+        sockets.put_inlet(self.inlet.take());
+        sockets
     }
 
     /// Has the kernel ask the network card's driver for packets while the ring waits (NAPI), for so long.
@@ -184,7 +211,7 @@ impl Ring {
     /// When the ring itself fails.
     pub(crate) fn turn(&mut self, timeout: Duration, handler: &mut impl Handler) -> io::Result<()> {
         // What it was woken for may have come before that is forgotten: then it is not waited for.
-        let timeout = if self.is_woken { Duration::ZERO } else { timeout };
+        let timeout = if self.is_woken || self.has_frames { Duration::ZERO } else { timeout };
         match self.prepare() {
             Ok(()) => {}
             // Completions want to be taken first; what is left to arm is armed in the next turn.
@@ -204,7 +231,7 @@ impl Ring {
             // A departure may leave by a port whose opening nobody woke this worker for.
             self.hear()?;
         }
-        let taken = self.take(handler);
+        let taken = self.take(handler).and_then(|()| self.take_frames(handler));
         handler.turned(&mut self.outbox);
         let sent = self.send_own(handler);
         // Also when something failed: what is not published would never be used again.
@@ -248,6 +275,14 @@ impl Ring {
                     }
                     self.is_woken = true;
                 }
+                // The frames of all sockets are taken in each turn. One whose device is gone would say so again and again: it will be closed.
+                Request::Frames(_) if !cqueue::more(entry.flags()) => {
+                    let is_gone = entry.result() < 0 || entry.result() & i32::from(libc::POLLERR) != 0;
+                    if !is_gone {
+                        self.unarmed.push(request);
+                    }
+                }
+                Request::Frames(_) | Request::CancelFrames(_) => {}
                 Request::Send(_) | Request::Cancel(..) => {}
             }
         }
@@ -273,6 +308,19 @@ impl Ring {
         if std::mem::take(&mut self.is_woken) {
             self.wake.hush();
         }
+        if let Some(inlet) = &mut self.inlet {
+            while let Some(change) = inlet.next() {
+                self.unarmed.push(match change {
+                    FramesChange::Opened(number) => Request::Frames(number),
+                    FramesChange::Closing(number) => {
+                        // Nothing that is queued is in its memory any more.
+                        self.ready.retain(|(_, queued)| !matches!(queued, Queued::Frame(of, _) if *of == number));
+                        inlet.close(number);
+                        Request::CancelFrames(number)
+                    }
+                });
+            }
+        }
         let Sockets::Bound(inbox) = &mut self.sockets else { return Ok(()) };
         while let Some(change) = inbox.next() {
             self.unarmed.push(match change {
@@ -289,6 +337,7 @@ impl Ring {
             match queued {
                 Queued::Buffer(buffer) => self.memory.give(buffer),
                 Queued::Own(packet) => self.outbox.recycle(packet),
+                Queued::Frame(number, chunk) => self.inlet.iter_mut().for_each(|inlet| inlet.give(number, chunk)),
                 Queued::Other => {}
             }
         }
@@ -309,6 +358,13 @@ impl Ring {
             (Request::Cancel(slot, generation), _) => {
                 opcode::AsyncCancel::new(Request::ReceivePort(slot, generation).data()).build()
             }
+            (Request::Frames(number), _) => {
+                // As above.
+                let socket = self.inlet.iter_mut().find_map(|inlet| inlet.socket(number));
+                let Some(fd) = socket.map(|socket| socket.as_raw_fd()) else { return Ok(()) };
+                opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
+            }
+            (Request::CancelFrames(number), _) => opcode::AsyncCancel::new(Request::Frames(number).data()).build(),
             (Request::Wake, _) => {
                 let events = libc::POLLIN as u32;
                 opcode::PollAdd::new(Fd(self.wake.as_raw_fd()), events).multi(true).build()
@@ -333,6 +389,42 @@ impl Ring {
                 Err(error) => return Err((error, queued)),
             }
         }
+    }
+
+    /// Handles frames that have come past the stack, of each socket some.
+    fn take_frames(&mut self, handler: &mut impl Handler) -> io::Result<()> {
+        let Self { inlet: Some(inlet), sockets, outbox, ready, .. } = self else { return Ok(()) };
+        self.has_frames = false;
+        for place in 0.. {
+            let Some(number) = inlet.number(place) else { break };
+            let mut left = FRAMES;
+            while left > 0
+                && let Some(frame) = inlet.take(number)
+            {
+                left -= 1;
+                let Some((departure, start, end)) = frames::handle(inlet, number, frame, handler, outbox) else {
+                    inlet.give(number, frame.chunk);
+                    continue;
+                };
+                let chunk = inlet.chunk(number, frame.chunk).unwrap_or_default();
+                match send(&departure, chunk, start, end, sockets) {
+                    Some(send) => ready.push_back((send, Queued::Frame(number, frame.chunk))),
+                    None => {
+                        handler.refused(departure.slot, &io::ErrorKind::NotConnected.into());
+                        inlet.give(number, frame.chunk);
+                    }
+                }
+            }
+            self.has_frames |= left == 0;
+        }
+        inlet.publish();
+        while let Some((send, queued)) = self.ready.pop_front() {
+            if let Err((error, queued)) = self.push(&send, queued) {
+                self.ready.push_front((send, queued));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Handles one completion of a receive.

@@ -62,7 +62,7 @@ impl Worker {
         restarts: Restarts,
     ) -> Result<Self, String> {
         let receiver = match &sockets {
-            Sockets::Steered(receiver, _) => Some(Arc::clone(receiver)),
+            Sockets::Steered(receiver, ..) => Some(Arc::clone(receiver)),
             Sockets::Bound(_) => None,
         };
         let stop = Arc::new(AtomicBool::new(false));
@@ -125,7 +125,9 @@ fn make(number: usize, sockets: Sockets, wake: Arc<Wake>, manner: Manner) -> Res
             }
             Ok(Turner::Ring(Box::new(ring)))
         }
-        Loop::Epoll => Epoll::new(sockets, wake).map(Turner::Epoll).map_err(|error| format!("no epoll: {error}")),
+        Loop::Epoll => Epoll::new(sockets, wake)
+            .map(|epoll| Turner::Epoll(Box::new(epoll)))
+            .map_err(|error| format!("no epoll: {error}")),
     }
 }
 
@@ -141,7 +143,7 @@ fn pin(number: usize) -> io::Result<()> {
 /// The loop of one worker.
 enum Turner {
     Ring(Box<Ring>),
-    Epoll(Epoll),
+    Epoll(Box<Epoll>),
 }
 
 impl Turner {
@@ -229,6 +231,10 @@ impl<H: Handler> Handler for Careful<H> {
         self.handler.oversized();
     }
 
+    fn lost(&mut self, reason: Reason) {
+        self.handler.lost(reason);
+    }
+
     fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error) {
         self.handler.refused(slot, error);
     }
@@ -278,6 +284,10 @@ impl Handler for Work {
 
     fn oversized(&mut self) {
         self.carrier.reasons.count(Reason::Truncated);
+    }
+
+    fn lost(&mut self, reason: Reason) {
+        self.carrier.reasons.count(reason);
     }
 
     fn refused(&mut self, slot: Option<SlotIndex>, error: &io::Error) {

@@ -24,8 +24,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{
-    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, Ports, Reason, Signalled, SlotIndex, SourceSpec,
-    SourceTotals, Traffic, Turns, Untrusted,
+    Component, Counts, FlowOp, Interfaces, Meter, NoTraffic, PastStack, Ports, Reason, Signalled, SlotIndex,
+    SourceSpec, SourceTotals, Traffic, Turns, Untrusted,
 };
 
 use super::plan::desired;
@@ -81,6 +81,7 @@ impl Meter for Packets {
             workers: vec![(Reason::NoCall, 1)],
             fast_path: Turns { lost: 2, regained: 1 },
             steering: Turns { lost: 1, regained: 1 },
+            past_stack: PastStack { queues: 2, packets: 9 },
             restarts: 3,
             orphans: 0,
             traffic: Traffic::default(),

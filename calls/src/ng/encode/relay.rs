@@ -1,6 +1,6 @@
 //! How the relay as a whole is doing, in the words of `statistics`.
 
-use border::{Reason, Turns};
+use border::{PastStack, Reason, Turns};
 
 use crate::ng::{Dict, Value};
 use crate::outcome::{End, Load, PortAccount, RelayAccount};
@@ -22,12 +22,17 @@ pub(super) fn statistics(account: &RelayAccount) -> Dict<'static> {
         .with("reasons", reasons)
         .with("fast path", turns(account.counts.fast_path))
         .with("steering", turns(account.counts.steering))
+        .with("past stack", past_stack(account.counts.past_stack))
         .with("restarts", Value::count(account.counts.restarts))
         .with("orphans", Value::count(account.counts.orphans as u64))
 }
 
 fn turns(Turns { lost, regained }: Turns) -> Dict<'static> {
     Dict::new().with("lost", Value::count(lost)).with("regained", Value::count(regained))
+}
+
+fn past_stack(PastStack { queues, packets }: PastStack) -> Dict<'static> {
+    Dict::new().with("queues", Value::count(queues as u64)).with("packets", Value::count(packets))
 }
 
 fn total(account: &RelayAccount) -> Dict<'static> {

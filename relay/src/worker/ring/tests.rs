@@ -54,6 +54,8 @@ impl Handler for Echo {
         self.oversized += 1;
     }
 
+    fn lost(&mut self, _: flow::Reason) {}
+
     fn refused(&mut self, _: Option<SlotIndex>, _: &io::Error) {
         self.refused += 1;
     }

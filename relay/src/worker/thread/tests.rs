@@ -31,6 +31,8 @@ impl Handler for Fragile {
 
     fn oversized(&mut self) {}
 
+    fn lost(&mut self, _: Reason) {}
+
     fn refused(&mut self, _: Option<SlotIndex>, _: &io::Error) {}
 
     fn rest(&mut self) -> bool {

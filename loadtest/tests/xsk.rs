@@ -1,0 +1,192 @@
+//! Packets that come to the workers past the stack, by AF_XDP. `cargo xtask test` runs these.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use flow::compose::Outgoing;
+use flow::{Be16, Bearing};
+use loadtest::rig::host::in_namespace;
+use loadtest::rig::process::wait_until;
+use loadtest::rig::scene::Scene;
+use loadtest::rig::trunks::{Trunk, Trunks};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Workers of both kinds.
+const ENGINES: [&str; 2] = ["uring", "epoll"];
+
+fn scene(engine: &str, args: &[&str]) -> Scene {
+    Scene::new(Trunks::dual_stack().unwrap(), engine, &[&["--intake", "xsk"], args].concat()).unwrap()
+}
+
+fn statistics(scene: &mut Scene) -> Value {
+    let reply = scene.ng.request(&json!({"command": "statistics"})).unwrap();
+    reply["statistics"].clone()
+}
+
+fn past_stack(scene: &mut Scene) -> (u64, u64) {
+    let counts = &statistics(scene)["past stack"];
+    (counts["queues"].as_u64().unwrap(), counts["packets"].as_u64().unwrap())
+}
+
+/// Waits until so many packets have come past the stack, as the daemon counts them once a second.
+fn wait_for(scene: &mut Scene, packets: u64) {
+    let mut last = (0, 0);
+    let waited = wait_until("they came past the stack", Duration::from_secs(3), || {
+        last = past_stack(scene);
+        last.1 >= packets
+    });
+    assert!(waited.is_ok(), "{last:?}, {packets} wanted");
+}
+
+fn rtcp(rtp: SocketAddr) -> SocketAddr {
+    SocketAddr::new(rtp.ip(), rtp.port() + 1)
+}
+
+/// An IP packet whose UDP checksum is wrong.
+fn spoiled(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let bearing = Bearing { from: from.ip(), to: to.ip(), tos: None };
+    let headers = Outgoing::new(&bearing, [from.port(), to.port()].map(Be16::new), 64, payload).unwrap();
+    let mut packet = [headers.as_bytes(), payload].concat();
+    *packet.last_mut().unwrap() ^= 1;
+    packet
+}
+
+/// Sends an IP packet as it is.
+fn send_raw(packet: &[u8], to: SocketAddr) -> anyhow::Result<()> {
+    let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket(family, SocketType::RAW, Some(ipproto::RAW))?;
+    // To a raw socket a port would be a protocol.
+    sendto(&socket, packet, SendFlags::empty(), &SocketAddr::new(to.ip(), 0))?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn calls_of_every_family_are_carried_past_the_stack_by_both_kinds_of_workers() {
+    for engine in ENGINES {
+        let (mut scene, mut sent) = (scene(engine, &[]), 0);
+        for is_ipv6 in [[false; 2], [true; 2], [false, true], [true, false]] {
+            let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+            call.converse(&mut caller, &mut callee, 20).unwrap();
+            assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine} {is_ipv6:?}");
+            let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
+            caller.rtcp.send_to(&report, rtcp(call.for_caller)).unwrap();
+            assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report, "{engine} {is_ipv6:?}");
+            scene.ng.request(&json!({"command": "delete", "call-id": "call-1"})).unwrap();
+            // The first packet of each party, and the report, may teach, and go through the firewall.
+            sent += 38;
+        }
+        wait_for(&mut scene, sent);
+        let statistics = statistics(&mut scene);
+        // One of each trunk.
+        assert_eq!(statistics["past stack"]["queues"], 3, "{statistics}");
+        let lost = &statistics["reasons"]["workers"];
+        assert!(lost["checksum"].as_u64().unwrap_or(0) == 0, "{lost}");
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn the_workers_of_the_fast_path_have_it_by_default() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+    call.converse(&mut caller, &mut callee, 20).unwrap();
+    scene.wait_for_fast_path(&call, call.for_caller).unwrap();
+    let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
+    for _ in 0..10 {
+        caller.rtcp.send_to(&report, rtcp(call.for_caller)).unwrap();
+        assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report);
+    }
+    // All but the first.
+    wait_for(&mut scene, 9);
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn a_packet_that_the_stack_would_drop_is_dropped_and_counted() {
+    for (engine, is_ipv6) in [("uring", false), ("epoll", true)] {
+        let mut scene = scene(engine, &[]);
+        let (mut caller, mut callee, call) = scene.call([is_ipv6; 2], &[]).unwrap();
+        call.converse(&mut caller, &mut callee, 3).unwrap();
+        let spoiled = spoiled(caller.rtp.local_addr().unwrap(), call.for_caller, &caller.next_packet());
+        in_namespace(scene.trunks.far(Trunk::Pbx1), || send_raw(&spoiled, call.for_caller)).unwrap();
+        let mut counts = Value::Null;
+        let counted = wait_until("they are counted", Duration::from_secs(3), || {
+            counts = statistics(&mut scene)["reasons"].clone();
+            counts["workers"]["checksum"] == 1
+        });
+        assert!(counted.is_ok(), "{engine}: {counts}");
+        assert_eq!(callee.hear().unwrap(), None, "{engine}");
+        call.converse(&mut caller, &mut callee, 3).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn a_device_that_is_made_again_gets_its_sockets_again_and_its_queues_may_become_more() {
+    for engine in ENGINES {
+        let mut scene = scene(engine, &["--workers", "2"]);
+        let queues = |scene: &mut Scene, count: u64, what: &str| {
+            let mut last = (0, 0);
+            let waited = wait_until(what, Duration::from_secs(5), || {
+                last = past_stack(scene);
+                last.0 == count
+            });
+            assert!(waited.is_ok(), "{engine}: {what}: {last:?}");
+        };
+        queues(&mut scene, 3, "all are taken up");
+        scene.trunks.lay_again(Trunk::Pbx1).unwrap();
+        // Four at most: the old one has to be gone.
+        queues(&mut scene, 3, "it is taken up again");
+        scene.trunks.relay.run("ip", ["link", "set", "gateway", "down"]).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        scene.trunks.relay.run("ip", ["link", "set", "gateway", "up"]).unwrap();
+        let before = past_stack(&mut scene).1;
+        let (mut caller, mut callee, call) = {
+            let up = wait_until("a call goes through", Duration::from_secs(5), || {
+                let done = scene
+                    .call([false; 2], &[])
+                    .and_then(|(mut caller, mut callee, call)| call.converse(&mut caller, &mut callee, 1));
+                scene.ng.request(&json!({"command": "delete", "call-id": "call-1"})).unwrap();
+                done.is_ok()
+            });
+            up.unwrap();
+            scene.call([false; 2], &[]).unwrap()
+        };
+        call.converse(&mut caller, &mut callee, 20).unwrap();
+        wait_for(&mut scene, before + 38);
+        scene.trunks.relay.run("ethtool", ["-L", "gateway", "rx", "2"]).unwrap();
+        queues(&mut scene, 4, "the new queue is taken up");
+        call.converse(&mut caller, &mut callee, 20).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn what_comes_while_the_daemon_stands_still_is_carried_when_it_goes_on() {
+    for engine in ENGINES {
+        let mut scene = scene(engine, &[]);
+        let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+        call.converse(&mut caller, &mut callee, 3).unwrap();
+        scene.daemon.signal(Signal::STOP).unwrap();
+        let said: Vec<_> = (0..50).map(|_| caller.speak(call.for_caller).unwrap()).collect();
+        scene.daemon.signal(Signal::CONT).unwrap();
+        for packet in said {
+            assert_eq!(callee.hear().unwrap().unwrap().0, packet, "{engine}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn where_it_cannot_be_had_the_start_says_why() {
+    let trunks = Trunks::new().unwrap();
+    let taken = trunks.relay.run("ethtool", ["-l", "gateway"]).unwrap();
+    assert!(taken.contains("RX"), "{taken}");
+    let refused = Scene::new(trunks, "uring", &["--intake", "xsk", "--interface", "lo/127.0.0.1"]);
+    let why = format!("{:?}", refused.unwrap_err());
+    assert!(why.contains("loopback"), "{why}");
+}

@@ -1,0 +1,182 @@
+//! One AF_XDP socket: the frames of one queue of one device, in memory of its own.
+//!
+//! In copy mode, whatever the driver can: where the queue's frames were in this memory from the start, the XDP program would have to copy those
+//! that it sends on. A chunk is in one of three places: with the kernel to be filled, in the ring of those that came, or lent to the worker's
+//! loop; it leaves the last only by going back to the first.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::io::Errno;
+use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+
+use crate::xsk::rings::{Chunks, Fill, Received};
+
+/// Chunks of a socket. All of them can wait in either ring, so that neither is ever full: frames are lost only when the worker has left so many
+/// lie, 40 ms of 100,000 packets a second.
+const CHUNKS: u32 = 4096;
+/// Bytes of a chunk. In one of 2,048 frames of more than 1,792 bytes would have no room.
+pub(crate) const CHUNK: usize = 4096;
+/// Nothing is sent by the socket, but the kernel wants the ring.
+const COMPLETIONS: u32 = 64;
+
+/// What others may look at.
+#[derive(Clone)]
+pub(crate) struct View {
+    fd: Arc<OwnedFd>,
+    pulse: Arc<AtomicU32>,
+}
+
+/// A socket that receives the frames of a queue that the XDP program hands over.
+pub(crate) struct Socket {
+    // Closed before its memory goes.
+    view: View,
+    fill: Fill,
+    received: Received,
+    chunks: Chunks,
+    /// The chunks that the worker's loop has.
+    lent: Box<[bool]>,
+}
+
+/// A frame in its chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Frame {
+    pub(crate) chunk: u32,
+    /// Where in the chunk it is.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Socket {
+    /// Opens one for a queue of a device.
+    ///
+    /// # Errors
+    /// When the kernel refuses; for a moment after another one of the same queue was closed (`EBUSY`).
+    pub(crate) fn open(device: u32, queue: u32) -> io::Result<Self> {
+        let fd = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        let chunks = Chunks::new(CHUNKS as usize, CHUNK)?;
+        let (addr, len) = chunks.place();
+        let memory = XdpUmemReg {
+            addr,
+            len,
+            chunk_size: CHUNK as u32,
+            headroom: 0,
+            flags: XdpUmemRegFlags::empty(),
+            tx_metadata_len: 0,
+        };
+        sockopt::set_xdp_umem_reg(&fd, memory)?;
+        sockopt::set_xdp_umem_fill_ring_size(&fd, CHUNKS)?;
+        sockopt::set_xdp_umem_completion_ring_size(&fd, COMPLETIONS)?;
+        sockopt::set_xdp_rx_ring_size(&fd, CHUNKS)?;
+        let offsets = sockopt::xdp_mmap_offsets(&fd)?;
+        let mut fill = Fill::map(fd.as_fd(), offsets.fr, CHUNKS)?;
+        let received = Received::map(fd.as_fd(), offsets.rx, CHUNKS)?;
+        // Before it is bound: some drivers want that.
+        for chunk in 0..CHUNKS {
+            fill.give(u64::from(chunk) * CHUNK as u64);
+        }
+        fill.publish();
+        bind(&fd, &SocketAddrXdp::new(SocketAddrXdpFlags::XDP_COPY, device, queue))?;
+        let view = View { fd: Arc::new(fd), pulse: Arc::default() };
+        Ok(Self { view, fill, received, chunks, lent: vec![false; CHUNKS as usize].into() })
+    }
+
+    /// What others may look at.
+    pub(crate) fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// The next frame that has come. Its chunk is lent until it is [given back](Self::give).
+    pub(crate) fn take(&mut self) -> Option<Frame> {
+        let entry = self.received.take()?;
+        let (chunk, start) = ((entry.addr / CHUNK as u64) as u32 % CHUNKS, entry.addr as usize % CHUNK);
+        let end = (start + entry.len as usize).min(CHUNK);
+        if let Some(lent) = self.lent.get_mut(chunk as usize) {
+            *lent = true;
+        }
+        Some(Frame { chunk, start, end })
+    }
+
+    /// A chunk that is lent.
+    pub(crate) fn chunk(&mut self, chunk: u32) -> &mut [u8] {
+        self.chunks.chunk(chunk)
+    }
+
+    /// Gives a chunk back that was lent. The kernel has it after [`Socket::publish`].
+    pub(crate) fn give(&mut self, chunk: u32) {
+        if let Some(lent) = self.lent.get_mut(chunk as usize)
+            && std::mem::take(lent)
+        {
+            self.fill.give(u64::from(chunk) * CHUNK as u64);
+        }
+    }
+
+    /// Gives everything back that a loop had which has ended.
+    pub(crate) fn give_all(&mut self) {
+        for chunk in 0..CHUNKS {
+            self.give(chunk);
+        }
+        self.publish();
+    }
+
+    /// Gives the kernel what was given back, and the places of what was taken.
+    pub(crate) fn publish(&mut self) {
+        let place = self.received.release();
+        self.view.pulse.store(place, Ordering::Relaxed);
+        self.fill.publish();
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.view.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.view.fd.as_raw_fd()
+    }
+}
+
+impl View {
+    /// How many frames the worker has taken, modulo 2^32.
+    pub(crate) fn pulse(&self) -> u32 {
+        self.pulse.load(Ordering::Relaxed)
+    }
+
+    /// How many frames were lost because the worker had left too many lie, or there was no room for one.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(crate) fn losses(&self) -> io::Result<u64> {
+        let counts = sockopt::xdp_statistics(&self.fd)?;
+        let rings = [counts.rx_ring_full, counts.rx_fill_ring_empty_descs];
+        Ok(counts.rx_dropped + rings.into_iter().flatten().sum::<u64>())
+    }
+}
+
+impl AsRawFd for View {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Why there is no socket, and what to do about it.
+pub(crate) fn explain(error: &io::Error) -> String {
+    let remedy = match Errno::from_io_error(error) {
+        Some(Errno::PERM) => "it takes CAP_NET_RAW",
+        Some(Errno::AFNOSUPPORT) => {
+            "the kernel has no AF_XDP (CONFIG_XDP_SOCKETS), or the unit file does not allow it (RestrictAddressFamilies=)"
+        }
+        Some(Errno::NOBUFS) => {
+            "each queue takes 16 MB of locked memory: raise the limit (LimitMEMLOCK= in the unit file)"
+        }
+        Some(Errno::BUSY) => "another program has an AF_XDP socket on the queue",
+        Some(_) | None => "the driver or the kernel cannot do it",
+    };
+    format!("{error}: {remedy}")
+}

@@ -82,18 +82,17 @@ impl Counter {
                 Self::Aes192(key) => key.encrypt_blocks(blocks),
                 Self::Aes256(key) => key.encrypt_blocks(blocks),
             }
-            piece.iter_mut().zip(blocks.as_flattened_bytes()).for_each(|(byte, key)| *byte ^= key);
+            add(piece, blocks);
         }
     }
 }
 
-/// Blocks as the bytes that they are.
-trait Flattened {
-    fn as_flattened_bytes(&self) -> impl Iterator<Item = &u8>;
-}
-
-impl Flattened for [Block] {
-    fn as_flattened_bytes(&self) -> impl Iterator<Item = &u8> {
-        self.iter().flat_map(|block| block.iter())
+/// Adds a key stream to a packet, block by block: octet by octet costs more than the encryption.
+fn add(piece: &mut [u8], stream: &[Block]) {
+    let (whole, rest) = piece.as_chunks_mut::<BLOCK>();
+    let last = stream.get(whole.len());
+    for (bytes, key) in whole.iter_mut().zip(stream) {
+        *bytes = (u128::from_ne_bytes(*bytes) ^ u128::from_ne_bytes((*key).into())).to_ne_bytes();
     }
+    rest.iter_mut().zip(last.into_iter().flat_map(|block| block.iter())).for_each(|(byte, key)| *byte ^= key);
 }

@@ -1,5 +1,7 @@
 //! HMAC-SHA1 (RFC 2104) by two kept states, forty bytes for a key: what a library keeps is several hundred, and is copied for each packet.
 
+use std::hint::black_box;
+
 use sha1::block_api::compress;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -31,6 +33,12 @@ impl Hmac {
         Self { inner: padded(0x36), outer: padded(0x5c) }
     }
 
+    /// Has the processor fetch it.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        black_box(self.inner.first().copied().unwrap_or_default() ^ self.outer.last().copied().unwrap_or_default());
+    }
+
     /// The code of a message with a few bytes behind it.
     pub(super) fn code(&self, message: &[u8], behind: &[u8]) -> [u8; HASH] {
         let mut state = self.inner;
@@ -47,9 +55,14 @@ impl Hmac {
 /// The last blocks: what is left, the one that ends it, and how long all of it was. It is less than a block and a few bytes.
 fn finish(state: &mut [u32; 5], rest: [&[u8]; 2], len: usize) {
     let mut blocks = [[0; BLOCK]; 2];
-    let (left, bytes) = (rest[0].len() + rest[1].len(), blocks.as_flattened_mut());
-    bytes.iter_mut().zip(rest.into_iter().flatten().chain(&[0x80])).for_each(|(place, byte)| *place = *byte);
-    let count = (left + 9).div_ceil(BLOCK);
+    let (mut left, bytes) = (0, blocks.as_flattened_mut());
+    for part in rest.into_iter().chain([&[0x80][..]]) {
+        if let Some(place) = bytes.get_mut(left..left + part.len()) {
+            place.copy_from_slice(part);
+        }
+        left += part.len();
+    }
+    let count = (left + size_of::<u64>()).div_ceil(BLOCK);
     let bits = (len as u64 * 8).to_be_bytes();
     if let Some(place) = bytes.get_mut(count * BLOCK - bits.len()..count * BLOCK) {
         place.copy_from_slice(&bits);

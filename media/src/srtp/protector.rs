@@ -34,6 +34,7 @@ impl Protector {
     /// # Errors
     /// When it is none, or may not be sent; then it is as it was.
     pub fn rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), Refused> {
+        self.rtp.fetch();
         let head = RtpHead::read(packet.payload()).ok_or(Refused::Malformed)?;
         has_room(packet, self.rtp.tag_len() + self.mki.bytes().len())?;
         let stream = self.streams.of_sender(head.ssrc)?;

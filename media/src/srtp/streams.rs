@@ -1,5 +1,7 @@
 //! The synchronisation sources of one direction: one that comes back goes on where it was.
 
+use smallvec::SmallVec;
+
 use super::Refused;
 use super::index::Window;
 
@@ -34,7 +36,8 @@ pub(super) struct Stream {
 /// All of them; the first is the one that was used last.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    known: Vec<Stream>,
+    /// Most keys have one: beside the key it is no miss of its own.
+    known: SmallVec<[Stream; 1]>,
     turn: u64,
 }
 

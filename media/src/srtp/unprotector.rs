@@ -65,6 +65,7 @@ impl Unprotector {
     /// # Errors
     /// When it is not what the peer has sent, or has been here; then it is as it was.
     pub fn rtp(&mut self, packet: &mut Packet<'_>, now_ns: u64) -> Result<(), Refused> {
+        self.key.rtp.fetch();
         let head = RtpHead::read(packet.payload()).ok_or(Refused::Malformed)?;
         let (tag_len, mki_len) = (self.key.rtp.tag_len(), self.key.mki.bytes().len());
         let len = packet.payload().len().checked_sub(tag_len + mki_len).filter(|len| *len >= head.len);

@@ -40,11 +40,9 @@ impl Security {
 
     /// Offers the party what it may choose from: what it was offered before, or new keys.
     fn offer(&mut self, sdes: &Sdes, entropy: Entropy) {
-        let is_wanted = |suite: &Suite| sdes.allows(*suite);
-        let wanted: Vec<Suite> = Suite::ALL.into_iter().filter(is_wanted).collect();
         // A party that has made an offer is offered what it was answered, with the same key.
-        self.shown.retain(|line| is_wanted(&line.suite()));
-        for suite in wanted {
+        self.shown.retain(|line| sdes.allows(line.suite()));
+        for suite in sdes.offered() {
             if self.shown.iter().all(|line| line.suite() != suite) {
                 let tag = self.shown.iter().map(|line| line.tag).max().unwrap_or(0) + 1;
                 self.shown.extend(make(tag, suite, entropy));
@@ -58,7 +56,8 @@ impl Security {
         let is_known = |line: &&Crypto| sdes.allows(line.suite());
         let now = self.agreed.as_ref().map(|(theirs, _)| theirs.suite());
         let same = offered.iter().filter(is_known).find(|line| Some(line.suite()) == now);
-        let line = same.or_else(|| offered.iter().find(is_known)).ok_or(Refusal::NoCrypto)?;
+        let best = || offered.iter().filter(is_known).min_by_key(|line| sdes.rank(line.suite()));
+        let line = same.or_else(best).ok_or(Refusal::NoCrypto)?;
         let known = self.shown.iter().find(|shown| shown.suite() == line.suite());
         // No new key where the suite stays (RFC 4568 7.1.4: what has not changed is not to change).
         let ours = match known {
@@ -96,11 +95,20 @@ fn make(tag: u32, suite: Suite, entropy: Entropy) -> Option<Crypto> {
     Some(Crypto { tag, key, others: Vec::new() })
 }
 
-/// Decides on how a media is protected towards both parties of an offer: where one of them is to have it protected and the other not, or where each
-/// is to have keys of its own.
+/// What the party of an offer and the one that gets it see of a media's profile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// What the answerer is to see, where that is another than the offerer has said.
+    pub to: Option<Profile>,
+    /// What the answerer has said last, where it has spoken.
+    pub had: Option<Profile>,
+}
+
+/// Decides on how a media is protected towards both parties of an offer: where one of them is to have it protected and the other not, where each
+/// is to have keys of its own, or where one may do without (OSRTP): then the profile is a plain one, and there are keys all the same.
 pub(super) fn offered(
     said: &Signalled,
-    shown: Option<Profile>,
+    shown: Shown,
     [offerer, answerer]: [&mut Option<Security>; 2],
     sdes: &Sdes,
     entropy: Option<Entropy>,
@@ -109,9 +117,14 @@ pub(super) fn offered(
         return Ok(());
     }
     let is_secured = |profile: Option<Profile>| profile.is_some_and(Profile::is_secured);
-    let (from, to) = (is_secured(said.profile), is_secured(shown.or(said.profile)));
     let is_rtp = said.profile.is_some();
-    let is_ended_here = is_rtp && (from != to || from && sdes.recrypt);
+    let by_profile = (is_secured(said.profile), is_secured(shown.to.or(said.profile)));
+    // What was taken or offered so once holds for further offers, whatever their scripts say.
+    let accepts = !said.crypto.is_empty() && (sdes.may_accept || offerer.is_some());
+    let offers = sdes.may_offer || answerer.is_some() && shown.had.is_some_and(|had| !had.is_secured());
+    let (from, to) = (by_profile.0 || is_rtp && accepts, by_profile.1 || is_rtp && offers);
+    let is_optional = (from, to) != by_profile;
+    let is_ended_here = is_rtp && (from != to || from && (sdes.recrypt || is_optional));
     for (side, is_protected) in [(&mut *offerer, from), (&mut *answerer, to)] {
         if is_ended_here && is_protected {
             side.get_or_insert_default();
@@ -131,13 +144,19 @@ pub(super) fn offered(
     Ok(())
 }
 
-/// Takes the answer to a media that was offered.
-pub(super) fn answered(said: &Signalled, [offerer, answerer]: [&mut Option<Security>; 2]) -> Result<(), Refusal> {
+/// Takes the answer to a media that was offered. `is_optional`: with a plain profile, so that the party may do without keys.
+pub(super) fn answered(
+    said: &Signalled,
+    is_optional: bool,
+    [offerer, answerer]: [&mut Option<Security>; 2],
+) -> Result<(), Refusal> {
     if !said.open {
         return Ok(());
     }
-    if let Some(security) = answerer {
-        security.take_answer(&said.crypto)?;
+    match answerer {
+        Some(_) if is_optional && said.crypto.is_empty() => *answerer = None,
+        Some(security) => security.take_answer(&said.crypto)?,
+        None => {}
     }
     if let Some(security) = offerer {
         security.agree();

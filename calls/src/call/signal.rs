@@ -12,7 +12,7 @@ use super::direction::{Direction, Local};
 use super::lease::Lease;
 use super::leg::{Leg, LegId, Mirror};
 use super::roles::{Parties, Roles};
-use super::security::{self, Entropy, Security};
+use super::security::{self, Entropy, Security, Shown};
 use super::signalled::{self, Signalled};
 use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm, Sdes};
 use crate::outcome::{Outcome, Refusal};
@@ -109,6 +109,7 @@ impl Calls {
         let said = Signalled::read(&body, options)?;
         self.check_place(&draft, roles.answerer, &said, meter)?;
         let mut accepts_mux = None;
+        let optional = draft.offered_in_plain(roles);
         // What is overtaken is edited, and says nothing.
         let is_late = draft.leg(roles.answerer).is_some_and(|leg| leg.has_overtaken(options.finality));
         if let Some(leg) = draft.leg_mut(roles.answerer).filter(|_| !is_late) {
@@ -123,7 +124,7 @@ impl Calls {
             leg.agree(options.finality);
         }
         if !is_late {
-            draft.answer_security(&said, roles)?;
+            draft.answer_security(&said, &optional, roles)?;
         }
         let mut relayed = vec![false; said.len()];
         let is_talking = draft.partner(roles.offerer) == Some(roles.answerer);
@@ -220,18 +221,33 @@ impl Call {
     ) -> Result<(), Refusal> {
         let is_changed = self.has_own_profile(roles.answerer, roles.offerer);
         for (at, said) in said.iter().enumerate() {
-            let shown = self
-                .leg(roles.answerer)
-                .and_then(|leg| leg.medias.get(at).and_then(|media| shown_profile(leg, &media.said, is_changed)));
+            let leg = self.leg(roles.answerer);
+            let own = leg.and_then(|leg| Some((leg, leg.medias.get(at)?)));
+            let to = own.and_then(|(leg, media)| shown_profile(leg, &media.said, is_changed));
+            let had = own.and_then(|(_, media)| media.said.profile);
+            let shown = Shown { to, had };
             self.with_security(at, roles, |sides| security::offered(said, shown, sides, sdes, entropy))?;
         }
         Ok(())
     }
 
     /// Takes what an answer says of how its medias are protected.
-    fn answer_security(&mut self, said: &[Signalled], roles: Roles) -> Result<(), Refusal> {
-        let mut said = said.iter().enumerate();
-        said.try_for_each(|(at, said)| self.with_security(at, roles, |sides| security::answered(said, sides)))
+    fn answer_security(&mut self, said: &[Signalled], optional: &[bool], roles: Roles) -> Result<(), Refusal> {
+        let mut said = said.iter().zip(optional.iter().chain(std::iter::repeat(&false))).enumerate();
+        said.try_for_each(|(at, (said, is_optional))| {
+            self.with_security(at, roles, |sides| security::answered(said, *is_optional, sides))
+        })
+    }
+
+    /// Which of its medias the answerer was offered with a plain profile.
+    fn offered_in_plain(&self, roles: Roles) -> Vec<bool> {
+        let is_changed = self.has_own_profile(roles.answerer, roles.offerer);
+        let (Some(offerer), Some(answerer)) = (self.leg(roles.offerer), self.leg(roles.answerer)) else {
+            return Vec::new();
+        };
+        let medias = offerer.medias.iter().zip(&answerer.medias);
+        let shown = medias.map(|(from, to)| shown_profile(answerer, &to.said, is_changed).or(from.said.profile));
+        shown.map(|profile| profile.is_some_and(|profile| !profile.is_secured())).collect()
     }
 
     /// Works on how a media is protected towards both parties.

@@ -88,12 +88,31 @@ pub struct Sdes {
     pub lifetime: bool,
     /// Each party has keys of its own, also where both have SRTP.
     pub recrypt: bool,
+    /// These are offered first, in this order.
+    pub order: Vec<Suite>,
+    /// Of those that a party offers these are taken first, in this order.
+    pub preferred: Vec<Suite>,
+    /// A party that is offered plain RTP is offered keys, too, and may do without (OSRTP, RFC 8643).
+    pub may_offer: bool,
+    /// A party that offers plain RTP with keys is given what it would rather have, whatever the other one can.
+    pub may_accept: bool,
 }
 
 impl Sdes {
     /// Whether a suite may be used.
     pub fn allows(&self, suite: Suite) -> bool {
         (self.only.is_empty() || self.only.contains(&suite)) && !self.refused.contains(&suite)
+    }
+
+    /// What is offered, in order.
+    pub fn offered(&self) -> Vec<Suite> {
+        let others = Suite::ALL.into_iter().filter(|suite| !self.order.contains(suite));
+        self.order.iter().copied().chain(others).filter(|suite| self.allows(*suite)).collect()
+    }
+
+    /// How gladly a suite is taken of an offer: the less the better. Those that are equal are taken in the order of whoever offers them.
+    pub fn rank(&self, suite: Suite) -> usize {
+        self.preferred.iter().position(|preferred| *preferred == suite).unwrap_or(self.preferred.len())
     }
 }
 

@@ -176,3 +176,113 @@ fn another_daemon_goes_on_with_the_keys() {
         .collect();
     assert_eq!(restored.into_values().collect::<Vec<_>>(), expected);
 }
+
+/// A plain media with these lines of keys (RFC 8643).
+fn opportunistic(addr: &str, port: u16, lines: &[&str]) -> String {
+    secured(addr, port, lines).replace("RTP/SAVP", "RTP/AVP")
+}
+
+fn with_sdes(sdes: Sdes) -> Options {
+    Options { sdes, ..across() }
+}
+
+fn may_offer() -> Options {
+    with_sdes(Sdes { may_offer: true, ..Sdes::default() })
+}
+
+fn may_accept() -> Options {
+    with_sdes(Sdes { may_accept: true, ..Sdes::default() })
+}
+
+#[test]
+fn a_party_that_is_offered_keys_with_plain_rtp_may_take_them_or_leave_them() {
+    for takes in [true, false] {
+        let mut rig = rig();
+        let (sdp, _) = rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), may_offer()));
+        let offered = lines(&sdp);
+        assert!(sdp.contains("RTP/AVP") && offered.len() == Suite::ALL.len(), "{sdp}");
+        let ours = offered.iter().find(|line| line.suite() == Suite::AesCm128Sha80).unwrap();
+        let taken = KEY_80.replacen('1', &ours.tag.to_string(), 1);
+        let taken: &[&str] = if takes { &[&taken] } else { &[] };
+        let (sdp, _) = rig.sdp(answer("a", "b", &opportunistic("198.51.100.10", 5000, taken)));
+        assert!(sdp.contains("RTP/AVP") && !sdp.contains("crypto"), "{sdp}");
+        assert_eq!(rig.at("198.51.100.1:30000").security.is_some(), takes);
+        assert!(rig.installed.values().all(|spec| !spec.blocked), "either is a call");
+        // A re-offer of a script that says nothing of it.
+        let (sdp, _) = rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), across()));
+        assert_eq!(lines(&sdp).iter().any(|line| line.key == ours.key), takes, "{sdp}");
+        rig.sdp(answer("a", "b", &opportunistic("198.51.100.10", 5000, taken)));
+        assert_eq!(rig.at("198.51.100.1:30000").security.is_some(), takes);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_party_that_offers_keys_with_plain_rtp_gets_what_it_would_rather_have_where_a_script_wants_it() {
+    let mut rig = rig();
+    let offer = |options| offer_with("a", None, &opportunistic("192.0.2.10", 4000, &[KEY_80]), options);
+    let (sdp, _) = rig.sdp(offer(may_accept()));
+    assert!(sdp.contains("RTP/AVP") && !sdp.contains("crypto"), "{sdp}");
+    let (sdp, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert!(sdp.contains("RTP/AVP") && lines(&sdp).len() == 1, "{sdp}");
+    assert!(rig.at("192.0.2.1:30000").security.is_some() && rig.at("198.51.100.1:30000").security.is_none());
+    // It says the same again, by a script that does not.
+    let again = offer_with("a", Some("b"), &opportunistic("192.0.2.10", 4000, &[KEY_80]), across());
+    let (again, _) = rig.sdp(again);
+    assert!(!again.contains("crypto"), "{again}");
+    let (again, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(lines(&again), lines(&sdp));
+    rig.end();
+    // Otherwise it passes, and the parties agree on it by themselves.
+    let (sdp, _) = rig.sdp(offer(across()));
+    assert!(sdp.contains(KEY_80), "{sdp}");
+    let (sdp, _) = rig.sdp(answer("a", "b", &opportunistic("198.51.100.10", 5000, &[OTHER_80])));
+    assert!(sdp.contains(OTHER_80), "{sdp}");
+    assert!(rig.installed.values().all(|spec| spec.security.is_none() && !spec.blocked));
+    rig.end();
+}
+
+#[test]
+fn keys_are_ended_on_both_sides_where_one_of_them_may_do_without() {
+    let mut rig = rig();
+    let offer = offer_with(
+        "a",
+        None,
+        &secured("192.0.2.10", 4000, &[KEY_80]),
+        Options { profile: Some(Profile::Avp), ..may_offer() },
+    );
+    let (sdp, _) = rig.sdp(offer);
+    let offered = lines(&sdp);
+    assert!(sdp.contains("RTP/AVP") && offered.iter().all(|line| !KEY_80.contains(&line.write(false, false))), "{sdp}");
+    let (sdp, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert!(sdp.contains("RTP/SAVP") && lines(&sdp).len() == 1, "{sdp}");
+    assert!(rig.at("192.0.2.1:30000").security.is_some() && rig.at("198.51.100.1:30000").security.is_none());
+    rig.end();
+}
+
+#[test]
+fn nobody_who_is_to_have_srtp_gets_away_with_less() {
+    let mut rig = rig();
+    rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), as_profile(Profile::Savp)));
+    // By a profile that it was not offered, without keys.
+    let less = answer("a", "b", &audio("198.51.100.10", 5000));
+    assert_eq!(rig.error(less), "No supported crypto suite in SDP");
+}
+
+#[test]
+fn suites_are_offered_and_taken_in_the_order_that_a_script_wants() {
+    let mut rig = rig();
+    let order = vec![Suite::AesCm128Sha32, Suite::Gcm128];
+    let sdes = Sdes { order: order.clone(), refused: vec![Suite::Gcm128], ..Sdes::default() };
+    let options = Options { sdes, ..as_profile(Profile::Savp) };
+    let (sdp, _) = rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), options));
+    let offered: Vec<_> = lines(&sdp).iter().map(Crypto::suite).collect();
+    assert_eq!((offered[0], offered.len()), (order[0], Suite::ALL.len() - 1));
+    rig.end();
+    let sdes = Sdes { preferred: vec![Suite::Gcm256, Suite::AesCm128Sha80], ..Sdes::default() };
+    let options = Options { sdes, ..as_profile(Profile::Avp) };
+    rig.sdp(offer_with("a", None, &secured("192.0.2.10", 4000, &[KEY_32, KEY_80]), options));
+    let (sdp, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(lines(&sdp)[0].suite(), Suite::AesCm128Sha80, "{sdp}");
+    rig.end();
+}

@@ -5,6 +5,8 @@ use border::{Family, Learning};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use ::media::srtp::Suite;
+
 use super::*;
 use crate::intent::{AttributeEdit, Echo, Finality, Level, Mux, Offer, Options, Party, RtcpForm, Sound, StopPlaying};
 
@@ -517,4 +519,28 @@ fn no_name_is_longer_than_255_bytes() {
     }
     let in_flags = Dict::new().with("command", "query").with("rtpp-flags", format!("call-id={}", "x".repeat(256)));
     assert_eq!(error(&in_flags), "call-id is longer than 255 bytes");
+}
+
+#[test]
+fn what_a_script_wants_of_keys_is_read_in_every_form() {
+    let suites = "order:AES_CM_128_HMAC_SHA1_32;AEAD_AES_128_GCM;AES_CM_128_HMAC_SHA1_32;";
+    let (by_key, told) = offer(
+        Dict::new()
+            .with(
+                "SDES",
+                list(&[suites, "offerer_pref:AES_256_CM_HMAC_SHA1_80;", "no-AES_CM_128_HMAC_SHA1_80", "prefer"]),
+            )
+            .with("OSRTP", list(&["offer-RFC", "accept"])),
+    );
+    assert_eq!(told, [""; 0]);
+    let sdes = by_key.options.sdes;
+    assert_eq!(sdes.order, [Suite::AesCm128Sha32, Suite::Gcm128]);
+    assert_eq!((sdes.preferred, sdes.refused), (vec![Suite::AesCm256Sha80], vec![Suite::AesCm128Sha80]));
+    assert!(sdes.may_offer && sdes.may_accept);
+    let flags =
+        list(&["SDES-order:AES_CM_128_HMAC_SHA1_32;AEAD_AES_128_GCM", "OSRTP-accept-RFC", "OSRTP-offer-legacy"]);
+    let (by_flag, told) = offer(Dict::new().with("flags", flags));
+    assert_eq!(told, ["OSRTP offer-legacy"]);
+    let sdes = by_flag.options.sdes;
+    assert_eq!((sdes.order, sdes.may_offer, sdes.may_accept), (vec![Suite::AesCm128Sha32, Suite::Gcm128], false, true));
 }

@@ -69,11 +69,11 @@ const FLAGS: [&[u8]; 23] = [
 ];
 
 /// Beginnings of such flags.
-const PREFIXES: [&[u8]; 6] = [b"transcode-", b"t38-", b"t.38-", b"osrtp-", b"bundle-", b"record-call-"];
+const PREFIXES: [&[u8]; 5] = [b"transcode-", b"t38-", b"t.38-", b"bundle-", b"record-call-"];
 
 /// Whether a key is one of them. The spelling is the canonical one.
 pub(super) fn key(key: &[u8]) -> bool {
-    KEYS.contains(&key) || [&b"t.38"[..], b"t38", b"osrtp", b"bundle"].contains(&key)
+    KEYS.contains(&key) || [&b"t.38"[..], b"t38", b"bundle"].contains(&key)
 }
 
 /// Whether a flag is one of them. The spelling is the canonical one.

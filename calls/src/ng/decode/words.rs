@@ -75,6 +75,7 @@ impl Message {
                 Some(_) | None => self.unbuilt_value(key, value),
             },
             b"sdes" => words(value).for_each(|word| self.sdes(&word)),
+            b"osrtp" => words(value).for_each(|word| self.osrtp(&word)),
             b"dtls" => {
                 if !words(value).all(|word| OFF.contains(&word.as_slice())) {
                     self.unbuilt_value(key, value);
@@ -217,8 +218,16 @@ impl Message {
             self.name_source(tag);
             return true;
         }
-        for key in [&b"endpoint-learning"[..], b"media-echo", b"rtcp-mux", b"ice", b"sdes", b"dtls", b"address-family"]
-        {
+        for key in [
+            &b"endpoint-learning"[..],
+            b"media-echo",
+            b"rtcp-mux",
+            b"ice",
+            b"sdes",
+            b"osrtp",
+            b"dtls",
+            b"address-family",
+        ] {
             if let Some([b'-', word @ ..]) = flag.strip_prefix(key) {
                 self.option(key, &Value::from(word));
                 return true;
@@ -266,10 +275,32 @@ impl Message {
         true
     }
 
+    /// Whether keys are offered to whoever may do without, and taken from whoever would.
+    fn osrtp(&mut self, word: &[u8]) {
+        let sdes = &mut self.options.sdes;
+        match word {
+            b"offer" | b"offer-rfc" => sdes.may_offer = true,
+            b"accept" | b"accept-rfc" => sdes.may_accept = true,
+            word if OFF.contains(&word) => (sdes.may_offer, sdes.may_accept) = (false, false),
+            // Two media lines for one media, of which nobody but the party knows which it takes.
+            _ => self.unbuilt("OSRTP", word),
+        }
+    }
+
     /// Which keys are offered and taken. That there are none is so where no command asks for protection.
     fn sdes(&mut self, word: &[u8]) {
         let suite = |name: &[u8]| {
             Suite::of_name(&name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect::<Vec<_>>())
+        };
+        // What is not known is as good as not named.
+        let suites = |names: &[u8]| -> Vec<Suite> {
+            let mut suites = Vec::new();
+            for found in names.split(|byte| matches!(byte, b';' | b',')).filter_map(suite) {
+                if !suites.contains(&found) {
+                    suites.push(found);
+                }
+            }
+            suites
         };
         let sdes = &mut self.options.sdes;
         match word {
@@ -277,7 +308,11 @@ impl Message {
             b"lifetime" => sdes.lifetime = true,
             // What was offered before is offered again, with the same keys, in any case.
             b"nonew" | b"static" | b"encrypted-srtp" | b"encrypted-srtcp" | b"authenticated-srtp" => {}
+            // Before what is not there.
+            b"prefer" | b"priority" => {}
             word if OFF.contains(&word) => {}
+            word if let Some(names) = word.strip_prefix(b"order:") => sdes.order = suites(names),
+            word if let Some(names) = word.strip_prefix(b"offerer-pref:") => sdes.preferred = suites(names),
             word => match (word.strip_prefix(b"no-"), word.strip_prefix(b"only-")) {
                 (Some(name), _) => match suite(name) {
                     Some(suite) => sdes.refused.push(suite),

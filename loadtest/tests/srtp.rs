@@ -1,124 +1,205 @@
-//! Parties that protect their media (SRTP by SDES), and the relay between them and others. `cargo xtask test` runs these.
+//! What becomes of calls between parties that protect their media, each in its own way. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::net::SocketAddr;
+mod secured;
+
 use std::time::Duration;
 
-use ::media::srtp::{MasterKey, Mki, Protector, Suite, Unprotector};
-use ::media::{Packet, TAIL_ROOM};
-use calls::sdp::Crypto;
-use loadtest::rig::party::{Party, media};
+use ::media::srtp::Suite;
+use loadtest::rig::party::Party;
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
+use loadtest::rtp::Ssrc;
+use secured::{Call, ID, Phone, WAYS, Wish, ask};
 use serde_json::{Value, json};
 
-/// Every way in which workers get and send packets.
-const WAYS: [(&str, &[&str]); 5] =
-    [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("epoll", &["--intake=xsk"]), ("uring", &["--intake=bound"])];
+const SHORT: Wish = Wish::Secured(Suite::AesCm128Sha32);
+const LONG: Wish = Wish::Secured(Suite::AesCm128Sha80);
+const GCM: Wish = Wish::Secured(Suite::Gcm256);
 
-/// What a party that protects its media has.
-struct Secured {
-    party: Party,
-    line: Crypto,
-    protector: Protector,
-    /// Once it is known by what the relay protects.
-    unprotector: Option<Unprotector>,
+fn paths(scene: &mut Scene) -> Vec<Value> {
+    let query = ask(scene, &json!({"command": "query", "call-id": ID}));
+    let medias = query["tags"].as_object().unwrap().values().map(|tag| &tag["medias"][0]["streams"][0]["path"]);
+    medias.cloned().collect()
 }
 
-fn worked_on(bytes: &[u8], work: impl FnOnce(&mut Packet<'_>)) -> Vec<u8> {
-    let mut buffer = bytes.to_vec();
-    buffer.resize(bytes.len() + TAIL_ROOM, 0);
-    let mut packet = Packet::new(&mut buffer, 0, bytes.len()).unwrap();
-    work(&mut packet);
-    packet.payload().to_vec()
-}
-
-impl Secured {
-    fn new(party: Party, suite: Suite, seed: u8) -> Self {
-        let material: Vec<u8> = (0..suite.key_len() + suite.salt_len()).map(|place| seed ^ place as u8).collect();
-        let key = MasterKey::new(suite, &material, Mki::default()).unwrap();
-        let protector = Protector::new(&key);
-        Self { party, line: Crypto { tag: 1, key, others: Vec::new() }, protector, unprotector: None }
-    }
-
-    /// Its description. As an answer it takes the line of its suite, by the tag that it has in the offer.
-    fn sdp(&mut self, offer: Option<&str>) -> String {
-        if let Some(offer) = offer {
-            self.line.tag = self.hears(offer).tag;
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn parties_with_suites_and_keys_of_their_own_talk_and_report_by_every_way() {
+    for (number, (engine, args)) in WAYS.into_iter().enumerate() {
+        let mut scene = Scene::new(Trunks::dual_stack().unwrap(), engine, args).unwrap();
+        for (place, wishes) in [[SHORT, LONG], [LONG, GCM], [GCM, SHORT]].into_iter().enumerate() {
+            let is_ipv6 = [(number + place) % 2 == 0, (number + place) % 3 == 0];
+            let mut call = Call::new(&mut scene, wishes, is_ipv6, &json!({"flags": ["recrypt"]}));
+            let when = format!("{engine} {args:?} {wishes:?}");
+            call.talk(3, &when);
+            call.report(&when);
+            let totals = call.end(&mut scene);
+            assert_eq!(
+                (&totals["totals"]["RTP"]["packets"], &totals["totals"]["RTCP"]["packets"]),
+                (&json!(6), &json!(2))
+            );
         }
-        self.party.sdp().replace("RTP/AVP", "RTP/SAVP") + &self.line.write(false, true) + "\r\n"
-    }
-
-    /// What the relay protects by, of the same suite.
-    fn hears(&mut self, sdp: &str) -> Crypto {
-        let lines = sdp.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
-        let mut lines = lines.filter_map(|line| Crypto::parse(line.as_bytes()));
-        let line = lines.find(|line| line.suite() == self.line.suite()).expect("a line of its suite");
-        self.unprotector = Some(Unprotector::new(&line.key));
-        line
-    }
-
-    /// Sends its next packet; returns what is in it.
-    fn speak(&mut self, to: SocketAddr) -> Vec<u8> {
-        let plain = self.party.next_packet();
-        let sealed = worked_on(&plain, |packet| self.protector.rtp(packet).unwrap());
-        self.party.rtp.send_to(&sealed, to).unwrap();
-        plain
-    }
-
-    /// What is in the next packet.
-    fn hear(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
-        let (sealed, from) = self.party.hear().unwrap()?;
-        let unprotector = self.unprotector.as_mut().unwrap();
-        Some((worked_on(&sealed, |packet| unprotector.rtp(packet, 1).unwrap()), from))
     }
 }
 
-/// A call of a plain party to one that protects its media.
-struct Mixed {
-    plain: Party,
-    secured: Secured,
-    for_plain: SocketAddr,
-    for_secured: SocketAddr,
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn what_two_parties_protect_between_themselves_passes_on_the_fast_path() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let mut call = Call::new(&mut scene, [LONG, LONG], [false; 2], &json!({}));
+    call.talk(3, "first");
+    wait_until("both are on the fast path", Duration::from_secs(5), || {
+        paths(&mut scene).iter().all(|path| path == "fast")
+    })
+    .unwrap();
+    call.talk(20, "then");
+    call.report("then");
+    // By keys of their own from now on, and back.
+    for (flags, path) in [(json!(["recrypt"]), "slow"), (json!([]), "fast")] {
+        call.negotiate(&mut scene, 0, &json!({"flags": flags}));
+        call.talk(3, path);
+        wait_until(path, Duration::from_secs(5), || paths(&mut scene).iter().all(|found| found == path)).unwrap();
+    }
 }
 
-fn ask(scene: &mut Scene, command: &Value) -> Value {
-    let reply = scene.ng.request(command).unwrap();
-    assert_eq!(reply["result"], "ok", "{command}: {reply}");
-    reply
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn who_may_do_without_protection_gets_it_where_the_other_one_can() {
+    let suite = Suite::AesCm128Sha80;
+    let opportunistic = Wish::Opportunistic(suite);
+    let (offer, accept, nothing) = (json!({"OSRTP": ["offer"]}), json!({"OSRTP": ["accept"]}), json!({}));
+    let to_savp = json!({"transport-protocol": "RTP/SAVP", "OSRTP": ["accept"]});
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    for (wishes, options, expected) in [
+        ([Wish::Plain, opportunistic], &offer, [false, true]),
+        ([Wish::Plain, Wish::Plain], &offer, [false, false]),
+        ([opportunistic, Wish::Plain], &accept, [true, false]),
+        ([opportunistic, Wish::Plain], &nothing, [false, false]),
+        ([opportunistic, opportunistic], &nothing, [true, true]),
+        ([opportunistic, LONG], &to_savp, [true, true]),
+    ] {
+        let mut call = Call::new(&mut scene, wishes, [false; 2], options);
+        let when = format!("{wishes:?} {options}");
+        assert_eq!([&call.phones[0], &call.phones[1]].map(|phone| phone.is_secured()), expected, "{when}");
+        call.talk(3, &when);
+        call.report(&when);
+        call.negotiate(&mut scene, 0, &nothing);
+        call.talk(3, &format!("{when}, again"));
+        call.end(&mut scene);
+    }
 }
 
-impl Mixed {
-    fn new(scene: &mut Scene, suite: Suite, is_ipv6: [bool; 2]) -> Self {
-        let at = |trunk, port, is_ipv6| {
-            if is_ipv6 { Party::new6(&scene.trunks, trunk, port) } else { Party::new(&scene.trunks, trunk, port) }
-                .unwrap()
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_protected_call_is_held_and_resumed_and_gets_new_keys_and_counts_anew() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (out, back) = (json!({"transport-protocol": "RTP/SAVP"}), json!({"transport-protocol": "RTP/AVP"}));
+    let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &out);
+    // Through a turn of their sequence numbers.
+    for sequence in [65_000, 30_000, 50_000, 65_530] {
+        call.phones.iter_mut().for_each(|phone| phone.party.set_sequence(sequence));
+        call.talk(10, "at first");
+    }
+    for direction in ["inactive", "sendrecv"] {
+        call.phones[1].direction = direction;
+        call.phones[0].direction = direction;
+        call.negotiate(&mut scene, 1, &back);
+    }
+    call.talk(3, "resumed, by the same keys and turns");
+    call.phones[1].renew(23);
+    call.negotiate(&mut scene, 1, &back);
+    call.talk(3, "by a new key of the protected party");
+    call.negotiate(&mut scene, 0, &out);
+    call.talk(3, "after the other one has offered again");
+    // Another source, and the one before again.
+    let own = Ssrc(0x1122_3344);
+    call.phones[1].party.set_ssrc(own);
+    call.talk(3, "by another source");
+    call.negotiate(&mut scene, 1, &back);
+    call.phones[1].begin_anew();
+    call.talk(3, "counted anew after an offer, by the same key");
+    call.end(&mut scene);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn the_quality_of_a_protected_leg_is_told_as_that_of_any_other() {
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &json!({"transport-protocol": "RTP/SAVP"}));
+    call.talk(5, "first");
+    // A sender report of the plain party, and a receiver report of the protected one about it.
+    let [caller, callee] = call.phones.each_mut().map(|phone| phone.party.next_packet()[8..12].to_vec());
+    let time = [0, 0, 0x12, 0x34, 0x56, 0x78, 0, 0];
+    let sender = [&[0x80, 200, 0, 6][..], &caller, &time, &[0; 12]].concat();
+    let block =
+        [&caller[..], &[26, 0, 0, 3], &[0, 0, 0x03, 0xed], &[0, 0, 0, 8], &[0x12, 0x34, 0x56, 0x78], &[0, 0, 0, 1]];
+    let report = [&[0x81, 201, 0, 7][..], &callee, &block.concat()].concat();
+    // Of whoever is only heard for now nobody believes a report.
+    for _ in 0..2 {
+        call.talk(2, "between reports");
+        std::thread::sleep(Duration::from_millis(300));
+        call.phones[0].report(&sender, call.at[0]);
+        assert_eq!(call.phones[1].hear_report().as_ref(), Some(&sender));
+        call.phones[1].report(&report, call.at[1]);
+        assert_eq!(call.phones[0].hear_report().as_ref(), Some(&report));
+    }
+    let mut told = Value::Null;
+    let waited = wait_until("the report is told", Duration::from_secs(3), || {
+        told = ask(&mut scene, &json!({"command": "query", "call-id": ID}));
+        told["SSRC"].as_object().is_some_and(|sources| {
+            sources.values().any(|source| source["cumulative loss"] == 3 && !source["average MOS"].is_null())
+        })
+    });
+    assert!(waited.is_ok(), "{told}");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_protected_party_hears_what_is_played_also_by_another_key() {
+    for (engine, args) in WAYS {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, args).unwrap();
+        let out = json!({"transport-protocol": "RTP/SAVP"});
+        let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &out);
+        call.talk(3, engine);
+        let samples: Vec<u8> = (0..8000_u32).flat_map(|at| (((at * 37 % 2000) as i16) - 1000).to_le_bytes()).collect();
+        let file = scene.folder.path().join("tone.wav");
+        let header = |len: u32| {
+            let mut wav = b"RIFF".to_vec();
+            wav.extend((36 + len).to_le_bytes());
+            wav.extend(b"WAVEfmt ");
+            wav.extend([16, 0, 0, 0, 1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0]);
+            wav.extend(b"data");
+            wav.extend(len.to_le_bytes());
+            wav
         };
-        let (plain, party) = (at(Trunk::Pbx1, 4000, is_ipv6[0]), at(Trunk::Gateway, 6000, is_ipv6[1]));
-        let mut secured = Secured::new(party, suite, 7);
-        let offer = json!({
-            "command": "offer", "call-id": "mixed", "from-tag": "a", "sdp": plain.sdp(),
-            "direction": [Trunk::Pbx1.name(), Trunk::Gateway.name()], "transport-protocol": "RTP/SAVP",
-            "address family": if is_ipv6[1] { "IP6" } else { "IP4" },
-        });
-        let offered = ask(scene, &offer);
-        let sdp = secured.sdp(offered["sdp"].as_str());
-        let answer = json!({"command": "answer", "call-id": "mixed", "from-tag": "a", "to-tag": "b", "sdp": sdp});
-        let answered = ask(scene, &answer);
-        assert!(!answered["sdp"].as_str().unwrap().contains("crypto"), "{answered}");
-        Self { plain, secured, for_secured: media(&offered).unwrap(), for_plain: media(&answered).unwrap() }
-    }
-
-    /// Both say something, and each hears what the other said, and nobody on the way does.
-    fn talk(&mut self, packets: u32, when: &str) {
-        for _ in 0..packets {
-            let said = self.plain.speak(self.for_plain).unwrap();
-            assert_eq!(self.secured.hear(), Some((said, self.for_secured)), "{when}");
-            let said = self.secured.speak(self.for_secured);
-            assert_eq!(self.plain.hear().unwrap(), Some((said, self.for_plain)), "{when}");
+        std::fs::write(&file, [header(samples.len() as u32), samples].concat()).unwrap();
+        ask(
+            &mut scene,
+            &json!({"command": "play media", "call-id": ID, "from-tag": "b", "file": file.to_str().unwrap()}),
+        );
+        for number in 0..10 {
+            if number == 5 {
+                // Another suite, and so another key of the relay's.
+                call.phones[1].wish = SHORT;
+                call.phones[1].renew(31);
+                call.negotiate(&mut scene, 1, &json!({"transport-protocol": "RTP/AVP"}));
+                while call.phones[1].party.rtp.set_nonblocking(true).is_ok()
+                    && call.phones[1].party.hear().is_ok_and(|heard| heard.is_some())
+                {}
+                call.phones[1].party.rtp.set_nonblocking(false).unwrap();
+            }
+            let heard = call.phones[1].hear();
+            let (packet, from) = heard.unwrap_or_else(|| panic!("{engine} {args:?}: nothing at {number}"));
+            assert_eq!((packet.len(), packet[1] & 0x7f, from), (172, 8, call.at[1]), "{engine} {args:?}");
         }
+        call.end(&mut scene);
     }
+}
+
+fn to_savp() -> Value {
+    json!({"transport-protocol": "RTP/SAVP"})
 }
 
 #[test]
@@ -128,10 +209,9 @@ fn a_plain_party_talks_with_a_protected_one_by_every_suite_and_every_way() {
         let mut scene = Scene::new(Trunks::dual_stack().unwrap(), engine, args).unwrap();
         for (place, suite) in Suite::ALL.into_iter().enumerate() {
             let is_ipv6 = [(number + place) % 2 == 0, (number + place) % 3 == 0];
-            let mut call = Mixed::new(&mut scene, suite, is_ipv6);
+            let mut call = Call::new(&mut scene, [Wish::Plain, Wish::Secured(suite)], is_ipv6, &to_savp());
             call.talk(3, &format!("{engine} {args:?} {} {is_ipv6:?}", suite.name()));
-            let delete = json!({"command": "delete", "call-id": "mixed", "from-tag": "a"});
-            let totals = ask(&mut scene, &delete);
+            let totals = call.end(&mut scene);
             assert_eq!(totals["totals"]["RTP"]["packets"], 6, "{totals}");
         }
     }
@@ -141,13 +221,14 @@ fn a_plain_party_talks_with_a_protected_one_by_every_suite_and_every_way() {
 #[ignore = "privileged: namespaces, BPF"]
 fn who_has_no_key_is_neither_heard_nor_taken_for_the_party() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let mut call = Mixed::new(&mut scene, Suite::AesCm128Sha80, [false, false]);
+    let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &to_savp());
     let stranger = Party::new(&scene.trunks, Trunk::Gateway, 6100).unwrap();
-    let mut forger = Secured::new(stranger, Suite::AesCm128Sha80, 8);
+    let mut forger = Phone::new(stranger, LONG, 8);
+    forger.begin_anew();
     // Before the party, beside it, and by what it has sent.
     for when in ["before", "beside"] {
         for _ in 0..5 {
-            forger.speak(call.for_secured);
+            forger.speak(call.at[1]);
         }
         call.talk(3, when);
     }
@@ -162,11 +243,10 @@ fn who_has_no_key_is_neither_heard_nor_taken_for_the_party() {
 #[ignore = "privileged: namespaces, BPF"]
 fn a_protected_call_outlives_its_daemon() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let mut call = Mixed::new(&mut scene, Suite::AesCm128Sha80, [false, false]);
+    let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &to_savp());
     // Through a turn of their sequence numbers, which packets do not tell.
     for sequence in [65_000, 30_000, 50_000, 65_530] {
-        call.plain.set_sequence(sequence);
-        call.secured.party.set_sequence(sequence);
+        call.phones.iter_mut().for_each(|phone| phone.party.set_sequence(sequence));
         call.talk(10, "before");
     }
     // What was counted is noted once a second.
@@ -175,7 +255,7 @@ fn a_protected_call_outlives_its_daemon() {
     scene.daemon.restart().unwrap();
     call.talk(10, "after");
     wait_until("all is counted", Duration::from_secs(3), || {
-        let query = scene.ng.request(&json!({"command": "query", "call-id": "mixed"})).unwrap();
+        let query = ask(&mut scene, &json!({"command": "query", "call-id": ID}));
         query["totals"]["RTP"]["packets"] == 100
     })
     .unwrap();

@@ -25,6 +25,7 @@ mod plan;
 mod play;
 mod playing;
 mod query;
+mod readable;
 mod reading;
 mod record;
 mod roles;

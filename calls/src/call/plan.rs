@@ -13,7 +13,7 @@ use super::dialogue::Call;
 use super::leg::{Leg, LegId, Mirror};
 use super::media::{Media, View};
 use super::playing::Playing;
-use super::security::Security;
+use super::security::{self, Security};
 use super::sources::Sources;
 use super::subscriber::{CopiedMedia, Subscriber};
 use super::treatments::Receiver;
@@ -238,7 +238,7 @@ const fn content(mine: View<'_>, theirs: View<'_>) -> Content {
     // By keys that the relay has, it is as if it were not protected.
     let is_ended_here = mine.security.is_some() || theirs.security.is_some();
     let (mine, theirs) = (mine.said, theirs.said);
-    match (mine.has_rtcp && theirs.has_rtcp, (mine.secured || theirs.secured) && !is_ended_here) {
+    match (mine.has_rtcp && theirs.has_rtcp, security::passes_by(mine, theirs) && !is_ended_here) {
         (false, _) => Content::Datagrams,
         (true, true) => Content::SecuredRtp,
         (true, false) => Content::Rtp,

@@ -202,7 +202,7 @@ impl Call {
     /// Under which payload types a party takes G.711 on a media, and by which law: what both parties have named, where both have spoken.
     fn g711_of(&self, id: LegId, number: usize, media: &Media) -> Vec<(u8, Law)> {
         let said = media.in_force();
-        if !said.open || !said.has_rtcp || said.secured || media.pair.is_none() {
+        if !said.open || !said.has_rtcp || !self.is_readable(id, number) || media.pair.is_none() {
             return Vec::new();
         }
         let partner = self.partner(id).and_then(|partner| self.leg(partner)).filter(|partner| partner.has_spoken);

@@ -6,10 +6,10 @@ use border::{Component, Edge, Interfaces, Meter, Sink, SinkState, SlotIndex, Sou
 
 use super::dialogue::Call;
 use super::leg::{Leg, LegId};
-use super::media::Media;
 use super::sources::Sources;
 use super::subscriber::Subscriber;
-use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
+use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
+use crate::sdp::Crypto;
 
 /// Tells about calls.
 pub(super) struct Query<'a> {
@@ -50,11 +50,12 @@ impl Query<'_> {
             heard_by: talk().chain(copies).collect(),
             partner,
             is_forwarded: call.treats_leg(id, crate::intent::Treatment::Forward),
-            medias: leg.medias.iter().map(|media| self.media(call, id, leg, media, installed)).collect(),
+            medias: (0..leg.medias.len()).filter_map(|number| self.media(call, (id, leg), number, installed)).collect(),
         }
     }
 
-    fn media(&self, call: &Call, id: LegId, leg: &Leg, media: &Media, installed: &Sources) -> MediaAccount {
+    fn media(&self, call: &Call, (id, leg): (LegId, &Leg), number: usize, installed: &Sources) -> Option<MediaAccount> {
+        let media = leg.medias.get(number)?;
         let mut sources = Vec::new();
         if let Some(pair) = media.now().map(|view| view.pair) {
             for (slot, component) in [(pair.rtp_slot, Component::Rtp), (pair.rtcp_slot, Component::Rtcp)] {
@@ -67,13 +68,21 @@ impl Query<'_> {
                 sources.extend(source.map(|source| SourceAccount { signalled, interface, ..source }));
             }
         }
-        MediaAccount {
+        Some(MediaAccount {
             kind: media.said.kind.clone(),
             protocol: media.said.protocol.clone(),
             codec: media.codec.clone(),
             has_ports: media.pair.is_some(),
             flow: media.said.open.then_some((media.said.direction, media.said.held)),
             mux: media.mux,
+            protection: match &media.security {
+                Some(security) => {
+                    let ended = |(_, ours): &(Crypto, Crypto)| Protection::Ended(ours.suite());
+                    security.agreed.as_ref().map_or(Protection::Plain, ended)
+                }
+                None if call.is_readable(id, number) => Protection::Plain,
+                None => Protection::Passed,
+            },
             is_blocked: call.treats_leg(id, crate::intent::Treatment::Block),
             is_silenced: call.treats_leg(id, crate::intent::Treatment::Silence),
             is_played_to: media
@@ -84,7 +93,7 @@ impl Query<'_> {
             strict_source: leg.strict_source,
             media_handover: leg.media_handover,
             sources,
-        }
+        })
     }
 
     fn subscriber(&self, call: &Call, subscriber: &Subscriber, installed: &Sources) -> PartyAccount {
@@ -108,6 +117,7 @@ impl Query<'_> {
                 has_ports: true,
                 flow: (subscriber.is_served() && media.said.open).then_some((media.said.direction, media.said.held)),
                 mux: false,
+                protection: Protection::Plain,
                 is_blocked: false,
                 is_silenced: false,
                 is_played_to: false,

@@ -163,3 +163,9 @@ pub(super) fn answered(
     }
     Ok(())
 }
+
+/// Whether packets of a media are protected between two parties, by keys that nobody else has: where both have named some, also under a plain profile
+/// (RFC 8643).
+pub(super) const fn passes_by(mine: &Signalled, theirs: &Signalled) -> bool {
+    mine.secured || theirs.secured || !mine.crypto.is_empty() && !theirs.crypto.is_empty()
+}

@@ -207,14 +207,18 @@ impl Call {
         }
         let of = |id: LegId| {
             let medias = self.leg(id).map(|leg| leg.medias.as_slice()).unwrap_or_default();
-            let can_copy = |media: &super::media::Media| {
+            let can_copy = move |number: usize, media: &super::media::Media| {
                 let said = media.in_force();
-                said.open && said.has_rtcp && !said.secured && media.now().is_some()
+                said.open && said.has_rtcp && self.is_readable(id, number) && media.now().is_some()
             };
             // Of who has said nothing yet nobody knows what it will be.
             let has_spoken = self.leg(id).is_some_and(|leg| leg.has_spoken);
             let medias = if has_spoken { medias } else { &[] };
-            medias.iter().enumerate().filter(move |(_, media)| can_copy(media)).map(move |(index, _)| (id, index))
+            medias
+                .iter()
+                .enumerate()
+                .filter(move |(index, media)| can_copy(*index, media))
+                .map(move |(index, _)| (id, index))
         };
         let medias: Vec<_> = legs.into_iter().flat_map(of).collect();
         if medias.is_empty() { Err(Refusal::NothingToCopy) } else { Ok(medias) }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
+use ::media::srtp::Suite;
 use border::{Component, Edge, Passes, Reason, SlotIndex, SourceTotals};
 
 use crate::sdp::Direction;
@@ -54,6 +55,18 @@ pub struct Relation {
     pub edge: Edge,
 }
 
+/// How a media is protected towards its party.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protection {
+    /// It is not.
+    #[default]
+    Plain,
+    /// By keys that are the parties' alone.
+    Passed,
+    /// By keys of the relay and of the party, by this suite.
+    Ended(Suite),
+}
+
 /// A media of a party as it is.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MediaAccount {
@@ -69,6 +82,8 @@ pub struct MediaAccount {
     pub flow: Option<(Direction, bool)>,
     /// RTP and RTCP share a port.
     pub mux: bool,
+    /// How it is protected.
+    pub protection: Protection,
     /// What the party sends goes nowhere.
     pub is_blocked: bool,
     /// Silence goes in the place of what the party sends.

@@ -6,7 +6,7 @@ mod totals;
 
 use std::time::Duration;
 
-pub use account::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
+pub use account::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
 pub use refusal::Refusal;
 pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, RelayAccount};
 

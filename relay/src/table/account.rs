@@ -102,7 +102,8 @@ impl FlowTable {
         if reached.next().is_some() {
             return slow(Reason::Fan);
         }
-        if sink.passes == Passes::Silence {
+        let is_sealed = |source: &Source| source.seal.is_some();
+        if sink.passes == Passes::Silence || is_sealed(source) || sources.get(sink.party).is_some_and(is_sealed) {
             return slow(Reason::Processed);
         }
         if source.is_doubted {

@@ -34,9 +34,11 @@ impl FlowTable {
         self.follow_route(&mut played.route, bearing);
         let hop = played.route.map_or(HopId::NONE, |(_, id)| id);
         let ports = to.map(|to| [to.from, to.to].map(|endpoint| Be16::new(endpoint.port())));
-        let told = (announcement.id, bearing.zip(ports).map(|(bearing, ports)| (bearing, ports, hop)));
-        if played.told.replace(told) != Some(told) {
-            let outlet = told.1.map(|(bearing, ports, hop)| Outlet {
+        let stand = bearing.zip(ports).map(|(bearing, ports)| (bearing, ports, hop));
+        let told = (announcement.id, stand, sealer.clone());
+        if played.told.as_ref() != Some(&told) {
+            played.told = Some(told);
+            let outlet = stand.map(|(bearing, ports, hop)| Outlet {
                 bearing,
                 ports,
                 edge: Edge::Inject,

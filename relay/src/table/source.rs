@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::table::learning::{Peer, Standing};
 use crate::table::matter::Matter;
 use crate::table::reader::Ear;
-use crate::table::seal::{Opener, Seal};
+use crate::table::seal::{Opener, Seal, Sealer};
 use crate::table::tally::Tally;
 
 /// A route and its number, as acquired from the next hops.
@@ -60,7 +60,7 @@ pub(super) type Stand = (Bearing, [Be16; 2], HopId);
 #[derive(Default)]
 pub(super) struct PlayState {
     /// Which announcement, and where.
-    pub(super) told: Option<(u64, Option<Stand>)>,
+    pub(super) told: Option<(u64, Option<Stand>, Option<Sealer>)>,
     /// The route that its packets take now.
     pub(super) route: Option<Held>,
 }

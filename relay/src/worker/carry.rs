@@ -272,10 +272,16 @@ impl Carrier {
         let nobody = IpAddr::from([0; 4]);
         let carried = Carried { index: party, sender: nobody, ttl: TTL, fields: None, clock_ns: 0 };
         let mut own = outbox.copy(payload);
-        let departure = own.packet().and_then(|mut packet| self.send_by(&carried, outlet, &mut packet));
+        let departure = own.packet().and_then(|mut packet| {
+            let departure = self.send_by(&carried, outlet, &mut packet)?;
+            Some((departure, packet.range()))
+        });
         match departure {
             // No call misses it.
-            Some(departure) => Some((Departure { slot: None, ..departure }, own)),
+            Some((departure, range)) => {
+                own.set_range(range);
+                Some((Departure { slot: None, ..departure }, own))
+            }
             None => {
                 outbox.recycle(own);
                 None

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use border::{Component, Edge, Passes, Path, Quality, Sample, SlotIndex, SourceTotals};
 
 use crate::ng::{Dict, Value};
-use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Relation, SinkAccount, SourceAccount};
+use crate::outcome::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
 use crate::sdp::Direction;
 
 /// Sums over the sources of a call.
@@ -105,7 +105,18 @@ impl Clock {
     }
 
     fn media(&self, index: i64, party: &PartyAccount, media: &MediaAccount, sums: &mut Sums) -> Value<'static> {
-        let sources: Vec<_> = media.sources.iter().map(|source| self.source(source, party, sums).into()).collect();
+        let suite = match media.protection {
+            Protection::Ended(suite) => Some(suite.name()),
+            Protection::Plain | Protection::Passed => None,
+        };
+        let source = |source, sums: &mut Sums| {
+            let mut dict = self.source(source, party, sums);
+            if let Some(suite) = suite {
+                dict.push(&b"crypto suite"[..], suite);
+            }
+            dict.into()
+        };
+        let sources: Vec<_> = media.sources.iter().map(|one| source(one, sums)).collect();
         let mut flags = Vec::new();
         if media.has_ports {
             flags.push(Value::from("initialized"));
@@ -123,6 +134,8 @@ impl Clock {
         }
         for (is_set, flag) in [
             (media.mux, "rtcp-mux"),
+            (matches!(media.protection, Protection::Ended(_)), "SDES"),
+            (media.protection == Protection::Passed, "passthrough"),
             (media.is_blocked, "blocked"),
             (media.is_silenced, "silenced"),
             (media.is_played_to, "playing"),

@@ -260,3 +260,33 @@ fn a_protected_call_outlives_its_daemon() {
     })
     .unwrap();
 }
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn a_recorder_hears_both_sides_of_a_protected_call_in_plain() {
+    for (engine, args) in WAYS {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, args).unwrap();
+        let mut call = Call::new(&mut scene, [SHORT, LONG], [false; 2], &json!({"flags": ["recrypt"]}));
+        call.talk(3, engine);
+        let recorders = [7000, 7002].map(|port| Party::new(&scene.trunks, Trunk::Pbx2, port).unwrap());
+        let asked = json!({"command": "subscribe request", "call-id": ID, "flags": ["all"], "interface": "pbx2"});
+        let offer = ask(&mut scene, &asked);
+        let sdp = offer["sdp"].as_str().unwrap();
+        assert!(sdp.matches("RTP/AVP").count() == 2 && !sdp.contains("crypto"), "{sdp}");
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\na=recvonly\r\n\
+             m=audio 7000 RTP/AVP 8\r\nm=audio 7002 RTP/AVP 8\r\n",
+            ip = recorders[0].addr().ip()
+        );
+        let tag = &offer["to-tag"];
+        ask(&mut scene, &json!({"command": "subscribe answer", "call-id": ID, "to-tag": tag, "sdp": sdp}));
+        for _ in 0..10 {
+            for (from, recorder) in recorders.iter().enumerate() {
+                let said = call.phones[from].speak(call.at[from]);
+                assert_eq!(call.phones[1 - from].hear().unwrap().0, said, "{engine} {args:?}");
+                assert_eq!(recorder.hear().unwrap().unwrap().0, said, "{engine} {args:?}");
+            }
+        }
+        call.end(&mut scene);
+    }
+}

@@ -90,7 +90,11 @@ impl Calls {
             let address = subscribe.options.media_address.filter(|wanted| wanted.is_ipv4() == own.is_ipv4());
             offered.push(sdp::Offered {
                 kind: &media.said.kind,
-                protocol: &media.said.transport,
+                // What can be copied is readable here, and so copied as it is.
+                protocol: match media.said.profile.filter(|profile| profile.is_secured()) {
+                    Some(secured) => secured.plain().name().as_bytes(),
+                    None => &media.said.transport,
+                },
                 address: address.unwrap_or(own),
                 port: media.pair.rtp_port,
                 formats: &media.formats,

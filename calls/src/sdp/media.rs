@@ -77,7 +77,16 @@ impl Profile {
         matches!(self, Self::Avpf | Self::Savpf)
     }
 
-    pub(super) const fn name(self) -> &'static str {
+    /// The same without protection.
+    pub const fn plain(self) -> Self {
+        match self {
+            Self::Avp | Self::Savp => Self::Avp,
+            Self::Avpf | Self::Savpf => Self::Avpf,
+        }
+    }
+
+    /// As descriptions have it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Avp => "RTP/AVP",
             Self::Avpf => "RTP/AVPF",

@@ -3,6 +3,7 @@
 //! Everything that a rig starts or makes it ends and removes when it is dropped, also when a test fails in the middle.
 
 pub mod agent;
+pub mod baresip;
 pub(crate) mod caller;
 pub mod calls;
 pub mod capture;

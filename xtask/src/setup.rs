@@ -27,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 18] = [
+const PACKAGES: [Need; 19] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -51,6 +51,7 @@ const PACKAGES: [Need; 18] = [
         package: "sip-tester",
         is_there: || Path::new("/usr/share/sip-tester/g711a.pcap").exists(),
     },
+    Need { what: "baresip, a telephone with SRTP", package: "baresip-core", is_there: || exists("baresip") },
     Need { what: "tcpdump, for captures at the far ends", package: "tcpdump", is_there: || exists("tcpdump") },
     Need { what: "ip and ss, for namespaces", package: "iproute2", is_there: || exists("ip") && exists("ss") },
     Need { what: "ethtool, for the namespaces' devices", package: "ethtool", is_there: || exists("ethtool") },

@@ -38,6 +38,15 @@ impl Exchange {
         Ok(Self { proxy: Proxy::start_with_peers(&scene.trunks, scene.folder.path(), &list)?, scene })
     }
 
+    /// With SRTP on trunks of these names.
+    ///
+    /// # Errors
+    /// When relay or proxy do not become ready.
+    pub fn secured(trunks: Trunks, secured: &str) -> anyhow::Result<Self> {
+        let scene = Scene::new(trunks, "xdp", &AT_ONCE)?;
+        Ok(Self { proxy: Proxy::start_with_secured(&scene.trunks, scene.folder.path(), secured)?, scene })
+    }
+
     /// With a configuration of `loadtest/kamailio`, and a relay that keeps a deleted call for so many seconds.
     ///
     /// # Errors

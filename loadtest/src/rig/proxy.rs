@@ -33,6 +33,16 @@ impl Proxy {
         Self::run(trunks, folder, &deployed()?.join("kamailio.cfg"), &["-A", &peers])
     }
 
+    /// With SRTP on trunks of these names.
+    ///
+    /// # Errors
+    /// When it does not come up; with what it said.
+    pub fn start_with_secured(trunks: &Trunks, folder: &Path, secured: &str) -> anyhow::Result<Self> {
+        let peers = format!("DISPATCHER_LIST=\"{}\"", deployed()?.join("dispatcher.list").display());
+        let secured = format!("SECURED_TRUNKS=\"{secured}\"");
+        Self::run(trunks, folder, &deployed()?.join("kamailio.cfg"), &["-A", &peers, "-A", &secured])
+    }
+
     /// The same with another configuration, a file of `loadtest/kamailio`.
     ///
     /// # Errors

@@ -100,6 +100,9 @@ struct BenchSlowpath {
     /// Over how many streams
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
     streams: u32,
+    /// What comes in plain leaves as SRTP
+    #[arg(long)]
+    srtp: bool,
     /// Only these, such as `intertrunk-xsk`
     #[arg(long)]
     only: Vec<String>,
@@ -253,8 +256,13 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         last_pace: slowpath::LAST_PACE,
         reports: slowpath::REPORTS,
         only: bench.only.clone(),
+        is_secured: bench.srtp,
     };
-    let result = slowpath::run(&if bench.smoke { SlowpathPlan::smoke() } else { full })?;
+    let result = slowpath::run(&if bench.smoke {
+        SlowpathPlan { is_secured: bench.srtp, ..SlowpathPlan::smoke() }
+    } else {
+        full
+    })?;
     if bench.smoke {
         result.check()?;
     }

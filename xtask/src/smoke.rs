@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 14] = [
+const FORMS: [(&str, &[&str]); 15] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -12,6 +12,7 @@ const FORMS: [(&str, &[&str]); 14] = [
     ("bench control", &["bench-control", "--smoke"]),
     ("bench strangers", &["bench-strangers", "--smoke"]),
     ("bench scale", &["bench-scale", "--smoke"]),
+    ("bench slowpath --srtp", &["bench-slowpath", "--srtp", "--smoke"]),
     ("bench srtp", &["bench-srtp", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
     ("fault upgrade", &["fault", "upgrade", "--smoke"]),

@@ -101,7 +101,8 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Starts the relay and sets calls of so many flows up.
-    pub(super) fn new(subject: Subject, flows: u32, folder: &Path) -> anyhow::Result<Self> {
+    /// `is_secured`: whoever is sent to has SRTP, and whoever sends has not.
+    pub(super) fn new(subject: Subject, flows: u32, is_secured: bool, folder: &Path) -> anyhow::Result<Self> {
         let v4 = Family::Ipv4;
         let (source, host) = (Host::new("source")?, Host::new("relay")?);
         let port = |device, addr| Port { device, addr };
@@ -136,7 +137,13 @@ impl Lane {
         wait_until("the relay answers", Duration::from_secs(10), || ng.request(&json!({"command": "ping"})).is_ok())?;
         anyhow::ensure!(relay.ended()?.is_none(), "{} has ended: {}", subject.name(), relay.output()?);
         let mut generator = Program::load()?;
-        let reporters = Reporters::new(&source, &set_up(&mut ng, &mut generator, flows)?)?;
+        let parties = if is_secured {
+            set_up_secured(&mut ng, &mut generator, flows)?;
+            Vec::new()
+        } else {
+            set_up(&mut ng, &mut generator, flows)?
+        };
+        let reporters = Reporters::new(&source, &parties)?;
         let flows = Flows { family: v4, count: flows, every: None, first_port: FIRST_PORT };
         Ok(Self { subject, flows, generator, sink, relay, reporters, source, _host: host })
     }
@@ -200,6 +207,34 @@ fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Res
         }
     }
     Ok(reporters)
+}
+
+/// Sets calls up, each of one flow: its sender has plain RTP, and whoever it sends to has SRTP by the suite that everybody has.
+fn set_up_secured(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Result<()> {
+    const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
+    let map = generator.ebpf.map_mut("DESTINATIONS").context("no DESTINATIONS")?;
+    let mut destinations: Array<_, u32> = map.try_into()?;
+    for flow in 0..flows {
+        let (side, port) = ((flow % 2) as u8, FIRST_PORT + 2 * (flow / 2) as u16);
+        let (from, to) = (party(Family::Ipv4, side), party(Family::Ipv4, 1 - side));
+        let id = format!("call-{flow}");
+        let direction = if side == 0 { ["a", "b"] } else { ["b", "a"] };
+        let offer = ng.request(&json!({"command": "offer", "call-id": id, "from-tag": "1",
+            "sdp": sdp(SocketAddr::new(from, port)), "flags": ["endpoint-learning-off"], "direction": direction,
+            "ICE": "remove", "transport-protocol": "RTP/SAVP", "SDES": [format!("only-{SUITE}")], "DTLS": "off"}))?;
+        let offered = offer.get("sdp").and_then(Value::as_str).unwrap_or_default();
+        let line = offered.lines().find(|line| line.starts_with("a=crypto:") && line.contains(SUITE));
+        let tag = line.and_then(|line| line.strip_prefix("a=crypto:")?.split(' ').next());
+        let tag = tag.with_context(|| format!("no key is offered: {offer}"))?;
+        let theirs = sdp(SocketAddr::new(to, port + 10_000)).replace("RTP/AVP", "RTP/SAVP")
+            + &format!("a=crypto:{tag} {SUITE} inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n");
+        let answer = ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2",
+            "sdp": theirs, "flags": ["endpoint-learning-off"], "ICE": "remove"}))?;
+        let local = local(&answer).filter(|local| local.ip() == relay(Family::Ipv4, side));
+        let local = local.with_context(|| format!("no address for side {side}: {answer}"))?;
+        destinations.set(u32::from(side) << 16 | u32::from(port), u32::from(local.port().to_be()), 0)?;
+    }
+    Ok(())
 }
 
 /// The address and port that a reply's session description names.

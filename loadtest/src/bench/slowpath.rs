@@ -53,6 +53,8 @@ pub struct SlowpathPlan {
     pub reports: u32,
     /// The names of those that are measured; empty: all.
     pub only: Vec<String>,
+    /// What comes in plain leaves as SRTP. Then there is no RTCP beside it, and the delay is not known: its stamp is encrypted.
+    pub is_secured: bool,
 }
 
 impl SlowpathPlan {
@@ -67,6 +69,7 @@ impl SlowpathPlan {
             last_pace: FIRST_PACE / 10.0,
             reports: 500,
             only: Vec::new(),
+            is_secured: false,
         }
     }
 }
@@ -142,7 +145,7 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
                 let one = lane.pace(kpps * 1000, plan.time)?;
                 eprintln!("{kpps} kpps, round {round}: {}", tell(lane.subject, &one));
                 alone.push(one);
-                if lane.subject != Subject::Rtpengine && plan.reports > 0 {
+                if lane.subject != Subject::Rtpengine && plan.reports > 0 && !plan.is_secured {
                     let one = lane.pace_with(plan.reports, kpps * 1000, plan.time)?;
                     eprintln!("{kpps} kpps beside RTCP, round {round}: {}", tell(lane.subject, &one));
                     beside.push(one);
@@ -168,7 +171,7 @@ fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
     let is_wanted = |subject: &Subject| plan.only.is_empty() || plan.only.iter().any(|only| only == subject.name());
     let set_up = SUBJECTS.into_iter().filter(is_wanted).map(|subject| {
         eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
-        Lane::new(subject, plan.streams, folder)
+        Lane::new(subject, plan.streams, plan.is_secured, folder)
     });
     set_up.collect()
 }

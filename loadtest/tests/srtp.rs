@@ -114,9 +114,11 @@ fn a_protected_call_is_held_and_resumed_and_gets_new_keys_and_counts_anew() {
     call.negotiate(&mut scene, 0, &out);
     call.talk(3, "after the other one has offered again");
     // Another source, and the one before again.
-    let own = Ssrc(0x1122_3344);
-    call.phones[1].party.set_ssrc(own);
-    call.talk(3, "by another source");
+    let first = call.phones[1].party.ssrc();
+    for source in [Ssrc(0x1122_3344), first] {
+        call.phones[1].party.set_ssrc(source);
+        call.talk(3, "by another source, and by the first one again");
+    }
     call.negotiate(&mut scene, 1, &back);
     call.phones[1].begin_anew();
     call.talk(3, "counted anew after an offer, by the same key");

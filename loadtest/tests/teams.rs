@@ -1,5 +1,5 @@
 //! What Microsoft Teams' Direct Routing says and sends, as its documentation has it, between it and a trunk in plain. `cargo xtask test` runs these.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod secured;
 
@@ -103,7 +103,7 @@ fn command(name: &str, sdp: &str, flags: &[&str]) -> Value {
 
 impl Trunked {
     /// Teams offers.
-    fn from_teams(&mut self, scene: &mut Scene, direction: &str, is_first: bool) {
+    fn offer_from_teams(&mut self, scene: &mut Scene, direction: &str, is_first: bool) {
         let mut offer = command("offer", &self.teams.offer(direction), &FROM_TEAMS);
         (offer["from-tag"], offer["transport-protocol"]) = (json!("t"), json!("RTP/AVP"));
         offer["direction"] = json!(["gateway", "pbx1"]);
@@ -150,7 +150,7 @@ fn trunked(scene: &mut Scene) -> Trunked {
 fn a_call_of_teams_is_held_resumed_and_refreshed_after_27_minutes_with_packets_counted_anew() {
     let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
     let mut call = trunked(&mut scene);
-    call.from_teams(&mut scene, "sendrecv", true);
+    call.offer_from_teams(&mut scene, "sendrecv", true);
     let answer = ask(&mut scene, &json!({"command": "query", "call-id": ID}));
     assert!(answer.to_string().contains(r#""crypto suite":"AES_CM_128_HMAC_SHA1_80""#), "the longer tag: {answer}");
     // The tag of the line that was taken.
@@ -175,14 +175,14 @@ fn a_call_of_teams_is_held_resumed_and_refreshed_after_27_minutes_with_packets_c
         call.talk("through a turn");
     }
     for direction in ["inactive", "sendrecv"] {
-        call.from_teams(&mut scene, direction, false);
+        call.offer_from_teams(&mut scene, direction, false);
     }
     call.talk("resumed");
     // The session is refreshed: the same key, and Teams counts its packets anew, while the relay's go on.
-    call.from_teams(&mut scene, "sendrecv", false);
+    call.offer_from_teams(&mut scene, "sendrecv", false);
     call.teams.protector = Protector::new(&call.teams.key);
     call.talk("refreshed, and counted anew");
-    call.from_teams(&mut scene, "sendrecv", false);
+    call.offer_from_teams(&mut scene, "sendrecv", false);
     call.talk("refreshed, and counted on");
     let mut lost = Value::Null;
     wait_until("it is counted", Duration::from_secs(2), || {

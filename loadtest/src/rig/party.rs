@@ -80,6 +80,11 @@ impl Party {
         self.sequence = Sequence(sequence);
     }
 
+    /// Its synchronisation source.
+    pub const fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
     /// Changes its synchronisation source.
     pub const fn set_ssrc(&mut self, ssrc: Ssrc) {
         self.ssrc = ssrc;

@@ -75,6 +75,7 @@ fn every_reason_of_the_fast_path_has_a_vector() {
         Reason::Processed,
         Reason::Forged,
         Reason::Replayed,
+        Reason::Checksum,
     ];
     for reason in Reason::ALL {
         assert!(provoked(reason) != of_workers.contains(&reason), "{}", reason.name());

@@ -259,7 +259,7 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         is_secured: bench.srtp,
     };
     let result = slowpath::run(&if bench.smoke {
-        SlowpathPlan { is_secured: bench.srtp, ..SlowpathPlan::smoke() }
+        SlowpathPlan { is_secured: bench.srtp, only: bench.only.clone(), ..SlowpathPlan::smoke() }
     } else {
         full
     })?;

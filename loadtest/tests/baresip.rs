@@ -99,3 +99,22 @@ fn two_telephones_with_srtp_talk_by_the_fast_path() {
         assert!(!log.contains("failed to decrypt RTP packet"), "{log}");
     }
 }
+
+#[test]
+#[ignore = "privileged: namespaces, BPF, Kamailio"]
+fn a_trunk_that_is_to_have_srtp_gets_away_with_nothing_less() {
+    let exchange = Exchange::secured(Trunks::new().unwrap(), "gateway").unwrap();
+    let (mut pbx, mut gateway) = (exchange.agent(Trunk::Pbx1).unwrap(), exchange.agent(Trunk::Gateway).unwrap());
+    let plain = gateway.sdp();
+    gateway.invite(Trunk::Pbx1.number(), &plain).unwrap();
+    gateway.hear_status("INVITE", 488).unwrap();
+    // An answer in plain has no media, neither by the relay nor past it.
+    let offer = pbx.sdp();
+    pbx.invite(Trunk::Gateway.number(), &offer).unwrap();
+    let invite = gateway.hear("INVITE").unwrap();
+    assert!(invite.body.contains("RTP/SAVP") && invite.body.contains("a=crypto"), "{}", invite.body);
+    let plain = gateway.sdp();
+    gateway.reply(&invite, 200, "", &plain).unwrap();
+    let accepted = pbx.hear_status("INVITE", 200).unwrap();
+    assert_eq!(accepted.body, "");
+}

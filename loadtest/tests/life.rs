@@ -17,8 +17,7 @@ use serde_json::{Value, json};
 const DRAINED: i32 = 79;
 
 /// Every way in which workers get and send packets.
-const WAYS: [(&str, &[&str]); 5] =
-    [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("epoll", &["--intake=xsk"]), ("uring", &["--intake=bound"])];
+const WAYS: [(&str, &[&str]); 4] = [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("uring", &["--intake=bound"])];
 
 /// Both parties say something, and both hear it, as long as there is somebody to carry it.
 fn talk(call: &Call, caller: &mut Party, callee: &mut Party, packets: u32, when: &str) {

@@ -14,8 +14,7 @@ use loadtest::rig::trunks::{Trunk, Trunks};
 use serde_json::{Value, json};
 
 /// Every way in which workers get and send packets.
-const WAYS: [(&str, &[&str]); 5] =
-    [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("epoll", &["--intake=xsk"]), ("uring", &["--intake=bound"])];
+const WAYS: [(&str, &[&str]); 4] = [("xdp", &[]), ("uring", &[]), ("epoll", &[]), ("uring", &["--intake=bound"])];
 
 /// A file of so many packets of A-law, the octets of each its number.
 fn recording(folder: &Path, packets: u8) -> PathBuf {

@@ -177,6 +177,7 @@ fn what_comes_while_the_daemon_stands_still_is_carried_when_it_goes_on() {
         for packet in said {
             assert_eq!(callee.hear().unwrap().unwrap().0, packet, "{engine}");
         }
+        wait_for(&mut scene, 50);
     }
 }
 

@@ -84,7 +84,7 @@ impl Relay {
         }
         let wakes: Result<Vec<_>, _> = (0..workers).map(|_| Wake::new().map(Arc::new)).collect();
         let wakes = wakes.map_err(|error| StartError::Worker(0, error.to_string()))?;
-        let reader = xsk::Reader { locals: Arc::clone(&locals), has_unfinished };
+        let reader = xsk::Reader { locals: Arc::clone(&locals) };
         let (lines, inlets) = xsk::Lines::new(&wakes, &reader);
         let (sockets, bound) = intake::sockets(config, is_steered, &addrs, &wakes, inlets)?;
         let has_fast_path = engine == Engine::Xdp;
@@ -158,7 +158,7 @@ impl Relay {
         let has_queues = is_attached && steering.is_some() && config.intake != Intake::Steered;
         let is_asked = config.intake == Intake::Xsk;
         let queues = kernel.clone().filter(|_| has_queues);
-        let queues = queues.map(|kernel| Queues::new(kernel, lines, reasons.clone(), is_asked));
+        let queues = queues.map(|kernel| Queues::new(kernel, lines, reasons.clone(), (is_asked, config.xdp_mode)));
         let queues = queues.map(|queues| first_queues(queues, &devices)).transpose()?;
         let attachments = Attachments::new(addrs, &seated, program, steering, queues, Arc::clone(&table));
         let attachments = attachments.map_err(StartError::Netlink)?;
@@ -309,8 +309,8 @@ fn attach(kernel: &mut Kernel, config: &RelayConfig, devices: &[Device]) -> Resu
     // The program relies on loads that stay in order, as x86 keeps them; elsewhere it would need barriers that BPF has only since 6.14.
     if cfg!(not(target_arch = "x86_64")) {
         return match config.engine {
-            Engine::Auto => Ok((Engine::Uring, StartError::Architecture.to_string())),
-            Engine::Xdp | Engine::Uring | Engine::Epoll => Err(StartError::Architecture),
+            Engine::Auto if config.intake != Intake::Xsk => Ok((Engine::Uring, StartError::Architecture.to_string())),
+            Engine::Auto | Engine::Xdp | Engine::Uring | Engine::Epoll => Err(StartError::Architecture),
         };
     }
     let attached = match devices.iter().find(|device| device.is_loopback) {

@@ -12,7 +12,10 @@ const FORMS: [(&str, &[&str]); 15] = [
     ("bench control", &["bench-control", "--smoke"]),
     ("bench strangers", &["bench-strangers", "--smoke"]),
     ("bench scale", &["bench-scale", "--smoke"]),
-    ("bench slowpath --srtp", &["bench-slowpath", "--srtp", "--smoke"]),
+    (
+        "bench slowpath --srtp",
+        &["bench-slowpath", "--srtp", "--smoke", "--only", "intertrunk-xsk", "--only", "rtpengine"],
+    ),
     ("bench srtp", &["bench-srtp", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
     ("fault upgrade", &["fault", "upgrade", "--smoke"]),

@@ -242,6 +242,7 @@ impl Calls {
         if !before.is_empty() || !playing.is_empty() {
             self.note_announcements(call_id, &before, &playing);
         }
+        self.look_again(call_id);
         ops
     }
 

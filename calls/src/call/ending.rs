@@ -91,13 +91,14 @@ impl Calls {
     /// Puts a call on the list of those that are looked at, once, at its next time.
     pub(super) fn look_again(&mut self, call_id: &[u8]) {
         let Some(entry) = self.calls.get_mut(call_id) else { return };
-        if let Some(at) = entry.call.legs().filter_map(|leg| leg.ends).min()
-            && entry.ends.is_none_or(|planned| planned > at)
-        {
-            if let Some(planned) = entry.ends.replace(at) {
+        // Also when that is later than it was, or never: a leg that was to end may have come back.
+        let next = entry.call.legs().filter_map(|leg| leg.ends).min();
+        let planned = std::mem::replace(&mut entry.ends, next);
+        if planned != next {
+            if let Some(planned) = planned {
                 self.ends.remove(&(planned, call_id.to_vec()));
             }
-            self.ends.insert((at, call_id.to_vec()));
+            self.ends.extend(next.map(|at| (at, call_id.to_vec())));
         }
     }
 

@@ -156,8 +156,12 @@ impl Leg {
         self.renews |= is_offerer;
         for media in &mut self.medias {
             if media.agreed.is_none() {
-                media.agreed =
-                    Some(Agreed { said: media.said.clone(), formats: media.formats.clone(), pair: media.pair });
+                media.agreed = Some(Agreed {
+                    said: media.said.clone(),
+                    formats: media.formats.clone(),
+                    pair: media.pair,
+                    security: media.security.clone(),
+                });
             }
         }
     }

@@ -44,6 +44,7 @@ pub(super) struct Agreed {
     pub said: Signalled,
     pub formats: Formats,
     pub pair: Option<PortPair>,
+    pub security: Option<Security>,
 }
 
 /// A media as one description has it.
@@ -80,6 +81,11 @@ impl Media {
         self.agreed.as_ref().map_or(&self.said, |agreed| &agreed.said)
     }
 
+    /// How it is protected now.
+    pub(super) fn security_in_force(&self) -> Option<&Security> {
+        self.agreed.as_ref().map_or(self.security.as_ref(), |agreed| agreed.security.as_ref())
+    }
+
     /// What it may be now.
     pub(super) fn formats_in_force(&self) -> &Formats {
         self.agreed.as_ref().map_or(&self.formats, |agreed| &agreed.formats)
@@ -89,7 +95,7 @@ impl Media {
     pub(super) fn now(&self) -> Option<View<'_>> {
         // One that was moved to another interface has only its ports there.
         let pair = self.agreed.as_ref().and_then(|agreed| agreed.pair).or(self.pair)?;
-        Some(View { said: self.in_force(), mux: self.mux, ..self.view(pair) })
+        Some(View { said: self.in_force(), mux: self.mux, security: self.security_in_force(), ..self.view(pair) })
     }
 
     /// The media as it is to be, where that has other ports than now.

@@ -98,7 +98,7 @@ impl Plan<'_> {
         let (rtp_peer, rtcp_peer) = if is_all { (mine.said.rtp, mine.said.rtcp) } else { (None, None) };
         let keys = mine.security.and_then(Security::keys);
         // What comes before there are keys is readable to nobody, and goes nowhere as it is.
-        let is_unready = |view: View<'_>| view.security.is_some_and(|security| security.agreed.is_none());
+        let is_unready = |view: View<'_>| view.security.is_some_and(Security::is_awaited);
         let is_early = is_unready(mine) || is_unready(theirs);
         let goes_to = if leg.echo == Some(Mirror::Echo) { mine.pair } else { theirs.pair };
         let mut install = |slot, component, port, peer, mux, to, clock_khz| {

@@ -75,7 +75,7 @@ impl Query<'_> {
             has_ports: media.pair.is_some(),
             flow: media.said.open.then_some((media.said.direction, media.said.held)),
             mux: media.mux,
-            protection: match &media.security {
+            protection: match media.security_in_force() {
                 Some(security) => {
                     let ended = |(_, ours): &(Crypto, Crypto)| Protection::Ended(ours.suite());
                     security.agreed.as_ref().map_or(Protection::Plain, ended)

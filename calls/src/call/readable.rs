@@ -9,14 +9,14 @@ impl Call {
     pub(super) fn is_readable(&self, id: LegId, number: usize) -> bool {
         let media_of = |id: LegId| self.leg(id).and_then(|leg| leg.medias.get(number));
         let Some(media) = media_of(id) else { return false };
-        if let Some(security) = &media.security {
-            return security.agreed.is_some();
+        if let Some(security) = media.security_in_force() {
+            return !security.is_awaited();
         }
         let said = media.in_force();
         let partner = self.partner(id).and_then(media_of);
         match partner {
             // That one has keys of its own: what this one has is plain.
-            Some(partner) if partner.security.is_some() => true,
+            Some(partner) if partner.security_in_force().is_some() => true,
             Some(partner) => !security::passes_by(said, partner.in_force()),
             None => !said.secured,
         }

@@ -14,7 +14,7 @@ use super::plan::{desired, plan};
 use super::sources::Sources;
 
 /// The format of records. One more with every change of what a call is made of, for nothing in a record tells its fields apart.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// A call as it is written down, behind the number of the format.
 #[derive(Serialize, Deserialize)]

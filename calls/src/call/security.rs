@@ -24,6 +24,8 @@ pub(super) struct Security {
     pub agreed: Option<(Crypto, Crypto)>,
     /// How often there was an answer.
     pub renewals: u32,
+    /// The party, which may do without (RFC 8643), does. What it was offered holds all the same: another answer may take it.
+    pub is_declined: bool,
 }
 
 impl Security {
@@ -34,8 +36,13 @@ impl Security {
 
     /// By what packets are protected from now on, as far as that is agreed on.
     pub(super) fn keys(&self) -> Option<Arc<border::Security>> {
-        let (theirs, ours) = self.agreed.as_ref()?;
+        let (theirs, ours) = self.agreed.as_ref().filter(|_| !self.is_declined)?;
         Some(Arc::new(border::Security { theirs: theirs.keys(), ours: ours.key.clone(), renewals: self.renewals }))
+    }
+
+    /// Whether nothing may be sent yet: there are to be keys, and there are none.
+    pub(super) const fn is_awaited(&self) -> bool {
+        self.agreed.is_none() && !self.is_declined
     }
 
     /// Offers the party what it may choose from: what it was offered before, or new keys.
@@ -48,7 +55,7 @@ impl Security {
                 self.shown.extend(make(tag, suite, entropy));
             }
         }
-        self.heard = None;
+        (self.heard, self.is_declined) = (None, false);
     }
 
     /// Takes an offer of the party: the line that is in force where it is among them, or the first that is known.
@@ -64,7 +71,7 @@ impl Security {
             Some(shown) => Crypto { tag: line.tag, ..shown.clone() },
             None => make(line.tag, line.suite(), entropy).ok_or(Refusal::NoCrypto)?,
         };
-        (self.heard, self.shown) = (Some(line.clone()), vec![ours]);
+        (self.heard, self.shown, self.is_declined) = (Some(line.clone()), vec![ours], false);
         Ok(())
     }
 
@@ -82,7 +89,12 @@ impl Security {
             let is_it = |shown: &&Crypto| shown.tag == line.tag && shown.suite() == line.suite();
             Some((line.clone(), self.shown.iter().find(is_it)?.clone()))
         });
-        self.agreed = Some(chosen.ok_or(Refusal::NoCrypto)?);
+        let chosen = chosen.ok_or(Refusal::NoCrypto)?;
+        // A key that is given up is never used again: its count would begin anew.
+        if let Some((_, before)) = self.agreed.take().filter(|(_, before)| before.key != chosen.1.key) {
+            self.shown.retain(|line| line.key != before.key);
+        }
+        (self.agreed, self.is_declined) = (Some(chosen), false);
         self.renewals = self.renewals.wrapping_add(1);
         Ok(())
     }
@@ -114,14 +126,19 @@ pub(super) fn offered(
     entropy: Option<Entropy>,
 ) -> Result<(), Refusal> {
     if !said.open {
+        // One that comes back gets other keys: its packets are counted from the beginning.
+        (*offerer, *answerer) = (None, None);
         return Ok(());
     }
     let is_secured = |profile: Option<Profile>| profile.is_some_and(Profile::is_secured);
     let is_rtp = said.profile.is_some();
     let by_profile = (is_secured(said.profile), is_secured(shown.to.or(said.profile)));
     // What was taken or offered so once holds for further offers, whatever their scripts say.
-    let accepts = !said.crypto.is_empty() && (sdes.may_accept || offerer.is_some());
-    let offers = sdes.may_offer || answerer.is_some() && shown.had.is_some_and(|had| !had.is_secured());
+    let has_taken = answerer.as_ref().is_some_and(|security| !security.is_declined);
+    let offers = sdes.may_offer || has_taken && shown.had.is_some_and(|had| !had.is_secured());
+    // Whoever gets offers of the relay's own does not see the party's.
+    let has_keys = said.crypto.iter().any(|line| sdes.allows(line.suite()));
+    let accepts = has_keys && (sdes.may_accept || offers || offerer.is_some());
     let (from, to) = (by_profile.0 || is_rtp && accepts, by_profile.1 || is_rtp && offers);
     let is_optional = (from, to) != by_profile;
     let is_ended_here = is_rtp && (from != to || from && (sdes.recrypt || is_optional));
@@ -151,10 +168,13 @@ pub(super) fn answered(
     [offerer, answerer]: [&mut Option<Security>; 2],
 ) -> Result<(), Refusal> {
     if !said.open {
+        (*offerer, *answerer) = (None, None);
         return Ok(());
     }
     match answerer {
-        Some(_) if is_optional && said.crypto.is_empty() => *answerer = None,
+        Some(security) if is_optional && said.crypto.is_empty() => {
+            (security.is_declined, security.agreed) = (true, None);
+        }
         Some(security) => security.take_answer(&said.crypto)?,
         None => {}
     }

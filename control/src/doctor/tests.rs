@@ -29,7 +29,7 @@ fn nic() -> Nic {
         driver: Some("ixgbe".into()),
         mtu: 1500,
         queues: (8, 8),
-        xdp: Some(Features { runs_programs: true, takes_redirects: true }),
+        xdp: Some(Features { runs_programs: true, redirects: true, takes_redirects: true }),
         hashes_ports: Some(true),
         strips_vlan: Some(true),
         gateways: vec![("192.0.2.254".parse().unwrap(), true)],
@@ -114,7 +114,7 @@ fn a_silent_gateway_a_large_mtu_and_a_deaf_veth_are_warnings() {
     assert!(of_device(Nic { mtu: 9000, ..nic() }, &config()).2.unwrap().contains("mtu 1500"));
     let veth = Nic {
         driver: Some("veth".into()),
-        xdp: Some(Features { runs_programs: true, takes_redirects: false }),
+        xdp: Some(Features { runs_programs: true, redirects: true, takes_redirects: false }),
         ..nic()
     };
     assert!(of_device(veth, &config()).2.unwrap().contains("other end"));

@@ -17,6 +17,8 @@ const DEVICE_INDEX: u16 = 1;
 const DEVICE_FEATURES: u16 = 3;
 /// `NETDEV_XDP_ACT_BASIC`: the driver runs programs before the kernel makes a socket buffer of a frame.
 const RUNS_PROGRAMS: u64 = 1;
+/// `NETDEV_XDP_ACT_REDIRECT`: the driver does what a program says with a frame that it redirects.
+const REDIRECTS: u64 = 2;
 /// `NETDEV_XDP_ACT_NDO_XMIT`: the driver sends frames that a program on another device redirects to it.
 const TAKES_REDIRECTS: u64 = 4;
 
@@ -30,6 +32,8 @@ const GENERIC_LEN: usize = 4;
 pub struct Features {
     /// It runs programs itself, in native mode.
     pub runs_programs: bool,
+    /// Programs on it can redirect frames.
+    pub redirects: bool,
     /// It sends frames that are redirected to it. A program that redirects to one that does not is told of success, and the frame is
     /// dropped: this has to be known before.
     pub takes_redirects: bool,
@@ -52,6 +56,7 @@ impl Features {
         let features = features.as_ref().and_then(|value| value.first_chunk()).map(|value| u64::from_ne_bytes(*value));
         Ok(features.map(|features| Self {
             runs_programs: features & RUNS_PROGRAMS != 0,
+            redirects: features & REDIRECTS != 0,
             takes_redirects: features & TAKES_REDIRECTS != 0,
         }))
     }

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_device_is_trusted_by_its_driver_and_its_other_end() {
-        let features = |takes_redirects| Some(Features { runs_programs: true, takes_redirects });
+        let features = |takes_redirects| Some(Features { runs_programs: true, redirects: true, takes_redirects });
         for (is_veth, features, is_wanted, expected) in [
             (false, features(true), false, Ok(())),
             (false, features(false), true, Err(Unfit::NoRedirects)),

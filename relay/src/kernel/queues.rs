@@ -3,19 +3,23 @@
 //!
 //! A frame that the program cannot hand over goes to the stack, and from there to the workers as well, so nothing here is a matter of life.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use border::PastStack;
 use flow::Reason;
 
-use crate::host::{Device, ethtool};
-use crate::kernel::programs::{Kernel, KernelError, QUEUES};
+use crate::host::{Device, Features, ethtool};
+use crate::kernel::programs::{Kernel, KernelError, QUEUES, XdpMode};
 use crate::worker::Reasons;
 use crate::xsk::{self, Lines, Socket, View};
 
-/// How a queue is taken up.
+/// A device that cannot be taken up is tried so often each second, and then once in so many.
+const SOON: u32 = 5;
+const SELDOM: u32 = 30;
+
+/// How queues are taken up.
 pub(crate) struct Queues {
     kernel: Arc<Mutex<Kernel>>,
     lines: Lines,
@@ -23,9 +27,11 @@ pub(crate) struct Queues {
     reasons: Vec<Arc<Reasons>>,
     /// The operator asked for it by name: also where one queue has to do for many workers.
     is_wanted: bool,
+    /// How the program is attached.
+    mode: XdpMode,
     open: Vec<Open>,
-    /// Devices whose failure the log has.
-    told: HashSet<u32>,
+    /// Devices that could not be taken up, and how often in a row; the log has them.
+    failed: HashMap<u32, u32>,
     /// Frames that all sockets together have taken.
     packets: u64,
 }
@@ -49,8 +55,13 @@ struct Open {
 
 impl Queues {
     /// None yet. The lines lead to the workers of these reasons.
-    pub(crate) fn new(kernel: Arc<Mutex<Kernel>>, lines: Lines, reasons: Vec<Arc<Reasons>>, is_wanted: bool) -> Self {
-        Self { kernel, lines, reasons, is_wanted, open: Vec::new(), told: HashSet::new(), packets: 0 }
+    pub(crate) fn new(
+        kernel: Arc<Mutex<Kernel>>,
+        lines: Lines,
+        reasons: Vec<Arc<Reasons>>,
+        (is_wanted, mode): (bool, XdpMode),
+    ) -> Self {
+        Self { kernel, lines, reasons, is_wanted, mode, open: Vec::new(), failed: HashMap::new(), packets: 0 }
     }
 
     /// Takes up the queues of a device at which the program is.
@@ -66,20 +77,28 @@ impl Queues {
                 self.lines.workers()
             ));
         }
-        let mut failed = None;
-        for queue in 0..count as u32 {
-            if !self.open.iter().any(|open| open.device == device.index && open.queue == queue)
-                && let Err(error) = self.open(device, queue)
-            {
-                failed.get_or_insert(error);
-            }
+        if !self.is_wanted && self.lines.workers() > 1 && ethtool::hashes_ports(&device.name) == Some(false) {
+            return Err(
+                "it spreads UDP by addresses alone, so that a trunk has one queue and one worker (`ethtool -N DEVICE rx-flow-hash udp4 sdfn`)"
+                    .to_owned(),
+            );
         }
-        failed.map_or(Ok(()), Err)
+        // What its driver does not know, it drops without a word.
+        if self.mode == XdpMode::Native
+            && Features::of(device.index).is_ok_and(|can| can.is_some_and(|can| !can.redirects))
+        {
+            return Err("its driver cannot redirect frames".to_owned());
+        }
+        // One that fails would have the others fail as well, each with memory of its own.
+        (0..count as u32).try_for_each(|queue| {
+            let is_open = self.open.iter().any(|open| open.device == device.index && open.queue == queue);
+            if is_open { Ok(()) } else { self.open(device, queue) }
+        })
     }
 
     fn open(&mut self, device: &Device, queue: u32) -> Result<(), String> {
-        let place = lock(&self.kernel).intake(device.index).map_err(|error| error.to_string())? + queue;
         let socket = Socket::open(device.index, queue).map_err(|error| xsk::explain(&error))?;
+        let place = lock(&self.kernel).intake(device.index).map_err(|error| error.to_string())? + queue;
         let view = socket.view();
         lock(&self.kernel).set_queue(place, &view).map_err(|error| error.to_string())?;
         let worker = (queue as usize).checked_rem(self.lines.workers()).unwrap_or(0);
@@ -110,11 +129,17 @@ impl Queues {
             drop(view);
             self.lines.close(worker, number);
         }
-        self.told.retain(|index| is_there(*index));
+        self.failed.retain(|index, _| is_there(*index));
         for device in devices {
+            let failures = self.failed.get(&device.index).copied().unwrap_or(0);
+            // Whoever has just closed a socket there makes way in a moment; everything else lasts.
+            if failures > SOON && !failures.is_multiple_of(SELDOM) {
+                self.failed.insert(device.index, failures + 1);
+                continue;
+            }
             match self.take_up(device) {
                 Ok(()) => {
-                    if self.told.remove(&device.index) {
+                    if self.failed.remove(&device.index).is_some() {
                         tracing::info!(device = device.name, "its packets come to the workers by AF_XDP now");
                     }
                 }
@@ -133,7 +158,9 @@ impl Queues {
 
     /// Says once that packets of a device come by the stack.
     fn tell(&mut self, device: &Device, why: &str) {
-        if self.told.insert(device.index) {
+        let failures = self.failed.entry(device.index).or_default();
+        *failures += 1;
+        if *failures == 1 {
             tracing::info!(device = device.name, "packets for the workers come by the stack, not by AF_XDP: {why}");
         }
     }

@@ -22,8 +22,6 @@ enum News {
 pub(crate) struct Reader {
     /// The relay's addresses and ports.
     pub(crate) locals: Arc<Locals>,
-    /// Senders on this machine may have left the checksum to their device.
-    pub(crate) has_unfinished: bool,
 }
 
 impl Reader {
@@ -32,7 +30,7 @@ impl Reader {
     /// # Errors
     /// Why it is lost.
     pub(crate) fn read(&self, frame: &[u8]) -> Result<Incoming, Reason> {
-        Incoming::read(frame, &self.locals, self.has_unfinished)
+        Incoming::read(frame, &self.locals)
     }
 }
 

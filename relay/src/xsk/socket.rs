@@ -154,8 +154,8 @@ impl View {
     /// When the kernel does not tell.
     pub(crate) fn losses(&self) -> io::Result<u64> {
         let counts = sockopt::xdp_statistics(&self.fd)?;
-        let rings = [counts.rx_ring_full, counts.rx_fill_ring_empty_descs];
-        Ok(counts.rx_dropped + rings.into_iter().flatten().sum::<u64>())
+        // A frame for which there is no chunk is among those that were dropped.
+        Ok(counts.rx_dropped + counts.rx_ring_full.unwrap_or(0))
     }
 }
 

@@ -162,5 +162,5 @@ fn the_format_is_the_one_that_its_number_stands_for() {
     rig.sdp(copies::subscribe(vec![Party::All]));
     rig.sdp(offer("b", Some("a"), &audio("198.51.100.10", 5008)));
     let record: String = written(&mut rig).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(record, include_str!("record-2.hex").split_whitespace().collect::<String>());
+    assert_eq!(record, include_str!("record-3.hex").split_whitespace().collect::<String>());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use ::media::srtp::Suite;
+use ::media::srtp::{MasterKey, Suite};
 use border::Content;
 
 use super::*;
@@ -285,4 +285,85 @@ fn suites_are_offered_and_taken_in_the_order_that_a_script_wants() {
     let (sdp, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
     assert_eq!(lines(&sdp)[0].suite(), Suite::AesCm128Sha80, "{sdp}");
     rig.end();
+}
+
+#[test]
+fn a_reoffer_with_keys_silences_nobody_before_its_answer() {
+    let mut rig = rig();
+    // A call in plain, for the callee has declined.
+    rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), may_offer()));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), may_offer()));
+    assert!(rig.installed.values().all(|spec| !spec.blocked && spec.security.is_none()), "as it was agreed on");
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    // The caller would have keys now: not before the answer either.
+    let offer = offer_with("a", Some("b"), &opportunistic("192.0.2.10", 4000, &[KEY_80]), may_accept());
+    rig.sdp(offer);
+    assert!(rig.installed.values().all(|spec| !spec.blocked && spec.security.is_none()));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    let keys = rig.at("192.0.2.1:30000").security.clone().unwrap();
+    // And does without them again, which may be refused.
+    rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", 4000), across()));
+    assert_eq!(rig.at("192.0.2.1:30000").security.clone(), Some(keys));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(rig.at("192.0.2.1:30000").security, None);
+    rig.end();
+}
+
+#[test]
+fn whoever_declines_keys_at_first_may_take_them_and_so_may_another_branch() {
+    for is_fork in [false, true] {
+        let mut rig = rig();
+        let (sdp, _) = rig.sdp(offer_with("a", None, &audio("192.0.2.10", 4000), may_offer()));
+        let ours = lines(&sdp).into_iter().find(|line| line.suite() == Suite::AesCm128Sha80).unwrap();
+        rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+        let tag = if is_fork { "c" } else { "b" };
+        let taken = KEY_80.replacen('1', &ours.tag.to_string(), 1);
+        let (sdp, _) = rig.sdp(answer("a", tag, &opportunistic("198.51.100.10", 5000, &[&taken])));
+        assert!(!sdp.contains("crypto"), "{sdp}");
+        assert_eq!(rig.at("198.51.100.1:30000").security.clone().unwrap().ours, ours.key);
+        rig.end();
+    }
+}
+
+#[test]
+fn a_party_that_offers_keys_with_plain_rtp_has_them_where_the_other_one_is_offered_some() {
+    let mut rig = rig();
+    let offer = offer_with("a", None, &opportunistic("192.0.2.10", 4000, &[KEY_80]), may_offer());
+    let (sdp, _) = rig.sdp(offer);
+    assert!(lines(&sdp).len() > 1 && !sdp.contains(KEY_80), "{sdp}");
+    let (sdp, _) = rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert_eq!(lines(&sdp).len(), 1, "{sdp}");
+    rig.end();
+    // Keys that nobody can read are as good as none.
+    let only = Sdes { may_accept: true, only: vec![Suite::Gcm256], ..Sdes::default() };
+    rig.sdp(offer_with("a", None, &opportunistic("192.0.2.10", 4000, &[KEY_80]), with_sdes(only)));
+    rig.sdp(answer("a", "b", &audio("198.51.100.10", 5000)));
+    assert!(rig.installed.values().all(|spec| spec.security.is_none() && !spec.blocked));
+    rig.end();
+}
+
+#[test]
+fn a_key_that_was_given_up_is_never_used_again() {
+    let mut rig = rig();
+    let mut used: Vec<MasterKey> = Vec::new();
+    for suite in [Suite::AesCm128Sha80, Suite::AesCm128Sha32, Suite::AesCm128Sha80] {
+        let to_tag = (!used.is_empty()).then_some("b");
+        let (sdp, _) = rig.sdp(offer_with("a", to_tag, &audio("192.0.2.10", 4000), as_profile(Profile::Savp)));
+        let ours = lines(&sdp).into_iter().find(|line| line.suite() == suite).unwrap();
+        let taken = format!("{} {} inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz", ours.tag, suite.name());
+        rig.sdp(answer("a", "b", &secured("198.51.100.10", 5000, &[&taken])));
+        assert!(!used.contains(&ours.key), "{}", suite.name());
+        used.push(ours.key);
+    }
+    // A media that is given up and comes back.
+    for port in [0, 4000] {
+        let (sdp, _) = rig.sdp(offer_with("a", Some("b"), &audio("192.0.2.10", port), as_profile(Profile::Savp)));
+        for line in lines(&sdp) {
+            assert!(!used.contains(&line.key), "{sdp}");
+        }
+        if port == 0 {
+            rig.sdp(answer("a", "b", &audio("198.51.100.10", 0)));
+        }
+    }
 }

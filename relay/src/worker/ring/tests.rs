@@ -21,6 +21,8 @@ fn a_completion_names_the_request_that_it_is_of() {
         Request::ReceivePort(slot, 0x00ab_cdef),
         Request::Wake,
         Request::Cancel(slot, 7),
+        Request::Frames(u32::MAX),
+        Request::CancelFrames(9),
     ] {
         assert_eq!(Request::of(request.data()), request);
     }

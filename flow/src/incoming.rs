@@ -31,6 +31,10 @@ impl Incoming {
     /// Why it is lost.
     pub fn read(frame: &[u8], locals: &Locals) -> Result<Self, Reason> {
         let (ethernet, _) = Ethernet::ref_from_prefix(frame).map_err(|_| Reason::Truncated)?;
+        // What is for everybody on a link is no media, whatever its IP header says.
+        if ethernet.macs.as_bytes().first().is_some_and(|first| first & 1 == 1) {
+            return Err(Reason::NotMedia);
+        }
         let is_ipv6 = ethernet.kind == ETHERTYPE_IPV6;
         let incoming = if is_ipv6 { read6(frame, locals) } else { read4(frame, locals) }?;
         // From outside nobody sends by an address of ours: the stack takes such for martians.

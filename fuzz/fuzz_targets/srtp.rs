@@ -22,12 +22,12 @@ fuzz_target!(|data: &[u8]| {
     let mut buffer = data.to_vec();
     buffer.resize(data.len() + TAIL_ROOM, 0);
     let mut packet = Packet::new(&mut buffer, 0, data.len()).expect("room");
-    let opened = if is_rtcp { unprotector.rtcp(&mut packet) } else { unprotector.rtp(&mut packet, 1) };
+    let opened = if is_rtcp { unprotector.rtcp(&mut packet) } else { unprotector.rtp(&mut packet) };
     assert!(opened.is_err(), "nobody has the key");
     assert_eq!(packet.payload(), data, "as it was");
     let sealed = if is_rtcp { protector.rtcp(&mut packet) } else { protector.rtp(&mut packet) };
     if sealed.is_ok() {
-        let opened = if is_rtcp { unprotector.rtcp(&mut packet) } else { unprotector.rtp(&mut packet, 1) };
+        let opened = if is_rtcp { unprotector.rtcp(&mut packet) } else { unprotector.rtp(&mut packet) };
         assert_eq!(opened, Ok(()));
         assert_eq!(packet.payload(), data, "and back");
     }

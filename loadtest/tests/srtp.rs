@@ -1,5 +1,5 @@
 //! What becomes of calls between parties that protect their media, each in its own way. `cargo xtask test` runs these.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod secured;
 
@@ -287,6 +287,34 @@ fn a_recorder_hears_both_sides_of_a_protected_call_in_plain() {
                 let said = call.phones[from].speak(call.at[from]);
                 assert_eq!(call.phones[1 - from].hear().unwrap().0, said, "{engine} {args:?}");
                 assert_eq!(recorder.hear().unwrap().unwrap().0, said, "{engine} {args:?}");
+            }
+        }
+        call.end(&mut scene);
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn neither_strangers_nor_numbers_that_go_back_silence_a_party_towards_a_protected_one() {
+    for (engine, args) in [("xdp", &[][..]), ("epoll", &["--intake=xsk"])] {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, args).unwrap();
+        let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &to_savp());
+        // Somebody is before the party, by very many sources.
+        let mut stranger = Party::new(&scene.trunks, Trunk::Pbx1, 4100).unwrap();
+        for ssrc in 0..300 {
+            stranger.set_ssrc(Ssrc(ssrc));
+            stranger.speak(call.at[0]).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        call.phones[1].party.rtp.set_nonblocking(true).unwrap();
+        while call.phones[1].hear().is_some() {}
+        call.phones[1].party.rtp.set_nonblocking(false).unwrap();
+        for sequence in [5000, 3000, 33_000, 3000] {
+            call.phones[0].party.set_sequence(sequence);
+            for _ in 0..20 {
+                let said = call.phones[0].speak(call.at[0]);
+                let heard = call.phones[1].hear().unwrap_or_else(|| panic!("{engine}: nothing from {sequence} on")).0;
+                assert_eq!((&heard[..2], &heard[4..]), (&said[..2], &said[4..]), "{engine}");
             }
         }
         call.end(&mut scene);

@@ -85,7 +85,7 @@ impl Teams {
 
     fn hear(&mut self) -> Vec<u8> {
         let (sent, _) = self.party.hear().unwrap().unwrap();
-        worked_on(&sent, |packet| self.unprotector.as_mut().unwrap().rtp(packet, 1).unwrap())
+        worked_on(&sent, |packet| self.unprotector.as_mut().unwrap().rtp(packet).unwrap())
     }
 }
 

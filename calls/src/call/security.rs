@@ -46,7 +46,7 @@ impl Security {
     }
 
     /// Offers the party what it may choose from: what it was offered before, or new keys.
-    fn offer(&mut self, sdes: &Sdes, entropy: Entropy) {
+    fn offer(&mut self, sdes: &Sdes, entropy: Entropy) -> Result<(), Refusal> {
         // A party that has made an offer is offered what it was answered, with the same key.
         self.shown.retain(|line| sdes.allows(line.suite()));
         for suite in sdes.offered() {
@@ -56,6 +56,7 @@ impl Security {
             }
         }
         (self.heard, self.is_declined) = (None, false);
+        if self.shown.is_empty() { Err(Refusal::NoCrypto) } else { Ok(()) }
     }
 
     /// Takes an offer of the party: the line that is in force where it is among them, or the first that is known.
@@ -156,7 +157,7 @@ pub(super) fn offered(
         security.hear(&said.crypto, sdes, entropy)?;
     }
     if let Some(security) = answerer {
-        security.offer(sdes, entropy);
+        security.offer(sdes, entropy)?;
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Streams {
             for ((buffer, stream), len) in buffers.iter_mut().zip(burst).zip(&lens) {
                 let (_, unprotector) = sides.get_mut(*stream).context("no such stream")?;
                 let mut packet = Packet::new(buffer, 0, *len).context("no room")?;
-                unprotector.rtp(&mut packet, 1)?;
+                unprotector.rtp(&mut packet)?;
             }
             times[1] += protected.elapsed();
             times[0] += protected - start;

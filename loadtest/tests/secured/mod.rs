@@ -150,7 +150,7 @@ impl Phone {
     pub(crate) fn hear(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
         let (sent, from) = self.party.hear().unwrap()?;
         Some(match &mut self.unprotector {
-            Some(unprotector) => (worked_on(&sent, |packet| unprotector.rtp(packet, 1).unwrap()), from),
+            Some(unprotector) => (worked_on(&sent, |packet| unprotector.rtp(packet).unwrap()), from),
             None => (sent, from),
         })
     }

@@ -3,7 +3,7 @@
 use super::cipher::{Beside, Cipher, Place};
 use super::index::Window;
 use super::parts::{IS_ENCRYPTED, RTCP_CLEAR, RtpHead, WORD, rtcp_ssrc};
-use super::streams::{Progress, Streams};
+use super::streams::{ALL, GUESTS, Progress, Streams};
 use super::{MasterKey, Mki, Refused};
 use crate::packet::Packet;
 
@@ -29,20 +29,39 @@ impl Protector {
         Self { rtp, rtcp: Box::new(rtcp), mki: key.mki().clone(), streams: Streams::default(), first_report: 0 }
     }
 
-    /// Protects an RTP packet.
+    /// Protects an RTP packet. A source that begins anew, by lower sequence numbers than are behind it, goes on in what is sent: its indices would
+    /// be such as were used, or none that the peer thinks of.
     ///
     /// # Errors
     /// When it is none, or may not be sent; then it is as it was.
     pub fn rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), Refused> {
+        self.rtp_of(packet, ALL)
+    }
+
+    /// Protects a packet of somebody of whom nobody knows whether it is the party, who may be of few sources only.
+    ///
+    /// # Errors
+    /// As the others.
+    pub fn of_guest(&mut self, packet: &mut Packet<'_>, is_rtcp: bool) -> Result<(), Refused> {
+        if is_rtcp { self.rtcp_of(packet, GUESTS) } else { self.rtp_of(packet, GUESTS) }
+    }
+
+    fn rtp_of(&mut self, packet: &mut Packet<'_>, most: usize) -> Result<(), Refused> {
         self.rtp.fetch();
         let head = RtpHead::read(packet.payload()).ok_or(Refused::Malformed)?;
         has_room(packet, self.rtp.tag_len() + self.mki.bytes().len())?;
-        let stream = self.streams.of_sender(head.ssrc)?;
+        let stream = self.streams.of_sender(head.ssrc, most)?;
         let index = match &mut stream.rtp {
             Some(window) => {
-                let index = window.estimate(head.sequence);
+                let mut index = window.estimate(head.sequence.wrapping_add(stream.shift));
                 // Another payload under the same index would tell both to whoever hears them (RFC 3711 9.1).
-                window.check(index)?;
+                match window.check(index) {
+                    Err(Refused::Late) => {
+                        index = window.highest() + 1;
+                        stream.shift = (index as u16).wrapping_sub(head.sequence);
+                    }
+                    checked => checked?,
+                }
                 if index >= MOST_RTP {
                     return Err(Refused::Exhausted);
                 }
@@ -51,6 +70,11 @@ impl Protector {
             }
             none => none.insert(Window::new(u64::from(head.sequence))).highest(),
         };
+        if stream.shift != 0
+            && let Some(sequence) = packet.payload_mut().get_mut(2..4)
+        {
+            sequence.copy_from_slice(&(index as u16).to_be_bytes());
+        }
         let place = Place { ssrc: head.ssrc, index };
         let tag = self.rtp.seal(packet.payload_mut(), head.len, place, Beside::Turns);
         let (tag, mki) = (tag.get(..self.rtp.tag_len()).unwrap_or_default(), self.mki.bytes());
@@ -64,9 +88,13 @@ impl Protector {
     /// # Errors
     /// When it is none, or may not be sent; then it is as it was.
     pub fn rtcp(&mut self, packet: &mut Packet<'_>) -> Result<(), Refused> {
+        self.rtcp_of(packet, ALL)
+    }
+
+    fn rtcp_of(&mut self, packet: &mut Packet<'_>, most: usize) -> Result<(), Refused> {
         let ssrc = rtcp_ssrc(packet.payload()).ok_or(Refused::Malformed)?;
         has_room(packet, self.rtcp.tag_len() + WORD + self.mki.bytes().len())?;
-        let stream = self.streams.of_sender(ssrc)?;
+        let stream = self.streams.of_sender(ssrc, most)?;
         let index = stream.rtcp.map_or(self.first_report, |window| window.highest() + 1);
         if index >= MOST_RTCP {
             return Err(Refused::Exhausted);

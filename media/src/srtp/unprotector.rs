@@ -20,12 +20,12 @@ pub struct Unprotector {
     streams: Streams,
     /// Packets in a row that no key fits.
     forged: u16,
-    /// Both sides have spoken of the call: the peer may count anew.
-    is_renegotiated: bool,
+    /// So many packets that go on as before are waited for until the peer, since the call was spoken of, has not begun to count anew.
+    may_begin_anew: u8,
 }
 
-/// Unless that was spoken of, a peer that counts anew has been silent for so long: what somebody has kept of a call would look alike.
-const PAUSE_NS: u64 = 300_000_000;
+/// What somebody has kept of a call looks like a peer that counts anew: after so many packets that do not, nobody does any more.
+const GOING_ON: u8 = 8;
 
 /// The session keys of one master key.
 struct Key {
@@ -45,7 +45,7 @@ impl Key {
 impl Unprotector {
     /// By this key, from whichever packet comes first.
     pub fn new(key: &MasterKey) -> Self {
-        Self { key: Key::new(key), others: Vec::new(), streams: Streams::default(), forged: 0, is_renegotiated: false }
+        Self { key: Key::new(key), others: Vec::new(), streams: Streams::default(), forged: 0, may_begin_anew: 0 }
     }
 
     /// By another key, too, which packets name. One with a name of another length is never named.
@@ -57,14 +57,14 @@ impl Unprotector {
 
     /// The call was spoken of: the peer may count its packets anew, by the same key. Some do at every re-INVITE, though RFC 3711 has them go on.
     pub const fn renegotiated(&mut self) {
-        self.is_renegotiated = true;
+        self.may_begin_anew = GOING_ON;
     }
 
-    /// Makes an SRTP packet readable. `now_ns` is a steady clock.
+    /// Makes an SRTP packet readable.
     ///
     /// # Errors
     /// When it is not what the peer has sent, or has been here; then it is as it was.
-    pub fn rtp(&mut self, packet: &mut Packet<'_>, now_ns: u64) -> Result<(), Refused> {
+    pub fn rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), Refused> {
         self.key.rtp.fetch();
         let head = RtpHead::read(packet.payload()).ok_or(Refused::Malformed)?;
         let (tag_len, mki_len) = (self.key.rtp.tag_len(), self.key.mki.bytes().len());
@@ -84,9 +84,7 @@ impl Unprotector {
         let mut open = |index| key.rtp.open(bytes, head.len, Place { ssrc: head.ssrc, index }, Beside::Turns, tag);
         let mut found = (likely_is_new.is_ok() && open(likely)).then_some((likely, Count::Same));
         if found.is_none() && (self.forged < CREDIT || self.forged.is_multiple_of(SELDOM)) {
-            let may_restart =
-                self.is_renegotiated || now_ns.saturating_sub(known.heard_ns) >= PAUSE_NS && known.heard_ns > 0;
-            let others = others(&known, likely, head.sequence, may_restart);
+            let others = others(&known, likely, head.sequence, self.may_begin_anew > 0);
             found = others.into_iter().flatten().find(|(index, _)| open(*index));
         }
         let Some((index, count)) = found else {
@@ -97,18 +95,25 @@ impl Unprotector {
         };
         let stream = self.streams.of_receiver(head.ssrc).ok_or(Refused::Exhausted)?;
         match (&mut stream.rtp, count) {
-            (Some(window), Count::Same) => window.accept(index),
-            (Some(window), Count::Former) => {
-                *window = stream.former.take().unwrap_or(Window::new(index));
+            (Some(window), Count::Same) => {
                 window.accept(index);
+                self.may_begin_anew = self.may_begin_anew.saturating_sub(1);
+                settle(window, &mut stream.former, stream.turned_at);
+            }
+            (Some(window), Count::Former) => {
+                // What was counted meanwhile stays known, too: nothing of it comes again.
+                let former = stream.former.replace(*window);
+                *window = former.unwrap_or(Window::new(index));
+                window.accept(index);
+                settle(window, &mut stream.former, stream.turned_at);
             }
             (Some(window), Count::Anew) => {
+                stream.turned_at = window.highest();
                 stream.former = Some(std::mem::replace(window, Window::new(index)));
-                self.is_renegotiated = false;
+                self.may_begin_anew = 0;
             }
             (rtp, Count::Same | Count::Other | Count::Former | Count::Anew) => *rtp = Some(Window::new(index)),
         }
-        stream.heard_ns = now_ns;
         self.forged = 0;
         packet.truncate(len);
         Ok(())
@@ -161,6 +166,15 @@ impl Unprotector {
     /// Goes on where another process was when that was noted.
     pub fn resume(&mut self, progress: Progress) {
         self.streams.resume(progress);
+    }
+}
+
+/// Whoever has gone on for so long by the count that was before has not begun anew: that was somebody who has kept what it sent. What was under way
+/// then is less.
+fn settle(window: &Window, former: &mut Option<Window>, turned_at: u64) {
+    const UNDER_WAY: u64 = 32;
+    if former.is_some() && window.highest() > turned_at + UNDER_WAY {
+        *former = None;
     }
 }
 

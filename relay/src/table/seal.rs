@@ -121,9 +121,9 @@ impl Opener {
     ///
     /// # Errors
     /// Why it is lost.
-    pub(crate) fn open(&self, packet: &mut Packet<'_>, is_rtcp: bool, clock_ns: u64) -> Result<(), Reason> {
+    pub(crate) fn open(&self, packet: &mut Packet<'_>, is_rtcp: bool) -> Result<(), Reason> {
         let mut unprotector = self.lock();
-        let opened = if is_rtcp { unprotector.rtcp(packet) } else { unprotector.rtp(packet, clock_ns) };
+        let opened = if is_rtcp { unprotector.rtcp(packet) } else { unprotector.rtp(packet) };
         opened.map_err(reason)
     }
 }
@@ -138,13 +138,17 @@ impl Sealer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Protects a packet, in place.
+    /// Protects a packet, in place. `is_certain`: whoever has sent it is the party.
     ///
     /// # Errors
     /// Why it is lost.
-    pub(crate) fn seal(&self, packet: &mut Packet<'_>, is_rtcp: bool) -> Result<(), Reason> {
+    pub(crate) fn seal(&self, packet: &mut Packet<'_>, is_rtcp: bool, is_certain: bool) -> Result<(), Reason> {
         let mut protector = self.lock();
-        let sealed = if is_rtcp { protector.rtcp(packet) } else { protector.rtp(packet) };
+        let sealed = match (is_certain, is_rtcp) {
+            (false, _) => protector.of_guest(packet, is_rtcp),
+            (true, true) => protector.rtcp(packet),
+            (true, false) => protector.rtp(packet),
+        };
         sealed.map_err(reason)
     }
 }

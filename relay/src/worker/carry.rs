@@ -78,6 +78,8 @@ struct Carried<'a> {
     ttl: u8,
     fields: Option<&'a rtp::RtpFields>,
     clock_ns: u64,
+    /// Whether the sender is the peer for good, and not only heard for now.
+    is_certain: bool,
 }
 
 impl Carrier {
@@ -135,10 +137,10 @@ impl Carrier {
             Known::Single(..) | Known::Block | Known::Lose(_) => None,
         };
         if let Some(opener) = opener {
-            opener.open(packet, index.is_odd(), clock_ns)?;
+            opener.open(packet, index.is_odd())?;
         }
         let payload = packet.payload();
-        let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns };
+        let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns, is_certain: true };
         match known {
             Known::Single(departing, ssrc) => {
                 self.note(&carried);
@@ -163,6 +165,7 @@ impl Carrier {
             Known::Lose(reason) => Err(reason),
             Known::Ask => {
                 let Learned { outlets, ssrc, is_peer } = self.table.learn(index, sender, payload, Instant::now())?;
+                let carried = Carried { is_certain: is_peer, ..carried };
                 self.count(&carried, payload, ssrc);
                 // What somebody says who is only heard for now is nobody's report.
                 if is_peer {
@@ -242,7 +245,7 @@ impl Carrier {
             }
         }
         if let Some(sealer) = &outlet.sealer
-            && let Err(reason) = sealer.seal(packet, outlet.is_rtcp)
+            && let Err(reason) = sealer.seal(packet, outlet.is_rtcp, carried.is_certain)
         {
             self.reasons.count(reason);
             return None;
@@ -270,7 +273,7 @@ impl Carrier {
         outbox: &mut Outbox,
     ) -> Option<(Departure, Own)> {
         let nobody = IpAddr::from([0; 4]);
-        let carried = Carried { index: party, sender: nobody, ttl: TTL, fields: None, clock_ns: 0 };
+        let carried = Carried { index: party, sender: nobody, ttl: TTL, fields: None, clock_ns: 0, is_certain: true };
         let mut own = outbox.copy(payload);
         let departure = own.packet().and_then(|mut packet| {
             let departure = self.send_by(&carried, outlet, &mut packet)?;

@@ -18,6 +18,9 @@ use crate::ng::value::canonical;
 const MAX_CODECS: usize = 64;
 
 /// Words that switch off what is never on.
+/// So many suites of a list are read: more than there are names.
+const MAX_SUITES: usize = 32;
+
 const OFF: [&[u8]; 4] = [b"off", b"no", b"disable", b"disabled"];
 
 impl Message {
@@ -295,7 +298,7 @@ impl Message {
         // What is not known is as good as not named.
         let suites = |names: &[u8]| -> Vec<Suite> {
             let mut suites = Vec::new();
-            for found in names.split(|byte| matches!(byte, b';' | b',')).filter_map(suite) {
+            for found in names.split(|byte| matches!(byte, b';' | b',')).take(MAX_SUITES).filter_map(suite) {
                 if !suites.contains(&found) {
                     suites.push(found);
                 }

@@ -3,10 +3,11 @@
 
 mod secured;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::media::srtp::Suite;
-use loadtest::rig::party::Party;
+use loadtest::rig::party::{Party, media};
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
@@ -123,6 +124,67 @@ fn a_protected_call_is_held_and_resumed_and_gets_new_keys_and_counts_anew() {
     call.phones[1].begin_anew();
     call.talk(3, "counted anew after an offer, by the same key");
     call.end(&mut scene);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn either_party_hands_its_call_to_another_one_that_has_keys_of_its_own() {
+    for (engine, args) in WAYS {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, args).unwrap();
+        let (out, back) = (json!({"transport-protocol": "RTP/SAVP"}), json!({"transport-protocol": "RTP/AVP"}));
+        let mut call = Call::new(&mut scene, [Wish::Plain, LONG], [false; 2], &out);
+        call.talk(3, engine);
+        // The protected one to a telephone beside it, with another suite; the plain one as well; and the first one again, by another key.
+        for (place, port, wish, options) in
+            [(1, 6100, SHORT, &back), (0, 4100, Wish::Plain, &out), (1, 6200, LONG, &back), (0, 4200, LONG, &out)]
+        {
+            let trunk = [Trunk::Pbx1, Trunk::Gateway][place];
+            let next = Phone::new(Party::new(&scene.trunks, trunk, port).unwrap(), wish, 40 + port as u8);
+            let mut before = std::mem::replace(&mut call.phones[place], next);
+            call.negotiate(&mut scene, place, options);
+            let when = format!("{engine} {args:?}, handed to {port}");
+            call.talk(3, &when);
+            call.report(&when);
+            // Who has left the call neither hears it nor is heard.
+            before.speak(call.at[place]);
+            call.talk(3, &when);
+            before.party.rtp.set_nonblocking(true).unwrap();
+            assert_eq!(before.party.hear().unwrap(), None, "{when}");
+        }
+        call.end(&mut scene);
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn every_branch_of_a_forked_call_has_keys_of_its_own() {
+    for (engine, args) in WAYS {
+        let mut scene = Scene::new(Trunks::new().unwrap(), engine, args).unwrap();
+        let [caller, callee] = Call::parties(&scene.trunks, [false; 2]);
+        let phones = [Phone::new(caller, Wish::Plain, 1), Phone::new(callee, SHORT, 2)];
+        let mut call = Call { phones, at: [SocketAddr::from(([0; 4], 0)); 2] };
+        let mut lines = Vec::new();
+        for (trunk, wish, tag) in [(Trunk::Gateway, SHORT, "b"), (Trunk::Pbx2, LONG, "c")] {
+            if tag == "c" {
+                call.phones[1] = Phone::new(Party::new(&scene.trunks, trunk, 6000).unwrap(), wish, 3);
+            }
+            let offer = json!({"command": "offer", "call-id": ID, "from-tag": "a", "via-branch": tag,
+                "sdp": call.phones[0].offer(), "direction": ["pbx1", trunk.name()], "transport-protocol": "RTP/SAVP"});
+            let offered = ask(&mut scene, &offer);
+            let sdp = offered["sdp"].as_str().unwrap();
+            lines.extend(sdp.lines().filter_map(|line| Some(line.split_once("inline:")?.1.to_owned())));
+            let answer = json!({"command": "answer", "call-id": ID, "from-tag": "a", "to-tag": tag,
+                "via-branch": tag, "sdp": call.phones[1].answer(sdp)});
+            let answered = ask(&mut scene, &answer);
+            call.at = [media(&answered).unwrap(), media(&offered).unwrap()];
+            call.talk(3, &format!("{engine} {args:?} {tag}"));
+        }
+        let count = lines.len();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), count, "a key that two branches have: {lines:?}");
+        ask(&mut scene, &json!({"command": "delete", "call-id": ID, "from-tag": "a"}));
+    }
 }
 
 #[test]

@@ -77,6 +77,38 @@ fn a_telephone_with_srtp_talks_with_a_plain_trunk_to_the_byte() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF, Kamailio, baresip"]
+fn a_telephone_that_may_do_without_srtp_has_it_as_callee_and_as_caller() {
+    let number = Trunk::Pbx1.number();
+    for (encryption, is_caller, suites) in [("srtp", false, 2), ("", false, 0), ("srtp", true, 2), ("", true, 0)] {
+        let mut exchange = Exchange::opportunistic(Trunks::new().unwrap(), "gateway").unwrap();
+        let folder = exchange.scene.folder.path().to_owned();
+        let mut agent = exchange.agent(Trunk::Pbx1).unwrap();
+        let (trunks, offer) = (&exchange.scene.trunks, agent.sdp());
+        let phone = if is_caller {
+            let phone = Baresip::call(trunks, Trunk::Gateway, encryption, &folder, number).unwrap();
+            let invite = agent.hear("INVITE").unwrap();
+            assert!(invite.body.contains("RTP/AVP") && !invite.body.contains("crypto"), "{}", invite.body);
+            agent.reply(&invite, 200, "", &offer).unwrap();
+            agent.hear("ACK").unwrap();
+            phone
+        } else {
+            let phone = Baresip::start(trunks, Trunk::Gateway, encryption, &folder).unwrap();
+            agent.invite(Trunk::Gateway.number(), &offer).unwrap();
+            let accepted = agent.hear_status("INVITE", 200).unwrap();
+            assert!(accepted.body.contains("RTP/AVP") && !accepted.body.contains("crypto"), "{}", accepted.body);
+            agent.ack("").unwrap();
+            phone
+        };
+        sleep(Duration::from_millis(300));
+        let (said, heard) = echo(&mut agent);
+        let told = query(&mut exchange, agent.call_id()).to_string();
+        assert_eq!(told.matches("\"crypto suite\"").count(), suites, "{encryption} {is_caller}: {told}");
+        assert!(comes_back(&said, &heard), "{encryption} {is_caller}: {}; {}", heard.len(), phone.log().unwrap());
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF, Kamailio, baresip"]
 fn two_telephones_with_srtp_talk_by_the_fast_path() {
     let mut exchange = Exchange::deployed(Trunks::new().unwrap()).unwrap();
     let (folder, trunks) = (exchange.scene.folder.path().to_owned(), &exchange.scene.trunks);

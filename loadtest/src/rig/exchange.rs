@@ -44,7 +44,18 @@ impl Exchange {
     /// When relay or proxy do not become ready.
     pub fn secured(trunks: Trunks, secured: &str) -> anyhow::Result<Self> {
         let scene = Scene::new(trunks, "xdp", &AT_ONCE)?;
-        Ok(Self { proxy: Proxy::start_with_secured(&scene.trunks, scene.folder.path(), secured)?, scene })
+        let proxy = Proxy::start_with_srtp(&scene.trunks, scene.folder.path(), "SECURED_TRUNKS", secured)?;
+        Ok(Self { proxy, scene })
+    }
+
+    /// With trunks of these names that have SRTP where their peers can.
+    ///
+    /// # Errors
+    /// When relay or proxy do not become ready.
+    pub fn opportunistic(trunks: Trunks, secured: &str) -> anyhow::Result<Self> {
+        let scene = Scene::new(trunks, "xdp", &AT_ONCE)?;
+        let proxy = Proxy::start_with_srtp(&scene.trunks, scene.folder.path(), "OPPORTUNISTIC_TRUNKS", secured)?;
+        Ok(Self { proxy, scene })
     }
 
     /// With a configuration of `loadtest/kamailio`, and a relay that keeps a deleted call for so many seconds.

@@ -33,13 +33,13 @@ impl Proxy {
         Self::run(trunks, folder, &deployed()?.join("kamailio.cfg"), &["-A", &peers])
     }
 
-    /// With SRTP on trunks of these names.
+    /// With a list of trunks under this name: `SECURED_TRUNKS`, or `OPPORTUNISTIC_TRUNKS`.
     ///
     /// # Errors
     /// When it does not come up; with what it said.
-    pub fn start_with_secured(trunks: &Trunks, folder: &Path, secured: &str) -> anyhow::Result<Self> {
+    pub fn start_with_srtp(trunks: &Trunks, folder: &Path, name: &str, secured: &str) -> anyhow::Result<Self> {
         let peers = format!("DISPATCHER_LIST=\"{}\"", deployed()?.join("dispatcher.list").display());
-        let secured = format!("SECURED_TRUNKS=\"{secured}\"");
+        let secured = format!("{name}=\"{secured}\"");
         Self::run(trunks, folder, &deployed()?.join("kamailio.cfg"), &["-A", &peers, "-A", &secured])
     }
 

@@ -316,7 +316,7 @@ impl Options {
                 output: word(
                     "output",
                     self.output.as_deref(),
-                    &[("device", Output::Device), ("stack", Output::Stack)],
+                    &[("device", Output::Device), ("xsk", Output::Xsk), ("stack", Output::Stack)],
                 )?,
                 workers,
                 pin_workers: self.pin_workers.unwrap_or(false),

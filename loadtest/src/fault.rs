@@ -6,5 +6,6 @@ pub mod hostile;
 pub mod kill;
 pub mod package;
 pub mod points;
+pub mod secured;
 pub mod soak;
 pub mod upgrade;

@@ -88,6 +88,98 @@ fn calls_of_every_family_are_carried_past_the_stack_by_both_kinds_of_workers() {
     }
 }
 
+/// A scene whose workers send by AF_XDP as well; `None` on a kernel where that is refused.
+fn sending_scene(engine: &str, args: &[&str]) -> Option<Scene> {
+    let args = [&["--intake", "xsk", "--output", "xsk"], args].concat();
+    match Scene::new(Trunks::dual_stack().unwrap(), engine, &args) {
+        Ok(scene) => Some(scene),
+        Err(error) => {
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+            let minor = release.strip_prefix("6.").and_then(|rest| rest.split('.').next()?.parse().ok());
+            let is_refused = format!("{error:#}").contains("may panic when frames are sent by AF_XDP");
+            assert!(is_refused && minor.is_some_and(|minor: u32| (6..=17).contains(&minor)), "{release}: {error:#}");
+            None
+        }
+    }
+}
+
+/// Packets that a device's queueing discipline has sent.
+fn queued(scene: &Scene, trunk: Trunk) -> u64 {
+    let told = scene.trunks.relay.run("tc", ["-s", "-j", "qdisc", "show", "dev", trunk.name()]).unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    told[0]["packets"].as_u64().unwrap()
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn frames_leave_by_the_same_sockets_where_that_is_wanted() {
+    for engine in ENGINES {
+        let Some(mut scene) = sending_scene(engine, &[]) else { return };
+        for trunk in Trunk::ALL {
+            scene.trunks.relay.run("tc", ["qdisc", "add", "dev", trunk.name(), "root", "pfifo"]).unwrap();
+        }
+        for is_ipv6 in [[false; 2], [true; 2], [false, true], [true, false]] {
+            let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
+            call.converse(&mut caller, &mut callee, 20).unwrap();
+            let before = Trunk::ALL.map(|trunk| queued(&scene, trunk));
+            call.converse(&mut caller, &mut callee, 100).unwrap();
+            // Neighbours may be asked for.
+            for (trunk, before) in Trunk::ALL.into_iter().zip(before) {
+                let count = queued(&scene, trunk) - before;
+                assert!(count < 10, "{engine} {is_ipv6:?}: {count} by the queueing discipline of {}", trunk.name());
+            }
+            // In bursts of more than the kernel takes in one call, and more in all than there are chunks.
+            for burst in 0..30 {
+                let said: Vec<_> = (0..100).map(|_| caller.speak(call.for_caller).unwrap()).collect();
+                for said in said {
+                    assert_eq!(callee.hear().unwrap(), Some((said, call.for_callee)), "{engine} {is_ipv6:?} {burst}");
+                }
+            }
+            let long = [&caller.next_packet()[..], &[7; 1700]].concat();
+            caller.rtp.send_to(&long, call.for_caller).unwrap();
+            assert_eq!(callee.hear().unwrap(), Some((long, call.for_callee)), "{engine} {is_ipv6:?}");
+            scene.ng.request(&json!({"command": "delete", "call-id": "call-1"})).unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn what_a_device_that_is_down_does_not_take_hurts_no_other() {
+    for engine in ENGINES {
+        let Some(mut scene) = sending_scene(engine, &[]) else { return };
+        let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+        call.converse(&mut caller, &mut callee, 20).unwrap();
+        let device = Trunk::Gateway.name();
+        scene.trunks.relay.run("ip", ["link", "set", device, "down"]).unwrap();
+        for _ in 0..3000 {
+            caller.speak(call.for_caller).unwrap();
+        }
+        let statistics = statistics(&mut scene);
+        assert!(statistics.is_object(), "{engine}: {statistics}");
+        scene.trunks.relay.run("ip", ["link", "set", device, "up"]).unwrap();
+        let mut last = None;
+        let waited = wait_until("it is heard again", Duration::from_secs(5), || {
+            let said = caller.speak(call.for_caller).unwrap();
+            last = callee.hear().unwrap();
+            while last.as_ref().is_some_and(|(heard, _)| *heard != said) {
+                last = callee.hear().unwrap();
+            }
+            last.is_some()
+        });
+        assert!(waited.is_ok(), "{engine}: {last:?}");
+        call.converse(&mut caller, &mut callee, 20).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn who_sends_by_sockets_that_are_not_there_is_told() {
+    let refused = Scene::new(Trunks::new().unwrap(), "xdp", &["--output", "xsk"]).err();
+    let refused = format!("{:#}", refused.unwrap());
+    assert!(refused.contains("choose intake = \"xsk\" as well, or choose output = \"device\""), "{refused}");
+}
+
 #[test]
 #[ignore = "privileged: namespaces"]
 fn the_workers_of_the_fast_path_have_it_by_default() {

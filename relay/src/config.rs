@@ -12,6 +12,7 @@ use flow::local::LocalsError;
 use crate::engine::{Engine, Intake, Output};
 use crate::kernel::{KernelError, XdpMode};
 use crate::table::TrustConfig;
+use crate::xsk::NoTransmit;
 
 /// What the relay is started with.
 #[derive(Clone, Debug)]
@@ -100,6 +101,9 @@ pub enum StartError {
         /// What is in the way.
         why: String,
     },
+    /// AF_XDP was asked for by name, to send by.
+    #[error("{0}, or choose output = \"device\"")]
+    Transmit(#[from] NoTransmit),
     /// Another daemon has what is in the kernel.
     #[error("{0}")]
     Taken(String),

@@ -23,8 +23,20 @@ pub enum Output {
     /// To the device, as the XDP program does, when the next hop is known: past routing, netfilter and queueing disciplines.
     #[default]
     Device,
+    /// The same, by the AF_XDP sockets that packets come by, where there is one for the device.
+    Xsk,
     /// To the IP stack.
     Stack,
+}
+
+impl Output {
+    /// Whether packets go to the device.
+    pub(crate) const fn is_device(self) -> bool {
+        match self {
+            Self::Device | Self::Xsk => true,
+            Self::Stack => false,
+        }
+    }
 }
 
 /// How datagrams for media ports come to the workers.

@@ -31,3 +31,4 @@ pub use kernel::measure;
 pub use kernel::{Inventory, KernelError, XdpMode, inventory};
 pub use relay::{DeadThread, Relay};
 pub use table::{Trust, TrustConfig};
+pub use xsk::NoTransmit;

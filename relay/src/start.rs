@@ -14,7 +14,8 @@ use crate::engine::{Engine, Intake, Loop, Output};
 use crate::hops::{HOPS, NextHops, Watcher};
 use crate::host::{Device, Mapped, Wake, devices, ethtool, fitness, permit, reserve};
 use crate::kernel::{
-    Attachments, Facts, Guard, Kernel, KernelError, Pins, PinsError, Program, Queues, Shape, Sizes, XdpMode,
+    Attachments, Facts, Guard, Kernel, KernelError, Pins, PinsError, Program, QueueOptions, Queues, Shape, Sizes,
+    XdpMode,
 };
 use crate::relay::Relay;
 use crate::supervise::Restarts;
@@ -51,6 +52,10 @@ impl Relay {
         notify: impl Fn() + Send + Sync + 'static,
         wanted: &[FlowOp],
     ) -> Result<Self, StartError> {
+        if config.output == Output::Xsk {
+            let is_asked = if config.intake == Intake::Xsk { Ok(()) } else { Err(xsk::NoTransmit::Intake) };
+            is_asked.and_then(|()| xsk::can_transmit())?;
+        }
         let addrs = config.interfaces.addrs();
         let seated = seats(config)?;
         let devices: Vec<Device> = distinct(&seated);
@@ -88,7 +93,7 @@ impl Relay {
         let (lines, inlets) = xsk::Lines::new(&wakes, &reader);
         let (sockets, bound) = intake::sockets(config, is_steered, &addrs, &wakes, inlets)?;
         let has_fast_path = engine == Engine::Xdp;
-        let has_resolver = has_fast_path || (config.output == Output::Device && bound.is_none());
+        let has_resolver = has_fast_path || (config.output.is_device() && bound.is_none());
         let advertised = config.advertised();
         let trust = Trust::new(config.trust.clone(), advertised.iter().map(|(advertised, _)| *advertised));
         trust.set_host(devices::host_addresses().map_err(StartError::Netlink)?);
@@ -156,9 +161,13 @@ impl Relay {
         });
         let steering = kernel.clone().filter(|_| is_steered && bound.is_none());
         let has_queues = is_attached && steering.is_some() && config.intake != Intake::Steered;
-        let is_asked = config.intake == Intake::Xsk;
+        let options = QueueOptions {
+            is_wanted: config.intake == Intake::Xsk,
+            mode: config.xdp_mode,
+            sends: config.output == Output::Xsk,
+        };
         let queues = kernel.clone().filter(|_| has_queues);
-        let queues = queues.map(|kernel| Queues::new(kernel, lines, reasons.clone(), (is_asked, config.xdp_mode)));
+        let queues = queues.map(|kernel| Queues::new(kernel, lines, reasons.clone(), options));
         let queues = queues.map(|queues| first_queues(queues, &devices)).transpose()?;
         let attachments = Attachments::new(addrs, &seated, program, steering, queues, Arc::clone(&table));
         let attachments = attachments.map_err(StartError::Netlink)?;

@@ -53,11 +53,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `host`, `package`
+    /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `secured`, `host`, `package`
     #[command(disable_help_flag = true)]
     Fault {
         /// What fails
-        #[arg(value_parser = ["kill", "upgrade", "points", "soak", "hostile", "host", "package"])]
+        #[arg(value_parser = ["kill", "upgrade", "points", "soak", "hostile", "secured", "host", "package"])]
         what: String,
         /// `--smoke`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

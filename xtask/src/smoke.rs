@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 15] = [
+const FORMS: [(&str, &[&str]); 16] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -22,6 +22,7 @@ const FORMS: [(&str, &[&str]); 15] = [
     ("fault points", &["fault", "points", "--smoke"]),
     ("fault soak", &["fault", "soak", "--smoke"]),
     ("fault hostile", &["fault", "hostile", "--smoke"]),
+    ("fault secured", &["fault", "secured", "--smoke"]),
     ("fault host", &["fault", "host", "--smoke"]),
 ];
 

@@ -50,12 +50,12 @@ impl Family {
 /// What the generator sends: flows of two sides, the parties .10 and .11 of a network, each call one flow of each side, to the relay's
 /// addresses .1 and .2, ports counted up in pairs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flows {
-    pub(super) family: Family,
-    pub(super) count: u32,
+pub(crate) struct Flows {
+    pub(crate) family: Family,
+    pub(crate) count: u32,
     /// One frame of so many is a party's, and all others are strangers', who send to the same ports. `None`: all are the parties'.
-    pub(super) every: Option<u64>,
-    pub(super) first_port: u16,
+    pub(crate) every: Option<u64>,
+    pub(crate) first_port: u16,
 }
 
 /// The network of generator and relay: 192.0.2.0 or 2001:db8:2::, and a host of it.
@@ -67,17 +67,17 @@ const fn host(family: Family, number: u8) -> IpAddr {
 }
 
 /// The party of a call on a side (0 or 1).
-pub(super) const fn party(family: Family, side: u8) -> IpAddr {
+pub(crate) const fn party(family: Family, side: u8) -> IpAddr {
     host(family, 10 + side)
 }
 
 /// The relay's address on a side.
-pub(super) const fn relay(family: Family, side: u8) -> IpAddr {
+pub(crate) const fn relay(family: Family, side: u8) -> IpAddr {
     host(family, 1 + side)
 }
 
 /// A frame of side 0 with these ports, which the generator writes like the sequence number and the timestamp.
-pub(super) fn template(family: Family, ports: [u16; 2]) -> Vec<u8> {
+pub(crate) fn template(family: Family, ports: [u16; 2]) -> Vec<u8> {
     let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
     match family {
         Family::Ipv4 => {
@@ -108,24 +108,24 @@ pub(super) fn template(family: Family, ports: [u16; 2]) -> Vec<u8> {
 
 /// Frames that arrived, and how long it took.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Frames of all kinds.
-    pub(super) made: u64,
+    pub(crate) made: u64,
     /// The parties' frames among them. Without strangers, only those that the cable to the relay took.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// The parties' frames that came to the sink.
-    pub(super) arrived: u64,
-    pub(super) time: Duration,
+    pub(crate) arrived: u64,
+    pub(crate) time: Duration,
 }
 
 impl Rate {
-    pub(super) fn mpps(self) -> f64 {
+    pub(crate) fn mpps(self) -> f64 {
         self.arrived as f64 / self.time.as_secs_f64() / 1e6
     }
 }
 
 /// Sends frames out of a device of a host for about so long, and counts what a sink sees meanwhile.
-pub(super) fn flood(
+pub(crate) fn flood(
     generator: &mut Program,
     host: &Host,
     device: &str,
@@ -183,7 +183,7 @@ pub(super) fn flood(
     })
 }
 
-pub(super) fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyhow::Result<()> {
     let map = generator.ebpf.map_mut("PLAN").context("no PLAN")?;
     let mut plan: Array<_, u64> = map.try_into()?;
     plan.set(EVERY, flows.every.unwrap_or(1), 0)?;
@@ -198,7 +198,7 @@ pub(super) fn plan(generator: &mut Program, flows: Flows, frame: &[u8]) -> anyho
 }
 
 /// How many frames the generator has made.
-pub(super) fn made(generator: &Program) -> anyhow::Result<u64> {
+pub(crate) fn made(generator: &Program) -> anyhow::Result<u64> {
     let map = generator.ebpf.map("POSITION").context("no POSITION")?;
     let position: PerCpuArray<_, [u64; 2]> = map.try_into()?;
     Ok(position.get(&0, 0)?.iter().map(|[number, _]| number).sum())
@@ -206,14 +206,14 @@ pub(super) fn made(generator: &Program) -> anyhow::Result<u64> {
 
 /// How many frames a device did not take from a program, because its cable was full. The other end of a cable is worked off on the core of
 /// the generator, and now and then, when the kernel's own thread does that (`ksoftirqd`), the generator is scheduled before it.
-fn refused(host: &Host, device: &str) -> anyhow::Result<u64> {
+pub(crate) fn refused(host: &Host, device: &str) -> anyhow::Result<u64> {
     let counts = host.run("ethtool", ["-S", device])?;
     let refused = counts.lines().filter_map(|line| line.trim().split_once("_xdp_xmit_errors: "));
     refused.map(|(_, count)| Ok(count.parse::<u64>()?)).sum()
 }
 
 /// How many frames a sink has counted.
-pub(super) fn sunk(program: &Program) -> anyhow::Result<u64> {
+pub(crate) fn sunk(program: &Program) -> anyhow::Result<u64> {
     let counts: PerCpuArray<_, u64> = program.ebpf.map("SUNK").context("no SUNK")?.try_into()?;
     Ok(counts.get(&0, 0)?.iter().sum())
 }

@@ -1,17 +1,18 @@
 //! A relay between two hosts, with calls, and what is needed to send it frames and see them come back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use aya::maps::Array;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cpu::{Clock, of_threads};
 use super::flood::{Family, Flows, party, relay};
 use super::pace::{Passed, pace};
 use super::reports::Reporters;
+use super::secured::{self, Secured, local};
 use crate::rig::daemon::{Kept, NG, NgClient, binary};
 use crate::rig::host::{Host, Port};
 use crate::rig::party::sdp;
@@ -32,6 +33,8 @@ pub(super) enum Subject {
     Uring(u32),
     /// The same, and packets come to the worker past the stack, by AF_XDP.
     Xsk,
+    /// The same, and they leave by AF_XDP as well: not on kernels where that is refused.
+    XskOut,
     /// Ours, by epoll.
     Epoll,
     /// rtpengine in userspace.
@@ -44,6 +47,7 @@ impl Subject {
         match self {
             Self::Uring(_) => "intertrunk-uring",
             Self::Xsk => "intertrunk-xsk",
+            Self::XskOut => "intertrunk-xsk-out",
             Self::Epoll => "intertrunk-epoll",
             Self::Rtpengine => "rtpengine",
         }
@@ -53,7 +57,7 @@ impl Subject {
     pub(super) const fn workers(self) -> u32 {
         match self {
             Self::Uring(workers) => workers,
-            Self::Xsk | Self::Epoll | Self::Rtpengine => 1,
+            Self::Xsk | Self::XskOut | Self::Epoll | Self::Rtpengine => 1,
         }
     }
 
@@ -62,7 +66,7 @@ impl Subject {
         let mut words: Vec<String> = Vec::new();
         let (engine, intake) = match self {
             Self::Uring(_) => ("uring", "steered"),
-            Self::Xsk => ("uring", "xsk"),
+            Self::Xsk | Self::XskOut => ("uring", "xsk"),
             Self::Epoll => ("epoll", "steered"),
             Self::Rtpengine => {
                 words.extend(
@@ -78,6 +82,9 @@ impl Subject {
         words.extend(["serve", "--log-format", "json", "--engine", engine, "--intake", intake].map(str::to_owned));
         words.extend(["--listen-ng", NG].map(str::to_owned));
         words.extend(["--pin-workers".to_owned(), "--workers".to_owned(), self.workers().to_string()]);
+        if self == Self::XskOut {
+            words.push("--output=xsk".to_owned());
+        }
         for interface in interfaces {
             words.extend(["--interface".to_owned(), interface]);
         }
@@ -138,7 +145,7 @@ impl Lane {
         anyhow::ensure!(relay.ended()?.is_none(), "{} has ended: {}", subject.name(), relay.output()?);
         let mut generator = Program::load()?;
         let parties = if is_secured {
-            set_up_secured(&mut ng, &mut generator, flows)?;
+            secured::set_up(&mut ng, &mut generator, FIRST_PORT, flows, Secured::Receiver)?;
             Vec::new()
         } else {
             set_up(&mut ng, &mut generator, flows)?
@@ -207,40 +214,4 @@ fn set_up(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Res
         }
     }
     Ok(reporters)
-}
-
-/// Sets calls up, each of one flow: its sender has plain RTP, and whoever it sends to has SRTP by the suite that everybody has.
-fn set_up_secured(ng: &mut NgClient, generator: &mut Program, flows: u32) -> anyhow::Result<()> {
-    const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
-    let map = generator.ebpf.map_mut("DESTINATIONS").context("no DESTINATIONS")?;
-    let mut destinations: Array<_, u32> = map.try_into()?;
-    for flow in 0..flows {
-        let (side, port) = ((flow % 2) as u8, FIRST_PORT + 2 * (flow / 2) as u16);
-        let (from, to) = (party(Family::Ipv4, side), party(Family::Ipv4, 1 - side));
-        let id = format!("call-{flow}");
-        let direction = if side == 0 { ["a", "b"] } else { ["b", "a"] };
-        let offer = ng.request(&json!({"command": "offer", "call-id": id, "from-tag": "1",
-            "sdp": sdp(SocketAddr::new(from, port)), "flags": ["endpoint-learning-off"], "direction": direction,
-            "ICE": "remove", "transport-protocol": "RTP/SAVP", "SDES": [format!("only-{SUITE}")], "DTLS": "off"}))?;
-        let offered = offer.get("sdp").and_then(Value::as_str).unwrap_or_default();
-        let line = offered.lines().find(|line| line.starts_with("a=crypto:") && line.contains(SUITE));
-        let tag = line.and_then(|line| line.strip_prefix("a=crypto:")?.split(' ').next());
-        let tag = tag.with_context(|| format!("no key is offered: {offer}"))?;
-        let theirs = sdp(SocketAddr::new(to, port + 10_000)).replace("RTP/AVP", "RTP/SAVP")
-            + &format!("a=crypto:{tag} {SUITE} inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n");
-        let answer = ng.request(&json!({"command": "answer", "call-id": id, "from-tag": "1", "to-tag": "2",
-            "sdp": theirs, "flags": ["endpoint-learning-off"], "ICE": "remove"}))?;
-        let local = local(&answer).filter(|local| local.ip() == relay(Family::Ipv4, side));
-        let local = local.with_context(|| format!("no address for side {side}: {answer}"))?;
-        destinations.set(u32::from(side) << 16 | u32::from(port), u32::from(local.port().to_be()), 0)?;
-    }
-    Ok(())
-}
-
-/// The address and port that a reply's session description names.
-fn local(reply: &Value) -> Option<SocketAddr> {
-    let sdp = reply.get("sdp")?.as_str()?;
-    let addr: IpAddr = sdp.lines().find_map(|line| line.strip_prefix("c=IN IP4 "))?.trim().parse().ok()?;
-    let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
-    Some(SocketAddr::new(addr, port.parse().ok()?))
 }

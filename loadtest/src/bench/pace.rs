@@ -23,25 +23,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of a pace.
 #[derive(Clone, Debug)]
-pub(super) struct Passed {
-    pub(super) sent: u64,
-    pub(super) arrived: u64,
+pub(crate) struct Passed {
+    pub(crate) sent: u64,
+    pub(crate) arrived: u64,
     /// From the first frame to the last.
-    pub(super) time: Duration,
+    pub(crate) time: Duration,
     /// Time of the relay's processors.
-    pub(super) busy: Duration,
+    pub(crate) busy: Duration,
     /// Frames by delay; see [`delay_us`].
-    pub(super) delays: Vec<u64>,
+    pub(crate) delays: Vec<u64>,
 }
 
 impl Passed {
     /// Share of the frames that were lost.
-    pub(super) fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         1.0 - self.arrived as f64 / self.sent as f64
     }
 
     /// The delay that so great a share of the frames stayed within, in microseconds.
-    pub(super) fn delay_us(&self, share: f64) -> f64 {
+    pub(crate) fn delay_us(&self, share: f64) -> f64 {
         let total: u64 = self.delays.iter().sum();
         let mut seen = 0;
         let bucket = self.delays.iter().position(|count| {
@@ -59,7 +59,7 @@ fn delay_us(bucket: usize) -> f64 {
 }
 
 /// Sends so many frames a second out of a device of a host for about so long. `busy` tells how long the relay has been at work.
-pub(super) fn pace(
+pub(crate) fn pace(
     generator: &mut Program,
     (host, device): (&Host, &str),
     flows: Flows,

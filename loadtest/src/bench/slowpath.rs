@@ -20,7 +20,8 @@ use super::lane::{Lane, Subject};
 use super::pace::Passed;
 
 /// Everything that is compared.
-const SUBJECTS: [Subject; 5] = [Subject::Uring(1), Subject::Xsk, Subject::Uring(2), Subject::Epoll, Subject::Rtpengine];
+const SUBJECTS: [Subject; 6] =
+    [Subject::Uring(1), Subject::Xsk, Subject::XskOut, Subject::Uring(2), Subject::Epoll, Subject::Rtpengine];
 /// The paces at which time is measured, in thousands of packets a second.
 pub const OFFERED: [u32; 3] = [50, 100, 200];
 /// A greater share of lost packets is a relay that cannot keep up.
@@ -101,7 +102,7 @@ pub struct Latency {
 /// One line of the result: medians over the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// `intertrunk-uring`, `intertrunk-xsk`, `intertrunk-epoll` or `rtpengine`.
+    /// `intertrunk-uring`, `intertrunk-xsk`, `intertrunk-xsk-out`, `intertrunk-epoll` or `rtpengine`.
     pub relay: &'static str,
     /// Threads that carry packets.
     pub workers: u32,
@@ -169,7 +170,12 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
 /// Every relay with its calls.
 fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
     let is_wanted = |subject: &Subject| plan.only.is_empty() || plan.only.iter().any(|only| only == subject.name());
-    let set_up = SUBJECTS.into_iter().filter(is_wanted).map(|subject| {
+    // The daemon refuses to send by AF_XDP there.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let minor = release.strip_prefix("6.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    let is_had =
+        |subject: &Subject| *subject != Subject::XskOut || !minor.is_some_and(|minor| (6..=17).contains(&minor));
+    let set_up = SUBJECTS.into_iter().filter(is_wanted).filter(is_had).map(|subject| {
         eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
         Lane::new(subject, plan.streams, plan.is_secured, folder)
     });

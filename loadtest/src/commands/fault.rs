@@ -10,6 +10,7 @@ use loadtest::fault::hostile::{self, HostilePlan};
 use loadtest::fault::kill::{self, KillPlan};
 use loadtest::fault::package::{self, PackagePlan};
 use loadtest::fault::points::{self, PointsPlan};
+use loadtest::fault::secured::{self, SecuredPlan};
 use loadtest::fault::soak::{self, SoakPlan};
 use loadtest::fault::upgrade::{self, UpgradePlan};
 use serde::Serialize;
@@ -85,6 +86,21 @@ pub(crate) enum Fault {
         #[arg(long)]
         smoke: bool,
     },
+    /// Have calls talk beside very many that are secured, and beside floods of forged packets
+    Secured {
+        /// Calls on the fast path that talk
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        calls: u16,
+        /// Secured flows of 50 packets a second beside them
+        #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(2..=4000))]
+        flows: u32,
+        /// Seconds of each
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// A short form of everything, in seconds
+        #[arg(long)]
+        smoke: bool,
+    },
     /// Install, upgrade and remove the Debian package on a booted host while calls talk
     Package {
         /// A root with systemd, as debootstrap makes it; it is changed
@@ -138,6 +154,10 @@ pub(crate) fn run(fault: Fault) -> anyhow::Result<ExitCode> {
             let seed = seed.map_or_else(points::seed, Ok)?;
             let full = HostilePlan { calls, time: Duration::from_secs(seconds), seed };
             report(&hostile::run(if smoke { HostilePlan::smoke(seed) } else { full })?)
+        }
+        Fault::Secured { calls, flows, seconds, smoke } => {
+            let full = SecuredPlan { calls, flows, time: Duration::from_secs(seconds), ..SecuredPlan::default() };
+            report(&secured::run(if smoke { SecuredPlan::smoke() } else { full })?)
         }
         Fault::Package { root, first, second, calls } => {
             report(&package::run(&PackagePlan { root, packages: [first, second], calls })?)

@@ -53,10 +53,20 @@ pub(super) struct Crowd {
 impl Crowd {
     /// So many calls, all of them on the fast path where there is one.
     pub(super) fn new(trunks: &Trunks, ng: &mut NgClient, calls: u16, is_fast: bool) -> anyhow::Result<Self> {
+        Self::between(trunks, ng, [Trunk::Pbx1, Trunk::Gateway], calls, is_fast)
+    }
+
+    /// The same between other trunks.
+    pub(super) fn between(
+        trunks: &Trunks,
+        ng: &mut NgClient,
+        ends: [Trunk; 2],
+        calls: u16,
+        is_fast: bool,
+    ) -> anyhow::Result<Self> {
         let mut pairs = Vec::new();
         for number in 0..calls {
             let port = FIRST_PORT + 2 * number;
-            let ends = [Trunk::Pbx1, Trunk::Gateway];
             let [mut caller, mut callee] = [Party::new(trunks, ends[0], port)?, Party::new(trunks, ends[1], port)?];
             let call = Call::set_up(ng, &format!("crowd-{number}"), (&caller, ends[0]), (&callee, ends[1]), &[])?;
             call.converse(&mut caller, &mut callee, 1)?;

@@ -20,15 +20,23 @@ const SOON: u32 = 5;
 const SELDOM: u32 = 30;
 
 /// How queues are taken up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueOptions {
+    /// The operator asked for it by name: also where one queue has to do for many workers.
+    pub(crate) is_wanted: bool,
+    /// How the program is attached.
+    pub(crate) mode: XdpMode,
+    /// Whether frames are sent by the sockets, too.
+    pub(crate) sends: bool,
+}
+
+/// The devices' queues.
 pub(crate) struct Queues {
     kernel: Arc<Mutex<Kernel>>,
     lines: Lines,
     /// What each worker has lost is counted there.
     reasons: Vec<Arc<Reasons>>,
-    /// The operator asked for it by name: also where one queue has to do for many workers.
-    is_wanted: bool,
-    /// How the program is attached.
-    mode: XdpMode,
+    options: QueueOptions,
     open: Vec<Open>,
     /// Devices that could not be taken up, and how often in a row; the log has them.
     failed: HashMap<u32, u32>,
@@ -59,9 +67,9 @@ impl Queues {
         kernel: Arc<Mutex<Kernel>>,
         lines: Lines,
         reasons: Vec<Arc<Reasons>>,
-        (is_wanted, mode): (bool, XdpMode),
+        options: QueueOptions,
     ) -> Self {
-        Self { kernel, lines, reasons, is_wanted, mode, open: Vec::new(), failed: HashMap::new(), packets: 0 }
+        Self { kernel, lines, reasons, options, open: Vec::new(), failed: HashMap::new(), packets: 0 }
     }
 
     /// Takes up the queues of a device at which the program is.
@@ -71,20 +79,20 @@ impl Queues {
     pub(crate) fn take_up(&mut self, device: &Device) -> Result<(), String> {
         let count = count(device);
         // Rather several workers by the stack than one alone that does without it.
-        if !self.is_wanted && count * 2 < self.lines.workers() {
+        if !self.options.is_wanted && count * 2 < self.lines.workers() {
             return Err(format!(
                 "{count} receive queues for {} workers: the stack spreads packets better (`ethtool -L`, or intake = \"xsk\")",
                 self.lines.workers()
             ));
         }
-        if !self.is_wanted && self.lines.workers() > 1 && ethtool::hashes_ports(&device.name) == Some(false) {
+        if !self.options.is_wanted && self.lines.workers() > 1 && ethtool::hashes_ports(&device.name) == Some(false) {
             return Err(
                 "it spreads UDP by addresses alone, so that a trunk has one queue and one worker (`ethtool -N DEVICE rx-flow-hash udp4 sdfn`)"
                     .to_owned(),
             );
         }
         // What its driver does not know, it drops without a word.
-        if self.mode == XdpMode::Native
+        if self.options.mode == XdpMode::Native
             && Features::of(device.index).is_ok_and(|can| can.is_some_and(|can| !can.redirects))
         {
             return Err("its driver cannot redirect frames".to_owned());
@@ -97,7 +105,7 @@ impl Queues {
     }
 
     fn open(&mut self, device: &Device, queue: u32) -> Result<(), String> {
-        let socket = Socket::open(device.index, queue).map_err(|error| xsk::explain(&error))?;
+        let socket = Socket::open(device.index, queue, self.options.sends).map_err(|error| xsk::explain(&error))?;
         let place = lock(&self.kernel).intake(device.index).map_err(|error| error.to_string())? + queue;
         let view = socket.view();
         lock(&self.kernel).set_queue(place, &view).map_err(|error| error.to_string())?;
@@ -172,7 +180,7 @@ impl Queues {
 
     /// Whether it was asked for by name.
     pub(crate) const fn is_wanted(&self) -> bool {
-        self.is_wanted
+        self.options.is_wanted
     }
 }
 

@@ -153,7 +153,7 @@ impl FlowTable {
     /// The next hop of a number, where packets go to the device.
     pub(crate) fn hop(&self, id: HopId) -> Option<Hop> {
         match self.shape.output {
-            Output::Device => self.hops.hop(id),
+            Output::Device | Output::Xsk => self.hops.hop(id),
             Output::Stack => None,
         }
     }

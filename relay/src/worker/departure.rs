@@ -125,6 +125,14 @@ impl Departure {
         }
     }
 
+    /// The index of the device that it leaves by as a frame.
+    pub(crate) const fn device(&self) -> Option<u32> {
+        match self.way {
+            Way::Link(link) => Some(link.device),
+            Way::Stack(_) | Way::Port(_) => None,
+        }
+    }
+
     /// Writes the address to the beginning of a buffer, and the headers before the payload that starts there: the length of the address, and where
     /// the packet begins. `None` when there is no room for them.
     pub(crate) fn write(&self, buffer: &mut [u8], payload: usize) -> Option<(Exit, usize, usize)> {

@@ -16,7 +16,7 @@ const BEFORE: usize = 256 + 14 + 20 + 8;
 
 const _: () = assert!(BEFORE >= NAME_MAX + HEADERS_MAX + media::HEAD_ROOM);
 
-/// Has the datagram in a frame handled: how it leaves, and where in its chunk the payload is then.
+/// Has the datagram in a frame handled: how it leaves, and where in its chunk the payload is then; `None` when that is done, or nothing leaves.
 pub(crate) fn handle(
     inlet: &mut Inlet,
     number: u32,
@@ -42,5 +42,13 @@ pub(crate) fn handle(
     let mut arrival = Arrival { sender, local, ttl, packet };
     let departure = handler.arrived(&mut arrival, outbox)?;
     let (start, end) = arrival.packet.range();
+    if let Some(device) = departure.device()
+        && inlet.sends()
+    {
+        let headers = departure.write_before(inlet.chunk(number, frame.chunk)?.get_mut(..start)?)?;
+        if inlet.send(device, (number, frame.chunk), start - headers..end) {
+            return None;
+        }
+    }
     Some((departure, start, end))
 }

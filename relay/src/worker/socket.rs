@@ -59,7 +59,9 @@ pub(crate) struct Senders {
 pub(crate) fn senders(output: Output, locals: &[IpAddr]) -> io::Result<Senders> {
     let packet = match output {
         // Without a protocol it receives nothing.
-        Output::Device => Some(socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?),
+        Output::Device | Output::Xsk => {
+            Some(socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?)
+        }
         Output::Stack => None,
     };
     let senders = Senders { raws: locals.iter().map(|local| raw(*local)).collect::<Result<_, _>>()?, packet };

@@ -1,5 +1,6 @@
 //! The way of AF_XDP sockets to the workers: the guard opens and closes them while the workers run.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -12,7 +13,7 @@ use crate::xsk::socket::{Frame, Socket};
 /// What a worker is told.
 enum News {
     /// A socket of this number is its own from now on.
-    Open(u32, Socket),
+    Open(u32, Box<Socket>),
     /// It is to let go of the socket of this number.
     Close(u32),
 }
@@ -61,7 +62,7 @@ impl Lines {
     /// Gives a socket to a worker; its number.
     pub(crate) fn open(&mut self, worker: usize, socket: Socket) -> u32 {
         self.last = self.last.wrapping_add(1);
-        self.tell(worker, News::Open(self.last, socket));
+        self.tell(worker, News::Open(self.last, Box::new(socket)));
         self.last
     }
 
@@ -101,7 +102,7 @@ impl Inlet {
     pub(crate) fn next(&mut self) -> Option<FramesChange> {
         Some(match self.news.try_recv().ok()? {
             News::Open(number, socket) => {
-                self.sockets.push((number, socket));
+                self.sockets.push((number, *socket));
                 FramesChange::Opened(number)
             }
             News::Close(number) => FramesChange::Closing(number),
@@ -151,7 +152,25 @@ impl Inlet {
         }
     }
 
-    /// Gives the kernel what was given back.
+    /// Whether frames are sent by any of its sockets.
+    pub(crate) fn sends(&self) -> bool {
+        self.sockets.first().is_some_and(|(_, socket)| socket.sends())
+    }
+
+    /// Sends a frame that lies in a lent chunk of a socket out of a device, by the socket that this worker has there. `false` when it has none, or
+    /// sends nothing by it, or not now. It leaves with [`Inlet::publish`].
+    pub(crate) fn send(&mut self, device: u32, (number, chunk): (u32, u32), frame: Range<usize>) -> bool {
+        let place = |is_it: &dyn Fn(&(u32, Socket)) -> bool| self.sockets.iter().position(is_it);
+        let to = place(&|(_, socket)| socket.device() == device && socket.sends());
+        let (Some(to), Some(from)) = (to, place(&|(other, _)| *other == number)) else { return false };
+        if to == from {
+            return self.sockets.get_mut(to).is_some_and(|(_, socket)| socket.send_back(chunk, frame));
+        }
+        let Ok([(_, from), (_, to)]) = self.sockets.get_disjoint_mut([from, to]) else { return false };
+        from.chunk(chunk).get(frame).is_some_and(|frame| to.send(frame))
+    }
+
+    /// Gives the kernel what was given back, and tells it of what is to be sent.
     pub(crate) fn publish(&mut self) {
         self.sockets().for_each(|(_, socket)| socket.publish());
     }

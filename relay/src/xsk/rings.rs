@@ -8,7 +8,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
-use rustix::net::xdp::{XDP_PGOFF_RX_RING, XDP_UMEM_PGOFF_FILL_RING, XdpDesc, XdpRingOffset};
+use rustix::net::xdp::XdpRingOffset;
+
+/// Bytes of a chunk. In one of 2,048 frames of more than 1,792 bytes would have no room.
+pub(super) const CHUNK: usize = 4096;
 
 /// Memory of an own mapping.
 struct Mapping {
@@ -78,6 +81,19 @@ impl Chunks {
         // others of this process off.
         unsafe { std::slice::from_raw_parts_mut(self.mapping.start.as_ptr().add(start), self.size) }
     }
+
+    /// Copies a part of a chunk to the beginning of another one; its length.
+    pub(super) fn copy(&mut self, from: u32, part: std::ops::Range<usize>, to: u32) -> usize {
+        let count = self.mapping.len / self.size;
+        let [from, to] = [from, to].map(|number| number as usize % count * self.size);
+        let part = part.start.min(self.size)..part.end.min(self.size);
+        let len = part.len();
+        let start = self.mapping.start.as_ptr();
+        // SAFETY: both places are within their chunks, and those within the mapping, by the lines above. The kernel has handed both over, and
+        // `&mut self` keeps others of this process off.
+        unsafe { start.add(from + part.start).copy_to(start.add(to), len) };
+        len
+    }
 }
 
 /// A ring of entries: a power of two of them.
@@ -126,25 +142,26 @@ impl<T: Copy> Ring<T> {
     }
 }
 
-/// Chunks on their way to the kernel.
-pub(super) struct Fill {
-    ring: Ring<u64>,
+/// A ring whose entries this process writes and the kernel reads. Nobody but the socket has them, so there is never more to write than it has room
+/// for: of each there are as many entries as chunks that can be in it.
+pub(super) struct Producer<T> {
+    ring: Ring<T>,
     /// Entries that are written, and not the kernel's before they are published.
     written: u32,
 }
 
-impl Fill {
-    pub(super) fn map(socket: BorrowedFd<'_>, offsets: XdpRingOffset, entries: u32) -> io::Result<Self> {
-        let ring: Ring<u64> = Ring::map(socket, XDP_UMEM_PGOFF_FILL_RING, offsets, entries)?;
+impl<T: Copy> Producer<T> {
+    pub(super) fn map(socket: BorrowedFd<'_>, page: u64, offsets: XdpRingOffset, entries: u32) -> io::Result<Self> {
+        let ring: Ring<T> = Ring::map(socket, page, offsets, entries)?;
         let written = ring.producer().load(Ordering::Relaxed);
         Ok(Self { ring, written })
     }
 
-    /// Writes an entry. There is room for all chunks there are.
-    pub(super) fn give(&mut self, addr: u64) {
+    /// Writes an entry.
+    pub(super) fn give(&mut self, entry: T) {
         // SAFETY: the entry is aligned and within the ring; the kernel does not look at it before it is published, and has read what was there
         // before: there are as many entries as chunks.
-        unsafe { self.ring.entry(self.written).write(addr) };
+        unsafe { self.ring.entry(self.written).write(entry) };
         self.written = self.written.wrapping_add(1);
     }
 
@@ -152,25 +169,30 @@ impl Fill {
     pub(super) fn publish(&mut self) {
         self.ring.producer().store(self.written, Ordering::Release);
     }
+
+    /// How many entries the kernel has not read yet.
+    pub(super) fn waiting(&self) -> u32 {
+        self.written.wrapping_sub(self.ring.consumer().load(Ordering::Acquire))
+    }
 }
 
-/// Frames on their way from the kernel.
-pub(super) struct Received {
-    ring: Ring<XdpDesc>,
+/// A ring whose entries the kernel writes and this process reads.
+pub(super) struct Consumer<T> {
+    ring: Ring<T>,
     /// The next entry, and the one up to which the kernel has written when that was last looked at.
     next: u32,
     end: u32,
 }
 
-impl Received {
-    pub(super) fn map(socket: BorrowedFd<'_>, offsets: XdpRingOffset, entries: u32) -> io::Result<Self> {
-        let ring: Ring<XdpDesc> = Ring::map(socket, XDP_PGOFF_RX_RING, offsets, entries)?;
+impl<T: Copy> Consumer<T> {
+    pub(super) fn map(socket: BorrowedFd<'_>, page: u64, offsets: XdpRingOffset, entries: u32) -> io::Result<Self> {
+        let ring: Ring<T> = Ring::map(socket, page, offsets, entries)?;
         let next = ring.consumer().load(Ordering::Relaxed);
         Ok(Self { ring, next, end: next })
     }
 
-    /// The next frame.
-    pub(super) fn take(&mut self) -> Option<XdpDesc> {
+    /// The next entry.
+    pub(super) fn take(&mut self) -> Option<T> {
         if self.next == self.end {
             self.end = self.ring.producer().load(Ordering::Acquire);
             if self.next == self.end {
@@ -178,7 +200,7 @@ impl Received {
             }
         }
         // SAFETY: the entry is aligned and within the ring; the kernel has written it before the index that was read above, and leaves it alone
-        // until it is released. Every bit pattern is a valid one.
+        // until it is released. Every bit pattern is a valid one of the two types that there are, a number and a descriptor of numbers.
         let entry = unsafe { self.ring.entry(self.next).read() };
         self.next = self.next.wrapping_add(1);
         Some(entry)

@@ -5,22 +5,25 @@
 //! loop; it leaves the last only by going back to the first.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
-use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
+use rustix::net::xdp::{
+    SocketAddrXdp, SocketAddrXdpFlags, XDP_PGOFF_RX_RING, XDP_UMEM_PGOFF_FILL_RING, XdpDesc, XdpUmemReg,
+    XdpUmemRegFlags,
+};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
-use crate::xsk::rings::{Chunks, Fill, Received};
+use crate::xsk::rings::{CHUNK, Chunks, Consumer, Producer};
+use crate::xsk::transmit::{self, Transmit};
 
 /// Chunks of a socket. All of them can wait in either ring, so that neither is ever full: frames are lost only when the worker has left so many
 /// lie, 40 ms of 100,000 packets a second.
 const CHUNKS: u32 = 4096;
-/// Bytes of a chunk. In one of 2,048 frames of more than 1,792 bytes would have no room.
-pub(crate) const CHUNK: usize = 4096;
-/// Nothing is sent by the socket, but the kernel wants the ring.
+/// Where nothing is sent by the socket, the kernel wants the ring of what was sent all the same.
 const COMPLETIONS: u32 = 64;
 
 /// What others may look at.
@@ -34,8 +37,11 @@ pub(crate) struct View {
 pub(crate) struct Socket {
     // Closed before its memory goes.
     view: View,
-    fill: Fill,
-    received: Received,
+    fill: Producer<u64>,
+    received: Consumer<XdpDesc>,
+    transmit: Option<Transmit>,
+    /// The device's index (`ifindex`).
+    device: u32,
     chunks: Chunks,
     /// The chunks that the worker's loop has.
     lent: Box<[bool]>,
@@ -51,13 +57,14 @@ pub(crate) struct Frame {
 }
 
 impl Socket {
-    /// Opens one for a queue of a device.
+    /// Opens one for a queue of a device, by which frames can be sent as well, or not.
     ///
     /// # Errors
     /// When the kernel refuses; for a moment after another one of the same queue was closed (`EBUSY`).
-    pub(crate) fn open(device: u32, queue: u32) -> io::Result<Self> {
+    pub(crate) fn open(device: u32, queue: u32, sends: bool) -> io::Result<Self> {
         let fd = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        let chunks = Chunks::new(CHUNKS as usize, CHUNK)?;
+        let sent = if sends { transmit::FRAMES } else { 0 };
+        let chunks = Chunks::new((CHUNKS + sent) as usize, CHUNK)?;
         let (addr, len) = chunks.place();
         let memory = XdpUmemReg {
             addr,
@@ -69,11 +76,17 @@ impl Socket {
         };
         sockopt::set_xdp_umem_reg(&fd, memory)?;
         sockopt::set_xdp_umem_fill_ring_size(&fd, CHUNKS)?;
-        sockopt::set_xdp_umem_completion_ring_size(&fd, COMPLETIONS)?;
+        sockopt::set_xdp_umem_completion_ring_size(&fd, sent.max(COMPLETIONS))?;
         sockopt::set_xdp_rx_ring_size(&fd, CHUNKS)?;
+        if sends {
+            sockopt::set_xdp_tx_ring_size(&fd, sent)?;
+            // For as many packets as can be under way, as far as the system's limit goes.
+            sockopt::set_socket_send_buffer_size(&fd, sent as usize * CHUNK)?;
+        }
         let offsets = sockopt::xdp_mmap_offsets(&fd)?;
-        let mut fill = Fill::map(fd.as_fd(), offsets.fr, CHUNKS)?;
-        let received = Received::map(fd.as_fd(), offsets.rx, CHUNKS)?;
+        let mut fill = Producer::map(fd.as_fd(), XDP_UMEM_PGOFF_FILL_RING, offsets.fr, CHUNKS)?;
+        let received = Consumer::map(fd.as_fd(), XDP_PGOFF_RX_RING, offsets.rx, CHUNKS)?;
+        let transmit = sends.then(|| Transmit::map(fd.as_fd(), &offsets, CHUNKS..CHUNKS + sent)).transpose()?;
         // Before it is bound: some drivers want that.
         for chunk in 0..CHUNKS {
             fill.give(u64::from(chunk) * CHUNK as u64);
@@ -81,7 +94,7 @@ impl Socket {
         fill.publish();
         bind(&fd, &SocketAddrXdp::new(SocketAddrXdpFlags::XDP_COPY, device, queue))?;
         let view = View { fd: Arc::new(fd), pulse: Arc::default() };
-        Ok(Self { view, fill, received, chunks, lent: vec![false; CHUNKS as usize].into() })
+        Ok(Self { view, fill, received, transmit, device, chunks, lent: vec![false; CHUNKS as usize].into() })
     }
 
     /// What others may look at.
@@ -114,6 +127,39 @@ impl Socket {
         }
     }
 
+    /// The index of its device.
+    pub(crate) const fn device(&self) -> u32 {
+        self.device
+    }
+
+    /// Whether frames can be sent by it.
+    pub(crate) const fn sends(&self) -> bool {
+        self.transmit.is_some()
+    }
+
+    /// Sends a frame; `false` when it cannot, or not now. It leaves with [`Socket::publish`].
+    pub(crate) fn send(&mut self, frame: &[u8]) -> bool {
+        let Some(transmit) = &mut self.transmit else { return false };
+        if frame.len() > CHUNK {
+            return false;
+        }
+        let Some(chunk) = transmit.chunk() else { return false };
+        if let Some(place) = self.chunks.chunk(chunk).get_mut(..frame.len()) {
+            place.copy_from_slice(frame);
+        }
+        transmit.give(chunk, frame.len());
+        true
+    }
+
+    /// The same with what is in a chunk that is lent.
+    pub(crate) fn send_back(&mut self, chunk: u32, frame: Range<usize>) -> bool {
+        let Some(transmit) = &mut self.transmit else { return false };
+        let Some(copy) = transmit.chunk() else { return false };
+        let len = self.chunks.copy(chunk, frame, copy);
+        transmit.give(copy, len);
+        true
+    }
+
     /// Gives everything back that a loop had which has ended.
     pub(crate) fn give_all(&mut self) {
         for chunk in 0..CHUNKS {
@@ -127,6 +173,9 @@ impl Socket {
         let place = self.received.release();
         self.view.pulse.store(place, Ordering::Relaxed);
         self.fill.publish();
+        if let Some(transmit) = &mut self.transmit {
+            transmit.tell(&self.view.fd);
+        }
     }
 }
 

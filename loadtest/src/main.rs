@@ -274,18 +274,18 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
         "relay            workers  RTCP/s  sent, kpps  received   lost, %  us/packet  delay us: p50     p99   p99.9"
     );
     for row in &result.rows {
+        let delays = row.latency_us.map(|latency| [latency.p50, latency.p99, latency.p999]);
+        let [p50, p99, p999] =
+            delays.map_or_else(|| ["-"; 3].map(str::to_owned), |delays| delays.map(|delay| format!("{delay:.0}")));
         println!(
-            "{:<16} {:>7} {:>7} {:>11.1} {:>9.1} {:>9.3} {:>10.2} {:>14.0} {:>7.0} {:>7.0}",
+            "{:<18} {:>5} {:>7} {:>11.1} {:>9.1} {:>9.3} {:>10.2} {p50:>14} {p99:>7} {p999:>7}",
             row.relay,
             row.workers,
             row.reports,
             row.offered_kpps,
             row.received_kpps,
             100.0 * row.loss,
-            row.cpu_us_per_packet,
-            row.latency_us.p50,
-            row.latency_us.p99,
-            row.latency_us.p999
+            row.cpu_us_per_packet
         );
     }
     for (relay, kpps) in &result.max_loss_free_kpps {

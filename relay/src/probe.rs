@@ -8,12 +8,14 @@ use flow::Locals;
 use flow::local::SLOTS_PER_LOCAL;
 
 use crate::config::RelayConfig;
+use crate::engine::Intake;
 use crate::hops::{Entry, Event, Neighbour};
 use crate::host::Features;
 use crate::host::{Device, devices};
 use crate::host::{ethtool, permit, reserve};
-use crate::kernel::{Facts, Kernel, Sizes, program_name};
+use crate::kernel::{Facts, Kernel, QueueOptions, Sizes, obstacle, program_name};
 use crate::worker::probe_ring;
+use crate::xsk;
 
 /// The facts about a host.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Host {
     pub io_uring: Result<(), String>,
     /// The same for the socket that the slow path sends by.
     pub raw_socket: Result<(), String>,
+    /// The same for the sockets by which packets come past the stack.
+    pub af_xdp: Result<(), String>,
     /// What is wrong with the media ports, each in a sentence with its remedy.
     pub ports: Vec<String>,
     /// Interfaces whose address this host does not have.
@@ -57,6 +61,8 @@ pub struct Nic {
     pub queues: (u32, u32),
     /// What the driver can do with XDP; `None` on kernels that do not tell (before 6.3).
     pub xdp: Option<Features>,
+    /// Why its packets come to the workers by the stack, whatever AF_XDP can.
+    pub past_stack: Option<String>,
     /// The XDP program that is attached already: number and name.
     pub program: Option<(u32, String)>,
     /// Whether UDP ports count when packets are spread over the queues; `None` when the driver does not tell.
@@ -86,6 +92,7 @@ impl Host {
             bpf: bpf(config),
             io_uring: probe_ring().map_err(|error| permit::explain_ring(&error)),
             raw_socket: raw_socket().map_err(|error| permit::explain_raw(&error)),
+            af_xdp: xsk::probe().map_err(|error| xsk::explain(&error)),
             ports: reserve::conflicts(&config.ranges()),
             missing,
             nics,
@@ -113,6 +120,7 @@ fn nics(config: &RelayConfig, missing: &mut Vec<(String, IpAddr)>) -> io::Result
     let Event::Everything { neighbours, .. } = crate::hops::everything()? else {
         return Err(io::ErrorKind::Other.into());
     };
+    let options = QueueOptions { is_wanted: config.intake == Intake::Xsk, mode: config.xdp_mode, sends: false };
     let mut nics: Vec<Nic> = Vec::new();
     for interface in config.interfaces.iter() {
         let Some(device) = addresses.get(&interface.addr) else {
@@ -124,6 +132,7 @@ fn nics(config: &RelayConfig, missing: &mut Vec<(String, IpAddr)>) -> io::Result
             Some(nic) => nic.interfaces.push(interface.name.clone()),
             None => {
                 let mut nic = nic(device, &neighbours, &gateways);
+                nic.past_stack = obstacle(device, config.workers, options);
                 nic.interfaces.push(interface.name.clone());
                 nics.push(nic);
             }
@@ -143,6 +152,7 @@ fn nic(device: &Device, neighbours: &HashMap<Neighbour, Entry>, gateways: &[Neig
         mtu: device.mtu,
         queues: device.queues,
         xdp: Features::of(device.index).unwrap_or(None),
+        past_stack: None,
         program: device.program.map(|id| (id, program_name(id))),
         hashes_ports: ethtool::hashes_ports(&device.name),
         strips_vlan: ethtool::strips_vlan(&device.name),

@@ -3,6 +3,7 @@
 use relay::probe::Nic;
 use relay::{Engine, RelayConfig, XdpMode};
 
+use super::host::has_queues;
 use super::{Finding, Level, without_xdp};
 
 /// The largest frame that drivers take in one page, with XDP's headroom; some take more.
@@ -18,6 +19,13 @@ pub(super) fn findings(nic: &Nic, config: &RelayConfig) -> Vec<Finding> {
         findings.extend(mtu(nic));
     }
     findings.extend(queues(nic));
+    if has_queues(config)
+        && !nic.is_loopback
+        && let Some(why) = &nic.past_stack
+    {
+        let text = format!("What is not on the fast path comes to the workers by the stack, which costs more: {why}.");
+        findings.push(Finding::warning(&nic.name, text));
+    }
     findings.extend(nic.gateways.iter().map(|(gateway, is_known)| {
         if *is_known {
             return Finding::good(&nic.name, format!("The MAC of the gateway {gateway} is known."));

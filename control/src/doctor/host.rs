@@ -32,6 +32,11 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
     // XDP does without one.
     let level = if matches!(config.intake, Intake::Steered | Intake::Xsk) { level } else { level.min(Level::Warning) };
     findings.push(steering("raw socket", &facts.raw_socket, "The slow path can send with headers of its own.", level));
+    if has_queues(config) {
+        let finding = try_out("af_xdp", &facts.af_xdp, "Packets can come to the workers past the stack.");
+        let level = if config.intake == Intake::Xsk { Level::Error } else { Level::Warning };
+        findings.push(if finding.level == Level::Good { finding } else { Finding { level, ..finding } });
+    }
     for (name, addr) in &facts.missing {
         let text =
             format!("Interface \"{name}\": this host has no address {addr}. Its calls are silent until it comes.");
@@ -45,6 +50,15 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
         findings.push(ports(conflict));
     }
     findings
+}
+
+/// Whether packets come past the stack where that can be.
+pub(super) const fn has_queues(config: &RelayConfig) -> bool {
+    match config.intake {
+        Intake::Xsk => true,
+        Intake::Auto => matches!(config.engine, Engine::Auto | Engine::Xdp),
+        Intake::Steered | Intake::Bound => false,
+    }
 }
 
 fn kernel(facts: &Host) -> Finding {

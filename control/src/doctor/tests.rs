@@ -46,6 +46,7 @@ fn facts() -> Host {
         bpf: Ok(()),
         io_uring: Ok(()),
         raw_socket: Ok(()),
+        af_xdp: Ok(()),
         ports: vec![],
         missing: vec![],
         nics: vec![nic()],
@@ -201,4 +202,23 @@ fn a_host_that_only_uses_the_slow_path_needs_no_xdp() {
     let config = RelayConfig { engine: Engine::Uring, ..config() };
     let nic = Nic { xdp: Some(Features::default()), program: Some((7, "firewall".into())), mtu: 9000, ..nic() };
     assert_eq!(bad(&Host { nics: vec![nic], is_x86_64: false, ..facts() }, &config), []);
+}
+
+#[test]
+fn what_keeps_packets_from_coming_past_the_stack_is_told_where_they_are_to() {
+    let (mut facts, mut config) = (facts(), config());
+    facts.af_xdp = Err("Address family not supported: the kernel has no AF_XDP".into());
+    facts.nics[0].past_stack = Some("1 receive queues for 8 workers: the stack spreads packets better".into());
+    for (intake, expected) in [
+        (Intake::Auto, vec![Level::Warning, Level::Warning]),
+        (Intake::Xsk, vec![Level::Error, Level::Warning]),
+        (Intake::Steered, vec![]),
+    ] {
+        config.intake = intake;
+        let levels: Vec<_> = bad(&facts, &config).into_iter().map(|(level, ..)| level).collect();
+        assert_eq!(levels, expected, "{intake:?}");
+    }
+    config.intake = Intake::Auto;
+    config.engine = Engine::Epoll;
+    assert_eq!(bad(&facts, &config), []);
 }

@@ -116,8 +116,8 @@ pub struct Row {
     pub loss: f64,
     /// Time of the relay's processors for a packet that arrived, in microseconds.
     pub cpu_us_per_packet: f64,
-    /// The delay.
-    pub latency_us: Latency,
+    /// The delay; not known of what leaves encrypted, its stamp included.
+    pub latency_us: Option<Latency>,
 }
 
 /// The result.
@@ -154,9 +154,9 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
             }
         }
         for (lane, [alone, beside]) in lanes.iter().zip(&passed) {
-            rows.push(row(lane.subject, 0, alone)?);
+            rows.push(row(lane.subject, 0, alone, plan.is_secured)?);
             if !beside.is_empty() {
-                rows.push(row(lane.subject, plan.reports, beside)?);
+                rows.push(row(lane.subject, plan.reports, beside, plan.is_secured)?);
             }
         }
     }
@@ -234,12 +234,15 @@ fn cost_us(passed: &Passed) -> f64 {
     passed.busy.as_secs_f64() * 1e6 / passed.arrived.max(1) as f64
 }
 
-fn row(subject: Subject, reports: u32, passed: &[Passed]) -> anyhow::Result<Row> {
+fn row(subject: Subject, reports: u32, passed: &[Passed], is_secured: bool) -> anyhow::Result<Row> {
     let median = |of: &dyn Fn(&Passed) -> f64| {
         let mut values: Vec<f64> = passed.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().context("nothing was measured")
     };
+    let delay = |share| median(&|passed| passed.delay_us(share));
+    let known = || anyhow::Ok(Latency { p50: delay(0.5)?, p99: delay(0.99)?, p999: delay(0.999)? });
+    let latency_us = (!is_secured).then(known).transpose()?;
     Ok(Row {
         relay: subject.name(),
         workers: subject.workers(),
@@ -248,10 +251,6 @@ fn row(subject: Subject, reports: u32, passed: &[Passed]) -> anyhow::Result<Row>
         received_kpps: median(&|passed| kpps(passed.arrived, passed.time))?,
         loss: median(&Passed::loss)?,
         cpu_us_per_packet: median(&cost_us)?,
-        latency_us: Latency {
-            p50: median(&|passed| passed.delay_us(0.5))?,
-            p99: median(&|passed| passed.delay_us(0.99))?,
-            p999: median(&|passed| passed.delay_us(0.999))?,
-        },
+        latency_us,
     })
 }

@@ -20,5 +20,5 @@ pub use inventory::{Inventory, inventory};
 pub(crate) use pins::{Pins, PinsError, Shape};
 pub(crate) use programs::{Facts, Kernel, program_name};
 pub use programs::{KernelError, XdpMode};
-pub(crate) use queues::{QueueOptions, Queues};
+pub(crate) use queues::{QueueOptions, Queues, obstacle};
 pub(crate) use sizes::Sizes;

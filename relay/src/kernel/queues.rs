@@ -77,26 +77,8 @@ impl Queues {
     /// # Errors
     /// What is in the way of the first that cannot be; the others are taken up.
     pub(crate) fn take_up(&mut self, device: &Device) -> Result<(), String> {
+        obstacle(device, self.lines.workers(), self.options).map_or(Ok(()), Err)?;
         let count = count(device);
-        // Rather several workers by the stack than one alone that does without it.
-        if !self.options.is_wanted && count * 2 < self.lines.workers() {
-            return Err(format!(
-                "{count} receive queues for {} workers: the stack spreads packets better (`ethtool -L`, or intake = \"xsk\")",
-                self.lines.workers()
-            ));
-        }
-        if !self.options.is_wanted && self.lines.workers() > 1 && ethtool::hashes_ports(&device.name) == Some(false) {
-            return Err(
-                "it spreads UDP by addresses alone, so that a trunk has one queue and one worker (`ethtool -N DEVICE rx-flow-hash udp4 sdfn`)"
-                    .to_owned(),
-            );
-        }
-        // What its driver does not know, it drops without a word.
-        if self.options.mode == XdpMode::Native
-            && Features::of(device.index).is_ok_and(|can| can.is_some_and(|can| !can.redirects))
-        {
-            return Err("its driver cannot redirect frames".to_owned());
-        }
         // One that fails would have the others fail as well, each with memory of its own.
         (0..count as u32).try_for_each(|queue| {
             let is_open = self.open.iter().any(|open| open.device == device.index && open.queue == queue);
@@ -240,6 +222,28 @@ impl Open {
         }
         taken
     }
+}
+
+/// Why the packets of a device are better left to the stack, or have to be.
+pub(crate) fn obstacle(device: &Device, workers: usize, options: QueueOptions) -> Option<String> {
+    let QueueOptions { is_wanted, mode, .. } = options;
+    let count = count(device);
+    // Rather several workers by the stack than one alone that does without it.
+    if !is_wanted && count * 2 < workers {
+        return Some(format!(
+            "{count} receive queues for {workers} workers: the stack spreads packets better (`ethtool -L`, or intake = \"xsk\")"
+        ));
+    }
+    if !is_wanted && workers > 1 && ethtool::hashes_ports(&device.name) == Some(false) {
+        return Some(
+            "it spreads UDP by addresses alone, so that a trunk has one queue and one worker (`ethtool -N DEVICE rx-flow-hash udp4 sdfn`)"
+                .to_owned(),
+        );
+    }
+    // What its driver does not know, it drops without a word.
+    let cannot = |can: Option<Features>| can.is_some_and(|can| !can.redirects);
+    let is_blind = mode == XdpMode::Native && Features::of(device.index).is_ok_and(cannot);
+    is_blind.then(|| "its driver cannot redirect frames".to_owned())
 }
 
 /// How many queues of a device can have a socket: those that are in use, as far as the driver tells.

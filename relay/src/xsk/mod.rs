@@ -12,6 +12,6 @@ mod socket;
 mod transmit;
 
 pub(crate) use inlet::{FramesChange, Inlet, Lines, Reader};
-pub(crate) use socket::{Frame, Socket, View, explain};
+pub(crate) use socket::{Frame, Socket, View, explain, probe};
 pub use transmit::NoTransmit;
 pub(crate) use transmit::can_transmit;

@@ -214,6 +214,14 @@ impl AsRawFd for View {
     }
 }
 
+/// Whether this process may have AF_XDP sockets, as far as that can be tried without a device.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn probe() -> io::Result<()> {
+    Ok(socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None).map(drop)?)
+}
+
 /// Why there is no socket, and what to do about it.
 pub(crate) fn explain(error: &io::Error) -> String {
     let remedy = match Errno::from_io_error(error) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::{List, Set, Show, Stats, Terminate, Top};
 use crate::config::{Config, Options};
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
@@ -29,6 +30,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which calls the running relay has, on which path each is, and what is wrong with it
+    List(List),
+    /// Say everything about a call: parties, addresses, paths and why, packets, quality
+    Show(Show),
+    /// Say how the running relay is doing as a whole
+    Stats(Stats),
+    /// Show how the running relay is doing, and its worst calls, again and again
+    Top(Top),
+    /// End a call, or all, whatever the proxy thinks of it
+    Terminate(Terminate),
+    /// Change a limit, a time-out or the level of the log of the running relay, or say what they are
+    Set(Set),
     /// Have the running relay take no new calls, and wait until it has ended with the last one
     Drain {
         /// Which relay.

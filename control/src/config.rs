@@ -76,6 +76,9 @@ pub struct Options {
     /// NG over a unix datagram socket, with cookies
     #[arg(long, value_name = "PATH")]
     pub listen_ng_unixgram: Option<PathBuf>,
+    /// Where the command line finds this daemon: a unix socket [default: control.sock in the folder of its state]
+    #[arg(long, value_name = "PATH")]
+    pub listen_control: Option<PathBuf>,
     /// Permissions of the unix sockets [default: 0660]
     #[arg(long, value_name = "OCTAL")]
     pub unix_mode: Option<String>,
@@ -203,6 +206,8 @@ pub struct Config {
     pub listen_ng_unix: Option<SocketFile>,
     /// The datagram socket of NG.
     pub listen_ng_unixgram: Option<SocketFile>,
+    /// The socket of the command line.
+    pub listen_control: SocketFile,
     /// How the next daemon goes on; `None`: it does not.
     pub take_over: TakeOver,
     /// What is logged.
@@ -244,6 +249,7 @@ impl Options {
             allow_http: self.allow_http.or(other.allow_http),
             listen_ng_unix: self.listen_ng_unix.or(other.listen_ng_unix),
             listen_ng_unixgram: self.listen_ng_unixgram.or(other.listen_ng_unixgram),
+            listen_control: self.listen_control.or(other.listen_control),
             unix_mode: self.unix_mode.or(other.unix_mode),
             unix_owner: self.unix_owner.or(other.unix_owner),
             unix_group: self.unix_group.or(other.unix_group),
@@ -376,6 +382,7 @@ impl Options {
                 self.allow_http.as_deref(),
                 ["listen-http", "allow-http"],
             )?,
+            listen_control: self.control_socket()?,
             take_over: self.take_over()?,
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
@@ -404,6 +411,16 @@ impl Options {
             pin_dir: folder(&self.pin_dir, "/sys/fs/bpf/intertrunk"),
             on_stop,
         })
+    }
+
+    /// Where the command line finds the daemon.
+    ///
+    /// # Errors
+    /// As [`Options::take_over`].
+    pub fn control_socket(&self) -> anyhow::Result<SocketFile> {
+        let TakeOver { state_dir, instance, .. } = self.take_over()?;
+        let path = self.listen_control.clone().unwrap_or_else(|| state_dir.join(instance).join("control.sock"));
+        self.socket_file(Some(&path))?.context("listen-control")
     }
 
     fn socket_file(&self, path: Option<&Path>) -> anyhow::Result<Option<SocketFile>> {

@@ -12,8 +12,9 @@ use crate::journal::Journal;
 use crate::library::Library;
 use bytes::Bytes;
 use calls::call::{Calls, Settings};
+use calls::intent::Intent;
 use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, encode};
-use calls::outcome::Load;
+use calls::outcome::{Load, Outcome};
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -120,6 +121,16 @@ impl Daemon {
             Ok(reply)
         });
         done.unwrap_or_else(|| Ok(internal_error(frame)))
+    }
+
+    /// What comes of an intent, in nobody's words: for whoever operates the daemon. Nothing when a mistake of this program has ended it.
+    pub fn ask(&self, intent: Intent) -> Option<Outcome> {
+        self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
+            let (outcome, ops) = calls.handle(intent, now, SystemTime::now(), relay);
+            record(journal, calls, exchange, now);
+            relay.apply(&ops, now);
+            outcome
+        })
     }
 
     /// Takes some of what the relay tells; whether there may be more.

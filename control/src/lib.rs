@@ -1,7 +1,9 @@
 //! The daemon around the calls: its sockets, its configuration, and what it says of its host.
 
 pub mod arguments;
+pub mod commands;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod doctor;
 pub mod host_load;
@@ -14,3 +16,4 @@ pub mod orders;
 pub mod serve;
 pub mod service;
 pub mod state;
+pub mod view;

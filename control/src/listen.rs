@@ -20,7 +20,8 @@ use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
 pub use self::guests::Guests;
 pub use self::http::{Http, http};
-use self::places::{Place, Places, clients};
+use self::places::clients;
+pub(crate) use self::places::{Place, Places};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
 use crate::daemon::{Daemon, Reply};
@@ -153,20 +154,45 @@ impl NgUnixgram {
     }
 }
 
-/// A bound unix stream socket of NG.
+/// A bound unix stream socket.
 #[derive(Debug)]
-pub struct NgUnix {
+pub(crate) struct BoundUnix {
     listener: UnixListener,
     _file: Bound,
 }
+
+impl BoundUnix {
+    /// Makes the socket.
+    pub(crate) fn new(file: &SocketFile) -> anyhow::Result<Self> {
+        let (listener, bound) = file.bind(|path| UnixListener::bind(path))?;
+        Ok(Self { listener, _file: bound })
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: connections that end make room.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// A bound unix stream socket of NG.
+#[derive(Debug)]
+pub struct NgUnix(BoundUnix);
 
 /// NG over unix streams, without cookies.
 ///
 /// # Errors
 /// When the socket cannot be made.
 pub fn unix(file: &SocketFile) -> anyhow::Result<NgUnix> {
-    let (listener, bound) = file.bind(|path| UnixListener::bind(path))?;
-    Ok(NgUnix { listener, _file: bound })
+    Ok(NgUnix(BoundUnix::new(file)?))
 }
 
 impl NgUnix {
@@ -174,25 +200,17 @@ impl NgUnix {
     pub async fn serve(self, daemon: Arc<Daemon>) {
         let places = Places::new(clients());
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let (daemon, place) = (Arc::clone(&daemon), places.take(Instant::now()));
-                    tokio::spawn(async move {
-                        let served = tokio::select! {
-                            served = client(stream, &place, &daemon) => served,
-                            () = place.lost() => Err(io::Error::other("others needed the place")),
-                        };
-                        if let Err(error) = served {
-                            tracing::debug!(%error, "an NG client's connection ended");
-                        }
-                    });
+            let stream = self.0.accept().await;
+            let (daemon, place) = (Arc::clone(&daemon), places.take(Instant::now()));
+            tokio::spawn(async move {
+                let served = tokio::select! {
+                    served = client(stream, &place, &daemon) => served,
+                    () = place.lost() => Err(io::Error::other("others needed the place")),
+                };
+                if let Err(error) = served {
+                    tracing::debug!(%error, "an NG client's connection ended");
                 }
-                Err(error) => {
-                    // Out of descriptors, most likely: connections that end make room.
-                    tracing::warn!(%error, "an NG connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+            });
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use control::arguments::{Arguments, Command, Serve};
+use control::commands;
 use control::config::{Config, Options, TakeOver};
 use control::doctor::examine;
 use control::instance;
@@ -40,13 +41,20 @@ pub(crate) fn main() -> ExitCode {
             with_instance(*serve, |take_over| instance::drain(take_over, deadline.map(Duration::from_secs)))
         }
         Command::Flush { serve } => with_instance(*serve, flush),
+        Command::List(list) => list.run().map(|()| ExitCode::SUCCESS),
+        Command::Show(show) => show.run().map(|()| ExitCode::SUCCESS),
+        Command::Stats(stats) => stats.run().map(|()| ExitCode::SUCCESS),
+        Command::Top(top) => top.run().map(|()| ExitCode::SUCCESS),
+        Command::Terminate(terminate) => terminate.run().map(|()| ExitCode::SUCCESS),
+        Command::Set(set) => set.run().map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
+        Err(error) if commands::has_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // One sentence for people; by `{:#}` with its causes.
             eprintln!("intertrunk: {error:#}");
-            ExitCode::FAILURE
+            commands::status(&error)
         }
     }
 }

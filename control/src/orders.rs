@@ -1,6 +1,8 @@
-//! What whoever operates the daemon tells it, by signals.
+//! What whoever operates the daemon tells it, by signals and by its own socket.
 
+use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, Options};
 
@@ -41,12 +43,62 @@ const LIVE: [&str; 13] = [
     "log-level",
 ];
 
-/// The orders that come by signals.
+/// So many asks wait at most.
+const WAITING: usize = 16;
+
+/// What is asked by the socket.
+#[derive(Debug)]
+enum Ask {
+    Drain(oneshot::Sender<Result<(), String>>),
+    Settings(oneshot::Sender<Result<Map<String, Value>, String>>),
+    Set(String, Value, oneshot::Sender<Result<Map<String, Value>, String>>),
+}
+
+/// The way from the socket to the orders.
+#[derive(Clone, Debug)]
+pub struct Asks(mpsc::Sender<Ask>);
+
+impl Asks {
+    /// Takes no new calls, and ends with the last one.
+    ///
+    /// # Errors
+    /// When the daemon ends just now.
+    pub async fn drain(&self) -> Result<(), String> {
+        self.ask(Ask::Drain).await
+    }
+
+    /// The settings that may change under way, each with what it is; `null` is what is meant without it.
+    ///
+    /// # Errors
+    /// As [`Asks::drain`].
+    pub async fn settings(&self) -> Result<Map<String, Value>, String> {
+        self.ask(Ask::Settings).await
+    }
+
+    /// Changes one of them; what they are then.
+    ///
+    /// # Errors
+    /// When there is no such setting, or it cannot be that.
+    pub async fn set(&self, key: String, value: Value) -> Result<Map<String, Value>, String> {
+        self.ask(|done| Ask::Set(key, value, done)).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Ask) -> Result<T, String> {
+        let (done, answer) = oneshot::channel();
+        let gone = || "the daemon is about to end".to_owned();
+        self.0.send(ask(done)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// The orders that come by signals and by the socket.
 pub struct Orders {
     terminate: Signal,
     interrupt: Signal,
     drain: Signal,
     reload: Signal,
+    asks: mpsc::Receiver<Ask>,
+    sender: mpsc::Sender<Ask>,
     /// What was said before, and how to find out what is said now.
     options: Options,
     read: Box<dyn Fn() -> anyhow::Result<Options> + Send>,
@@ -58,7 +110,10 @@ impl Orders {
     /// # Errors
     /// When signals cannot be had.
     pub fn new(options: Options, read: impl Fn() -> anyhow::Result<Options> + Send + 'static) -> std::io::Result<Self> {
+        let (sender, asks) = mpsc::channel(WAITING);
         Ok(Self {
+            asks,
+            sender,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             drain: signal(SignalKind::user_defined1())?,
@@ -66,6 +121,11 @@ impl Orders {
             options,
             read: Box::new(read),
         })
+    }
+
+    /// Whoever has this can ask.
+    pub fn asks(&self) -> Asks {
+        Asks(self.sender.clone())
     }
 
     /// The next order. A configuration that is not valid is none: what holds goes on, with a word in the log.
@@ -76,17 +136,91 @@ impl Orders {
                 _ = self.interrupt.recv() => return Order::Stop,
                 _ = self.drain.recv() => return Order::Drain,
                 _ = self.reload.recv() => {}
+                Some(ask) = self.asks.recv() => match self.heard(ask) {
+                    Some(order) => return order,
+                    None => continue,
+                },
             }
             let read = (self.read)().and_then(|options| Ok((options.clone(), options.resolve()?)));
             match read {
                 Ok((options, config)) => {
                     let needs_restart = changed(&self.options, &options);
+                    // What was set meanwhile is over: the file holds.
+                    for key in LIVE {
+                        let _known = put(&mut self.options, key, value(&options, key));
+                    }
                     return Order::Reload(Box::new(Reload { config, needs_restart }));
                 }
                 Err(error) => tracing::error!("the configuration is not read again: {error:#}"),
             }
         }
     }
+}
+
+impl Orders {
+    /// The order that an ask amounts to.
+    fn heard(&mut self, ask: Ask) -> Option<Order> {
+        // Whoever has asked may be gone.
+        match ask {
+            Ask::Drain(done) => {
+                let _gone = done.send(Ok(()));
+                Some(Order::Drain)
+            }
+            Ask::Settings(done) => {
+                let _gone = done.send(Ok(settings(&self.options)));
+                None
+            }
+            Ask::Set(key, value, done) => match self.set(&key, value) {
+                Ok(config) => {
+                    let _gone = done.send(Ok(settings(&self.options)));
+                    Some(Order::Reload(Box::new(Reload { config, needs_restart: Vec::new() })))
+                }
+                Err(error) => {
+                    let _gone = done.send(Err(error));
+                    None
+                }
+            },
+        }
+    }
+
+    fn set(&mut self, key: &str, value: Value) -> Result<Config, String> {
+        if !LIVE.contains(&key) {
+            return Err(format!("{key} cannot be set while the daemon runs: want one of {}", LIVE.join(", ")));
+        }
+        let mut options = self.options.clone();
+        put(&mut options, key, value)?;
+        let config = options.clone().resolve().map_err(|error| format!("{error:#}"))?;
+        self.options = options;
+        Ok(config)
+    }
+}
+
+/// The settings that may change.
+fn settings(options: &Options) -> Map<String, Value> {
+    LIVE.into_iter().map(|key| (key.to_owned(), value(options, key))).collect()
+}
+
+fn value(options: &Options, key: &str) -> Value {
+    let options = serde_json::to_value(options).unwrap_or_default();
+    options.get(key).cloned().unwrap_or_default()
+}
+
+/// Has a key say something else. A number may be written as a text, as it comes from a command line.
+fn put(options: &mut Options, key: &str, said: Value) -> Result<(), String> {
+    let mut all = serde_json::to_value(&*options).map_err(|error| error.to_string())?;
+    let mut try_with = |said: Value| {
+        if let Some(place) = all.get_mut(key) {
+            *place = said;
+        }
+        serde_json::from_value::<Options>(all.clone()).map_err(|error| format!("{key}: {error}"))
+    };
+    let tried = try_with(said.clone());
+    let number = said.as_str().and_then(|text| text.parse::<serde_json::Number>().ok());
+    *options = match (tried, number) {
+        (Err(_), Some(number)) => try_with(number.into())?,
+        (tried, _) => tried?,
+    };
+    Ok(())
 }
 
 /// The keys that say something else than when the daemon was started, but for those that may.
@@ -109,6 +243,21 @@ mod tests {
         let now = options("port-max = 46000\ntimeout = 30\ntos = 184\nworkers = 2\n");
         assert_eq!(changed(&before, &now), ["interface", "port-max", "workers"]);
         assert_eq!(changed(&now, &now), [""; 0]);
+    }
+
+    #[test]
+    fn a_setting_is_changed_by_number_and_by_text_and_back() {
+        let mut options: Options = toml::from_str("timeout = 60\n").unwrap();
+        for said in [Value::from(30), Value::from("30")] {
+            put(&mut options, "timeout", said).unwrap();
+            assert_eq!(options.timeout, Some(30));
+        }
+        put(&mut options, "log-level", "debug".into()).unwrap();
+        assert_eq!(settings(&options)["log-level"], "debug");
+        put(&mut options, "timeout", Value::Null).unwrap();
+        assert_eq!(options.timeout, None);
+        let error = put(&mut options, "timeout", "soon".into()).unwrap_err();
+        assert!(error.starts_with("timeout: invalid type"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use relay::{Keep, Relay};
 use tokio::sync::Notify;
 
 use crate::config::{Config, OnStop, TakeOver};
+use crate::console::console;
 use crate::daemon::Daemon;
 use crate::instance;
 use crate::journal::{self, Heading, Journal, Log};
@@ -19,6 +20,7 @@ use crate::logging::Logging;
 use crate::orders::{Order, Orders, Reload};
 use crate::service::Manager;
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
+use crate::view::Itself;
 use calls::call::{Calls, Clock};
 use calls::ng::Exchange;
 
@@ -114,6 +116,13 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     }
     if let Some(socket) = unixgram {
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
+    }
+    let itself = Itself { instance: config.take_over.instance.clone(), engine: engine.to_string(), why: why.clone() };
+    let itself = Arc::new(itself);
+    match console(&config.listen_control) {
+        Ok(console) => drop(tasks.spawn(console.serve(Arc::clone(&daemon), Arc::clone(&itself), orders.asks()))),
+        // Calls are worth more.
+        Err(error) => tracing::warn!("the command line does not find this daemon: {error:#}"),
     }
     tasks.spawn(tick(Arc::clone(&daemon)));
     tasks.spawn(hear(Arc::clone(&daemon), news));

@@ -167,6 +167,7 @@ impl Calls {
             Intent::Query { call_id } => {
                 self.query(&call_id, now, wall, meter).and_then(|account| told(Outcome::Call(Box::new(account))))
             }
+            Intent::Terminate { call_id } => self.terminate(&call_id, now, wall, meter),
             Intent::Delete(delete) => self.delete(&delete, now, wall, meter),
             Intent::Treat(treat) => self.treat(&treat, now),
             Intent::Subscribe(subscribe) => self.subscribe(&subscribe, now, wall),
@@ -261,6 +262,8 @@ impl Calls {
             uptime: self.statistics.uptime(now),
             calls: self.calls.len(),
             load: self.load,
+            created: self.statistics.created,
+            is_draining: self.is_draining,
             rejected: self.statistics.rejected,
             ended: self.statistics.ended(),
             minute: self.statistics.last_minute(),

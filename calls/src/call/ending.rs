@@ -56,6 +56,16 @@ impl Calls {
         Ok((Outcome::Ended(account), ops))
     }
 
+    /// Ends a call at once, because the operator wants it.
+    pub(super) fn terminate(&mut self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
+        let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
+        let reading = Reading::of(&entry.installed, meter);
+        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall, tells_sinks: false };
+        let account = Box::new(query.describe(&entry.call, &entry.installed));
+        let ops = self.remove(call_id, End::Forced, now, &reading);
+        Ok((Outcome::Ended(Some(account)), ops))
+    }
+
     /// Whether a tag is that of somebody who gets copies, and of no party.
     fn is_receiver(&self, call_id: &[u8], tag: &[u8]) -> bool {
         self.calls.get(call_id).is_some_and(|entry| entry.call.is_receiver(tag))

@@ -26,6 +26,11 @@ pub enum Intent {
     Answer(Box<Answer>),
     /// The call, or one dialogue of it, is over.
     Delete(Delete),
+    /// The operator ends the call at once, whatever the proxy thinks of it.
+    Terminate {
+        /// The Call-ID.
+        call_id: Vec<u8>,
+    },
     /// How is the call doing?
     Query {
         /// The Call-ID.

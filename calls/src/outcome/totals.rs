@@ -18,12 +18,14 @@ pub enum End {
     FinalTimeout,
     /// Nobody answered it.
     OfferTimeout,
+    /// The operator ended it.
+    Forced,
 }
 
 impl End {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Regular, Self::Timeout, Self::SilentTimeout, Self::FinalTimeout, Self::OfferTimeout];
+    pub const ALL: [Self; 6] =
+        [Self::Regular, Self::Timeout, Self::SilentTimeout, Self::FinalTimeout, Self::OfferTimeout, Self::Forced];
 
     /// For the log.
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,19 @@ impl End {
             Self::SilentTimeout => "no media while on hold",
             Self::FinalTimeout => "as long as a call may last",
             Self::OfferTimeout => "no answer",
+            Self::Forced => "ended by the operator",
+        }
+    }
+
+    /// In one word, for whoever counts them.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Regular => "deleted",
+            Self::Timeout => "timeout",
+            Self::SilentTimeout => "silent-timeout",
+            Self::FinalTimeout => "final-timeout",
+            Self::OfferTimeout => "offer-timeout",
+            Self::Forced => "terminated",
         }
     }
 }
@@ -57,6 +72,10 @@ pub struct RelayAccount {
     pub calls: usize,
     /// How busy the host is.
     pub load: Load,
+    /// Calls that have come to be.
+    pub created: u64,
+    /// No new calls are taken.
+    pub is_draining: bool,
     /// Calls that were refused because of a limit.
     pub rejected: u64,
     /// Calls that ended.

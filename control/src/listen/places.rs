@@ -22,7 +22,7 @@ pub(super) fn clients() -> usize {
 
 /// The places of one listener.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     limit: usize,
     state: Mutex<State>,
 }
@@ -43,7 +43,7 @@ struct Taken {
 
 /// A connection's place; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     id: u64,
     leave: Arc<Notify>,
@@ -51,13 +51,13 @@ pub(super) struct Place {
 
 impl Places {
     /// So many places.
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, state: Mutex::default() })
     }
 
     /// A place for one that comes now, at the cost of another one where none is free: of one that has never asked for anything, or else of
     /// the one that asked for something longest ago.
-    pub(super) fn take(self: &Arc<Self>, now: Instant) -> Place {
+    pub(crate) fn take(self: &Arc<Self>, now: Instant) -> Place {
         let mut state = self.lock();
         if state.taken.len() >= self.limit
             && let Some((id, taken)) = state.taken.iter().min_by_key(|(_, taken)| (taken.asked, taken.came))
@@ -81,14 +81,14 @@ impl Places {
 
 impl Place {
     /// A whole request has come.
-    pub(super) fn asked(&self, now: Instant) {
+    pub(crate) fn asked(&self, now: Instant) {
         if let Some(taken) = self.places.lock().taken.get_mut(&self.id) {
             taken.asked = Some(now);
         }
     }
 
     /// Waits until somebody else needs the place.
-    pub(super) async fn lost(&self) {
+    pub(crate) async fn lost(&self) {
         self.leave.notified().await;
     }
 }

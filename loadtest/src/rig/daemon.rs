@@ -73,6 +73,11 @@ impl Kept {
         [format!("--instance={}", self.instance), format!("--state-dir={}", self.state.display())]
     }
 
+    /// Where what is written down is, and the command line's socket.
+    pub fn folder(&self) -> PathBuf {
+        self.state.join(&self.instance)
+    }
+
     /// Where the kernel's part of it is.
     pub fn pins(&self) -> PathBuf {
         Path::new("/sys/fs/bpf/intertrunk").join(&self.instance)

@@ -300,7 +300,8 @@ fn on_branch(branch: &str, mut command: Intent) -> Intent {
         | Intent::StopPlaying(_)
         | Intent::Ping
         | Intent::Statistics
-        | Intent::List { .. } => {}
+        | Intent::List { .. }
+        | Intent::Terminate { .. } => {}
     }
     command
 }
@@ -318,7 +319,7 @@ fn named(mut command: Intent, name: &str) -> Intent {
         Intent::Offer(offer) => offer.call_id = name.into(),
         Intent::Answer(answer) => answer.call_id = name.into(),
         Intent::Delete(delete) => delete.call_id = name.into(),
-        Intent::Query { call_id } => *call_id = name.into(),
+        Intent::Query { call_id } | Intent::Terminate { call_id } => *call_id = name.into(),
         Intent::Treat(treat) => treat.call_id = name.into(),
         Intent::Subscribe(subscribe) => subscribe.call_id = name.into(),
         Intent::SubscribeAnswer(answer) => answer.call_id = name.into(),

@@ -47,8 +47,6 @@ fn total(account: &RelayAccount) -> Dict<'static> {
     for (end, count) in End::ALL.into_iter().zip(account.ended.by) {
         dict.push(end_key(end).as_bytes(), Value::count(count));
     }
-    // A client of the protocol cannot end a call otherwise than regularly.
-    dict.push(&b"forcedterminatedsessions"[..], 0);
     let traffic = &account.counts.traffic;
     let (slow, fast) = (&traffic.slow, &traffic.fast);
     dict.with("relayedpackets_user", Value::count(slow.packets))
@@ -75,6 +73,7 @@ const fn end_key(end: End) -> &'static str {
         End::SilentTimeout => "silenttimeoutsessions",
         End::FinalTimeout => "finaltimeoutsessions",
         End::OfferTimeout => "offertimeoutsessions",
+        End::Forced => "forcedterminatedsessions",
     }
 }
 

@@ -1,0 +1,91 @@
+//! What the command line asks a running daemon, and how it tells what it hears.
+
+mod calls;
+mod paint;
+mod relay;
+mod settings;
+mod top;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::config::Options;
+use crate::console::{Client, ClientError};
+
+pub use calls::{List, Show, Terminate};
+pub use relay::Stats;
+pub use settings::Set;
+pub use top::Top;
+
+/// The exit status when no daemon can be asked (`EX_UNAVAILABLE`), and when this user may not (`EX_NOPERM`).
+const UNAVAILABLE: u8 = 69;
+const FORBIDDEN: u8 = 77;
+/// The configuration that is meant when nothing is said: that of the package.
+const CONFIG: &str = "/etc/intertrunk/intertrunk.toml";
+
+/// Which daemon.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Its configuration file [default: /etc/intertrunk/intertrunk.toml, where there is one]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What it is called among those of this host
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// The folder where its state is kept
+    #[arg(long, value_name = "PATH")]
+    state_dir: Option<PathBuf>,
+    /// Its socket
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "instance", "state_dir"])]
+    socket: Option<PathBuf>,
+    /// JSON instead of text for people
+    #[arg(long)]
+    json: bool,
+}
+
+impl Which {
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let usual = Path::new(CONFIG);
+        let is_usual = self.instance.is_none() && self.state_dir.is_none() && usual.exists();
+        let config = self.config.as_deref().or_else(|| is_usual.then_some(usual));
+        let file = config.map(Options::read).transpose()?.unwrap_or_default();
+        let flags =
+            Options { instance: self.instance.clone(), state_dir: self.state_dir.clone(), ..Options::default() };
+        Ok(flags.or(file).control_socket()?.path)
+    }
+
+    fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.socket()?)?)
+    }
+}
+
+/// The exit status for what has gone wrong.
+pub fn status(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref() {
+        Some(ClientError::Connect { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
+            ExitCode::from(FORBIDDEN)
+        }
+        Some(ClientError::Connect { .. }) => ExitCode::from(UNAVAILABLE),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Whether whoever reads has gone, as the reader of a pipe may: then there is nothing left to do.
+pub fn has_reader_gone(error: &anyhow::Error) -> bool {
+    let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(is_pipe)
+        || matches!(error.downcast_ref(), Some(ClientError::Connection(error)) if is_pipe(error))
+}
+
+/// Writes a line of JSON.
+fn tell_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
+}

@@ -1,0 +1,13 @@
+//! Calls and the relay as the command line, the metrics and whoever else watches see them: plain values that can be written as JSON.
+//!
+//! Names and meanings are a contract (`docs/console.md`): what is added is no change of version, what is renamed or removed is.
+
+mod call;
+mod relay;
+mod text;
+mod trouble;
+
+pub use call::{CallView, Summary};
+pub use relay::{Itself, RelayView};
+pub use text::text;
+pub use trouble::Trouble;

@@ -1,0 +1,27 @@
+//! What others have named, as it is shown.
+
+/// Bytes that people read: what is no UTF-8, and control characters, are escaped.
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_do_something_to_a_terminal_is_escaped() {
+        for (bytes, expected) in [
+            (&b"a84b4c76e66710@pc33"[..], "a84b4c76e66710@pc33"),
+            ("Zo\u{eb}".as_bytes(), "Zo\u{eb}"),
+            (b"\x1b[2J\n", "\\x1b[2J\\n"),
+            (b"\xff", "\\xff"),
+            ("\u{9b}31m".as_bytes(), "\\xc2\\x9b31m"),
+        ] {
+            assert_eq!(text(bytes), expected);
+        }
+    }
+}

@@ -13,6 +13,7 @@ use relay::{Engine, Intake, Output, RelayConfig, TrustConfig, XdpMode};
 use serde::{Deserialize, Serialize};
 
 use crate::listen::{Guests, SocketFile};
+use crate::metrics::Names;
 use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
@@ -61,6 +62,9 @@ pub struct Options {
     /// NG over HTTP and WebSocket; give one for each address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_http: Option<Vec<SocketAddr>>,
+    /// Metrics over HTTP, and nothing else; give one for each address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_metrics: Option<Vec<SocketAddr>>,
     /// A proxy, or a network of proxies, that may use listen-ng besides this host; give one for each
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub allow_ng: Option<Vec<String>>,
@@ -70,6 +74,12 @@ pub struct Options {
     /// The same for listen-http
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub allow_http: Option<Vec<String>>,
+    /// Who may use listen-metrics
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_metrics: Option<Vec<String>>,
+    /// Under which names there are metrics: own, or both, their own and rtpengine's [default: own]
+    #[arg(long, value_name = "WHICH")]
+    pub metrics_names: Option<String>,
     /// NG over a unix stream socket, without cookies, as OpenSIPS speaks it
     #[arg(long, value_name = "PATH")]
     pub listen_ng_unix: Option<PathBuf>,
@@ -202,6 +212,10 @@ pub struct Config {
     pub listen_tcp_ng: (Vec<SocketAddr>, Guests),
     /// TCP addresses of NG over HTTP and WebSocket.
     pub listen_http: (Vec<SocketAddr>, Guests),
+    /// TCP addresses where metrics are told.
+    pub listen_metrics: (Vec<SocketAddr>, Guests),
+    /// Under which names.
+    pub metrics_names: Names,
     /// The stream socket of NG.
     pub listen_ng_unix: Option<SocketFile>,
     /// The datagram socket of NG.
@@ -244,6 +258,9 @@ impl Options {
             listen_ng: self.listen_ng.or(other.listen_ng),
             listen_tcp_ng: self.listen_tcp_ng.or(other.listen_tcp_ng),
             listen_http: self.listen_http.or(other.listen_http),
+            listen_metrics: self.listen_metrics.or(other.listen_metrics),
+            allow_metrics: self.allow_metrics.or(other.allow_metrics),
+            metrics_names: self.metrics_names.or(other.metrics_names),
             allow_ng: self.allow_ng.or(other.allow_ng),
             allow_tcp_ng: self.allow_tcp_ng.or(other.allow_tcp_ng),
             allow_http: self.allow_http.or(other.allow_http),
@@ -381,6 +398,16 @@ impl Options {
                 self.listen_http.clone().unwrap_or_default(),
                 self.allow_http.as_deref(),
                 ["listen-http", "allow-http"],
+            )?,
+            listen_metrics: guarded(
+                self.listen_metrics.clone().unwrap_or_default(),
+                self.allow_metrics.as_deref(),
+                ["listen-metrics", "allow-metrics"],
+            )?,
+            metrics_names: word(
+                "metrics-names",
+                self.metrics_names.as_deref(),
+                &[("own", Names::Own), ("both", Names::Both)],
             )?,
             listen_control: self.control_socket()?,
             take_over: self.take_over()?,

@@ -13,8 +13,8 @@ use crate::library::Library;
 use bytes::Bytes;
 use calls::call::{Calls, Settings};
 use calls::intent::Intent;
-use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, encode};
-use calls::outcome::{Load, Outcome};
+use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, encode};
+use calls::outcome::{Load, Outcome, RelayAccount};
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -30,6 +30,17 @@ const EVENTS: usize = 64;
 pub struct Daemon {
     state: Mutex<State>,
     library: Library,
+}
+
+/// How the daemon is doing as a whole.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The relay and its calls.
+    pub relay: RelayAccount,
+    /// What proxies have asked for.
+    pub proxies: Vec<ProxyAccount>,
+    /// Whether calls are put on record, where that is wanted.
+    pub journal: Option<bool>,
 }
 
 /// What comes of a request at once.
@@ -121,6 +132,14 @@ impl Daemon {
             Ok(reply)
         });
         done.unwrap_or_else(|| Ok(internal_error(frame)))
+    }
+
+    /// How the daemon is doing as a whole.
+    pub fn observe(&self) -> Observation {
+        let mut state = self.lock();
+        let State { calls, exchange, relay, journal, .. } = &mut *state;
+        let relay = calls.relay_account(Instant::now(), relay);
+        Observation { relay, proxies: exchange.proxies(), journal: journal.as_ref().map(Journal::is_written) }
     }
 
     /// What comes of an intent, in nobody's words: for whoever operates the daemon. Nothing when a mistake of this program has ended it.

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod library;
 pub mod listen;
 pub mod logging;
+pub mod metrics;
 pub mod orders;
 pub mod serve;
 pub mod service;

@@ -17,6 +17,7 @@ use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
 use crate::listen;
 use crate::logging::Logging;
+use crate::metrics::Metrics;
 use crate::orders::{Order, Orders, Reload};
 use crate::service::Manager;
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
@@ -56,6 +57,10 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     }
     for addr in &config.listen_http.0 {
         http.push(listen::http(*addr, config.listen_http.1.clone()).await?);
+    }
+    let mut scraped = Vec::new();
+    for addr in &config.listen_metrics.0 {
+        scraped.push(listen::scraped(*addr, config.listen_metrics.1.clone()).await?);
     }
     let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
@@ -108,8 +113,14 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     for socket in tcp {
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
+    let itself = Itself { instance: config.take_over.instance.clone(), engine: engine.to_string(), why: why.clone() };
+    let itself = Arc::new(itself);
+    let metrics = Metrics::new(Arc::clone(&daemon), Arc::clone(&itself), config.metrics_names);
     for socket in http {
-        tasks.spawn(socket.serve(Arc::clone(&daemon)));
+        tasks.spawn(socket.serve(Arc::clone(&daemon), metrics.clone()));
+    }
+    for socket in scraped {
+        tasks.spawn(socket.serve(metrics.clone()));
     }
     if let Some(socket) = unix {
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
@@ -117,8 +128,6 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     if let Some(socket) = unixgram {
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
-    let itself = Itself { instance: config.take_over.instance.clone(), engine: engine.to_string(), why: why.clone() };
-    let itself = Arc::new(itself);
     match console(&config.listen_control) {
         Ok(console) => drop(tasks.spawn(console.serve(Arc::clone(&daemon), Arc::clone(&itself), orders.asks()))),
         // Calls are worth more.

@@ -145,6 +145,32 @@ fn has_bpf_fs() -> bool {
     std::fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.lines().any(is_it))
 }
 
+/// Judges metrics and rules. It comes with the server, which nobody wants to have running for it.
+fn has_promtool(tools: &Path) -> bool {
+    exists("promtool") || tools.join("bin/promtool").exists()
+}
+
+/// Takes it out of Debian's package without installing that.
+fn fetch_promtool(tools: &Path) -> anyhow::Result<()> {
+    let folder = tools.join("prometheus");
+    std::fs::create_dir_all(folder.join("root"))?;
+    update()?;
+    let mut download = Command::new("apt-get");
+    download.args(["-qq", "download", "prometheus"]).current_dir(&folder).stdout(std::io::stderr());
+    run(&mut download)
+        .context("promtool cannot be fetched: setup needs Debian 12 (or install its package prometheus)")?;
+    for file in std::fs::read_dir(&folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(path).arg(folder.join("root")))?;
+        }
+    }
+    std::fs::create_dir_all(tools.join("bin"))?;
+    std::fs::copy(folder.join("root/usr/bin/promtool"), tools.join("bin/promtool"))
+        .context("Debian's package prometheus has no promtool")?;
+    Ok(std::fs::remove_dir_all(folder)?)
+}
+
 /// Reports what is missing.
 pub(crate) fn check() -> anyhow::Result<()> {
     let tools = tools()?;
@@ -157,6 +183,9 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let is_there = has_linker(&tools) && tools.join("llvm").join(LLVM.0).exists();
     missing += u32::from(!is_there);
     eprintln!("{} bpf-linker {BPF_LINKER} in {}", if is_there { "ok     " } else { "missing" }, tools.display());
+    let is_there = has_promtool(&tools);
+    missing += u32::from(!is_there);
+    eprintln!("{} promtool", if is_there { "ok     " } else { "missing" });
     let is_there = has_bpf_fs();
     missing += u32::from(!is_there);
     eprintln!("{} a BPF file system at {BPF_FS}", if is_there { "ok     " } else { "missing" });
@@ -203,6 +232,10 @@ pub(crate) fn install() -> anyhow::Result<()> {
     if !has_bpf_fs() {
         eprintln!("setup: mounting a BPF file system, where what outlives a daemon is kept");
         run(Command::new("mount").args(["-t", "bpf", "bpf", BPF_FS]))?;
+    }
+    if !has_promtool(&tools) {
+        eprintln!("setup: fetching promtool, which judges metrics and alert rules");
+        fetch_promtool(&tools)?;
     }
     if !has_drachtio() {
         eprintln!("setup: installing rtpengine-client {DRACHTIO}, the NG client of drachtio");

@@ -1,11 +1,11 @@
 //! What a call came to, told once when it ends.
 
-use border::{Component, Meter};
+use border::{Component, Meter, Quality};
 
 use super::sources::Sources;
 
 /// Sums over all streams of a call, as they are logged.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     fast_packets: u64,
     slow_packets: u64,
@@ -16,6 +16,8 @@ pub(super) struct Account {
     silent: u64,
     /// RTP streams with some.
     heard: u64,
+    /// What parties have reported.
+    quality: Vec<Quality>,
 }
 
 impl Account {
@@ -28,6 +30,7 @@ impl Account {
             account.slow_packets += totals.slow_packets;
             account.bytes += totals.bytes;
             account.errors += totals.errors;
+            account.quality.extend(totals.quality.iter().cloned());
             if spec.component == Component::Rtp {
                 account.lost += totals.lost;
                 if totals.packets() == 0 {
@@ -38,6 +41,16 @@ impl Account {
             }
         }
         account
+    }
+
+    /// What parties have reported.
+    pub(super) fn quality(&self) -> &[Quality] {
+        &self.quality
+    }
+
+    /// RTP packets that never arrived.
+    pub(super) const fn lost(&self) -> i64 {
+        self.lost
     }
 
     /// RTP streams without a packet, of a call that had none at all.

@@ -254,11 +254,14 @@ impl Calls {
     }
 
     /// Everything about the relay as a whole.
-    fn relay_account(&self, now: Instant, meter: &dyn Meter) -> RelayAccount {
+    pub fn relay_account(&self, now: Instant, meter: &dyn Meter) -> RelayAccount {
         let ports = self.interfaces.iter().zip(self.ports.usage());
         let ports =
             ports.map(|(interface, usage)| PortAccount { name: interface.name.clone(), addr: interface.addr, usage });
+        let (quality, lost) = self.statistics.quality();
         RelayAccount {
+            quality: quality.clone(),
+            lost,
             uptime: self.statistics.uptime(now),
             calls: self.calls.len(),
             load: self.load,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::account::Account;
-use crate::outcome::{End, Ended, Lasted, MinuteAccount};
+use crate::outcome::{End, Ended, Lasted, MinuteAccount, QualityAccount};
 
 /// Sums since the start, and of the last minute.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Statistics {
     duration2: f64,
     zero_way: u64,
     one_way: u64,
+    quality: QualityAccount,
+    lost: i64,
     minute: Minute,
     last_minute: Minute,
     since: Instant,
@@ -41,7 +43,7 @@ impl Minute {
 }
 
 impl Statistics {
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             began: now,
             created: 0,
@@ -51,6 +53,8 @@ impl Statistics {
             duration2: 0.0,
             zero_way: 0,
             one_way: 0,
+            quality: QualityAccount::default(),
+            lost: 0,
             minute: Minute::new(0),
             last_minute: Minute::new(0),
             since: now,
@@ -70,6 +74,8 @@ impl Statistics {
         self.minute.fewest = self.minute.fewest.min(left);
         self.zero_way += account.silent_streams();
         self.one_way += account.one_way_streams();
+        account.quality().iter().for_each(|quality| self.quality.add(quality));
+        self.lost += account.lost();
     }
 
     /// Once a second.
@@ -91,6 +97,11 @@ impl Statistics {
     /// How long ago they began.
     pub(super) fn uptime(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
+    }
+
+    /// How parties of ended calls received, and how many packets were lost.
+    pub(super) const fn quality(&self) -> (&QualityAccount, i64) {
+        (&self.quality, self.lost)
     }
 
     /// Calls that ended.

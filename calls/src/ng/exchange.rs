@@ -12,7 +12,7 @@ use super::cookies::{Answered, Cookies};
 use super::decode::decode;
 use super::encode::{encode, error};
 use super::frame::Frame;
-use super::ledger::{Ledger, Proxy};
+use super::ledger::{Ledger, Proxy, ProxyAccount};
 use super::noticed::Noticed;
 use super::value::canonical;
 use crate::call::Calls;
@@ -155,6 +155,11 @@ impl Exchange {
     /// The last message has taken so long to be carried out.
     pub fn took(&mut self, took: Duration) {
         self.ledger.took(took);
+    }
+
+    /// What proxies have asked for since the start.
+    pub fn proxies(&self) -> Vec<ProxyAccount> {
+        self.ledger.accounts()
     }
 
     /// The reply to a message of a stream, where nothing is sent twice.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::value::{Dict, Value};
+use crate::outcome::Histogram;
 
 /// Where commands come from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -53,16 +54,43 @@ const COMMANDS: [&str; 18] = [
 /// How many proxies are told apart: whoever can send datagrams can invent some.
 const MAX_PROXIES: usize = 64;
 
-#[derive(Clone, Copy, Debug, Default)]
+/// How long commands take, in seconds.
+const TIMES: [f64; 9] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.02, 0.1];
+
+/// What a proxy has asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ProxyAccount {
+    /// Its address, `unix`, or `others`.
+    pub proxy: String,
+    /// Requests that were answered with an error.
+    pub errors: u64,
+    /// Each command that it has used, how often, and how long those took in seconds.
+    pub commands: Vec<(&'static str, u64, Histogram)>,
+}
+
+#[derive(Clone, Debug)]
 struct Count {
     requests: u64,
     took: Duration,
+    times: Histogram,
 }
 
-#[derive(Clone, Debug, Default)]
+impl Default for Count {
+    fn default() -> Self {
+        Self { requests: 0, took: Duration::ZERO, times: Histogram::new(&TIMES) }
+    }
+}
+
+#[derive(Clone, Debug)]
 struct Page {
     commands: [Count; COMMANDS.len()],
     errors: u64,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { commands: std::array::from_fn(|_| Count::default()), errors: 0 }
+    }
 }
 
 /// Which proxy has asked for what, and how long that took.
@@ -93,7 +121,23 @@ impl Ledger {
         let open = self.open.take().and_then(|(proxy, at)| self.pages.get_mut(&proxy)?.commands.get_mut(at));
         if let Some(count) = open {
             count.took += took;
+            count.times.add(took.as_secs_f64());
         }
+    }
+
+    /// The same for whoever counts.
+    pub(super) fn accounts(&self) -> Vec<ProxyAccount> {
+        let page = |(proxy, page): (&Proxy, &Page)| ProxyAccount {
+            proxy: proxy.to_string(),
+            errors: page.errors,
+            commands: COMMANDS
+                .into_iter()
+                .zip(&page.commands)
+                .filter(|(_, count)| count.requests > 0)
+                .map(|(name, count)| (name, count.requests, count.times.clone()))
+                .collect(),
+        };
+        self.pages.iter().map(page).collect()
     }
 
     /// As `statistics` tells it.
@@ -105,7 +149,7 @@ impl Ledger {
             page.describe("", &mut dict);
             proxies.push(Value::Dict(dict));
             sum.errors += page.errors;
-            for (sum, count) in sum.commands.iter_mut().zip(page.commands) {
+            for (sum, count) in sum.commands.iter_mut().zip(&page.commands) {
                 sum.requests += count.requests;
                 sum.took += count.took;
             }
@@ -118,7 +162,7 @@ impl Ledger {
 
 impl Page {
     fn describe(&self, prefix: &str, dict: &mut Dict<'static>) {
-        for (name, count) in COMMANDS.iter().zip(self.commands) {
+        for (name, count) in COMMANDS.iter().zip(&self.commands) {
             dict.push(format!("{prefix}{name}count").into_bytes(), Value::count(count.requests));
             if prefix.is_empty() {
                 dict.push(format!("{name}duration").into_bytes(), format!("{:.6}", count.took.as_secs_f64()));

@@ -1,14 +1,16 @@
 //! Outcomes: what came of an intent, in nobody's words. A dialect says it in its own; metrics, command line and dashboard read the same.
 
 mod account;
+mod histogram;
 mod refusal;
 mod totals;
 
 use std::time::Duration;
 
 pub use account::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
+pub use histogram::Histogram;
 pub use refusal::Refusal;
-pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, RelayAccount};
+pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, QualityAccount, RelayAccount};
 
 /// What came of an intent.
 #[derive(Clone, PartialEq, Debug)]

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use border::{Counts, PortUsage};
+use border::{Counts, PortUsage, Quality};
+
+use super::histogram::Histogram;
 
 /// How a call came to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +82,10 @@ pub struct RelayAccount {
     pub rejected: u64,
     /// Calls that ended.
     pub ended: Ended,
+    /// How their parties received.
+    pub quality: QualityAccount,
+    /// RTP packets of ended calls that never arrived.
+    pub lost: i64,
     /// The last whole minute.
     pub minute: MinuteAccount,
     /// The ports of each interface.
@@ -99,6 +105,53 @@ pub struct Ended {
     pub zero_way: u64,
     /// RTP sources without a packet, of calls that had some.
     pub one_way: u64,
+}
+
+/// How parties of ended calls received, by their own reports: a value for each that reported, the mean over its call.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QualityAccount {
+    /// Scores (MOS), 1.0 to 4.5.
+    pub mos: Histogram,
+    /// Jitter in seconds.
+    pub jitter: Histogram,
+    /// Share of lost packets, 0 to 1.
+    pub loss: Histogram,
+    /// From party to party and back, in seconds.
+    pub round_trip: Histogram,
+    /// The same from the relay to the party.
+    pub leg_round_trip: Histogram,
+}
+
+impl Default for QualityAccount {
+    fn default() -> Self {
+        const TIMES: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
+        Self {
+            mos: Histogram::new(&[1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.3]),
+            jitter: Histogram::new(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2]),
+            loss: Histogram::new(&[0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]),
+            round_trip: Histogram::new(TIMES),
+            leg_round_trip: Histogram::new(TIMES),
+        }
+    }
+}
+
+impl QualityAccount {
+    /// One more party.
+    pub(crate) fn add(&mut self, quality: &Quality) {
+        let average = quality.average();
+        if let Some(mos) = average.mos {
+            self.mos.add(f64::from(mos) / 10.0);
+        }
+        self.jitter.add(f64::from(average.jitter_ms) / 1000.0);
+        self.loss.add(f64::from(average.loss_percent) / 100.0);
+        for (histogram, time) in
+            [(&mut self.round_trip, average.round_trip), (&mut self.leg_round_trip, average.leg_round_trip)]
+        {
+            if let Some(time) = time {
+                histogram.add(time.as_secs_f64());
+            }
+        }
+    }
 }
 
 /// Sums of seconds that calls lasted.

@@ -92,6 +92,11 @@ impl Journal {
         journal
     }
 
+    /// Whether calls are put on record.
+    pub const fn is_written(&self) -> bool {
+        !matches!(self.chapter, Chapter::Broken(_))
+    }
+
     /// Puts replies of the process before on record once more: what it has left is not needed then.
     pub fn keep(&mut self, replies: &[(u64, Answered)], now: Instant) {
         let mut entries = replies.iter().map(|(at, Answered { cookie, fingerprint, reply })| Entry::Reply {

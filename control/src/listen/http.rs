@@ -1,8 +1,8 @@
 //! NG over HTTP and WebSocket, as Kamailio (`ws://`) and drachtio speak it, and as it gets through a load balancer.
 //!
 //! ```text
-//! POST /ng          <cookie> <dictionary>      GET /ping  pong
-//! POST /ng-plain    <dictionary>
+//! POST /ng          <cookie> <dictionary>      GET /ping     pong
+//! POST /ng-plain    <dictionary>               GET /metrics  as Prometheus reads them
 //! WebSocket on any path, by its sub-protocol: ng.rtpengine.com with cookies, ng-plain.rtpengine.com without
 //! ```
 
@@ -28,6 +28,7 @@ use super::guests::Guests;
 use super::places::Place;
 use super::tcp::{Door, bind};
 use crate::daemon::Daemon;
+use crate::metrics::{CONTENT_TYPE as CONTENT_TYPE_METRICS, Metrics};
 use calls::ng::{Frame, MAX_MESSAGE, Proxy};
 
 /// The sub-protocol with cookies.
@@ -64,35 +65,65 @@ struct Client {
 
 impl Http {
     /// Serves the socket until the daemon ends.
-    pub async fn serve(self, daemon: Arc<Daemon>) {
+    pub async fn serve(self, daemon: Arc<Daemon>, metrics: Metrics) {
         let router = Router::new()
             .route("/ping", get(async || "pong\n"))
+            .route("/metrics", get(move || told(metrics.clone())))
             .route("/ng", post(with_cookie))
             .route("/ng-plain", post(plain))
             .fallback(get(websocket))
             .layer(DefaultBodyLimit::max(MAX_MESSAGE))
             .layer(middleware::from_fn(guard))
             .with_state(daemon);
-        let mut door = Door::new(self.0, self.1);
-        loop {
-            let (stream, addr, place) = door.accept().await;
-            let client = Client { addr, place: Arc::new(place) };
-            let place = Arc::clone(&client.place);
-            let service = TowerToHyperService::new(router.clone().layer(Extension(client)));
-            tokio::spawn(async move {
-                let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-                let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                tokio::select! {
-                    served = connection => {
-                        if let Err(error) = served {
-                            tracing::debug!(%error, %addr, "an HTTP client's connection ended");
-                        }
+        serve(Door::new(self.0, self.1), router).await;
+    }
+}
+
+/// A bound TCP socket where metrics are told, and nothing else.
+#[derive(Debug)]
+pub struct Scraped(TcpListener, Guests);
+
+/// Metrics over HTTP.
+///
+/// # Errors
+/// When the address is not this host's, or its port in use.
+pub async fn scraped(addr: SocketAddr, guests: Guests) -> anyhow::Result<Scraped> {
+    Ok(Scraped(bind(addr, "listen-metrics").await?, guests))
+}
+
+impl Scraped {
+    /// Serves the socket until the daemon ends.
+    pub async fn serve(self, metrics: Metrics) {
+        let router =
+            Router::new().route("/metrics", get(move || told(metrics.clone()))).layer(middleware::from_fn(guard));
+        serve(Door::new(self.0, self.1), router).await;
+    }
+}
+
+async fn told(metrics: Metrics) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE_METRICS)], metrics.tell())
+}
+
+/// Serves whoever comes.
+async fn serve(mut door: Door, router: Router) {
+    loop {
+        let (stream, addr, place) = door.accept().await;
+        let client = Client { addr, place: Arc::new(place) };
+        let place = Arc::clone(&client.place);
+        let service = TowerToHyperService::new(router.clone().layer(Extension(client)));
+        tokio::spawn(async move {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            tokio::select! {
+                served = connection => {
+                    if let Err(error) = served {
+                        tracing::debug!(%error, %addr, "an HTTP client's connection ended");
                     }
-                    () = place.lost() => tracing::debug!(%addr, "an HTTP client's connection ended: others needed the place"),
                 }
-            });
-        }
+                () = place.lost() => tracing::debug!(%addr, "an HTTP client's connection ended: others needed the place"),
+            }
+        });
     }
 }
 

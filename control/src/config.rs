@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::listen::{Guests, SocketFile};
 use crate::metrics::Names;
+use crate::records::Target;
 use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
@@ -158,6 +159,9 @@ pub struct Options {
     /// What becomes of the calls when this daemon is told to stop: end, or keep them for the next one [default: end]
     #[arg(long, value_name = "WHAT")]
     pub on_stop: Option<String>,
+    /// Where records of ended calls go: a file, to whose end a line of JSON is written for each, or journald; give one for each
+    #[arg(long, value_name = "FILE")]
+    pub records: Option<Vec<String>>,
     /// What is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -224,6 +228,8 @@ pub struct Config {
     pub listen_control: SocketFile,
     /// How the next daemon goes on; `None`: it does not.
     pub take_over: TakeOver,
+    /// Where records of ended calls go.
+    pub records: Vec<Target>,
     /// What is logged.
     pub log_level: tracing::Level,
     /// How.
@@ -290,6 +296,7 @@ impl Options {
             state_dir: self.state_dir.or(other.state_dir),
             pin_dir: self.pin_dir.or(other.pin_dir),
             on_stop: self.on_stop.or(other.on_stop),
+            records: self.records.or(other.records),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),
         }
@@ -413,6 +420,7 @@ impl Options {
             take_over: self.take_over()?,
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
+            records: self.records.iter().flatten().map(|target| target.as_str().into()).collect(),
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
             log_format: word(
                 "log-format",

@@ -10,6 +10,7 @@ use relay::{DeadThread, Relay};
 use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
+use crate::records::Records;
 use bytes::Bytes;
 use calls::call::{Calls, Settings};
 use calls::intent::Intent;
@@ -58,6 +59,7 @@ struct State {
     relay: Relay,
     host: HostLoad,
     journal: Option<Journal>,
+    records: Option<Records>,
     /// Which part of the tick is next.
     slice: usize,
 }
@@ -65,8 +67,15 @@ struct State {
 impl Daemon {
     /// A daemon with calls that the relay knows of, and with what it has answered.
     pub fn new(calls: Calls, exchange: Exchange, relay: Relay, library: Library, journal: Option<Journal>) -> Self {
-        let state = State { calls, exchange, relay, host: HostLoad::default(), journal, slice: 0 };
+        let state = State { calls, exchange, relay, host: HostLoad::default(), journal, records: None, slice: 0 };
         Self { state: Mutex::new(state), library }
+    }
+
+    /// Writes records of calls that end from now on.
+    pub fn keep_records(&self, records: Records) {
+        let mut state = self.lock();
+        state.calls.keep_ended();
+        state.records = Some(records);
     }
 
     /// The reply to an NG datagram, if it needs no file; what it asked for has been done when this returns.
@@ -101,7 +110,7 @@ impl Daemon {
 
     /// The reply to a datagram, or the file that it needs.
     fn carry_out(&self, bytes: &[u8], proxy: Proxy, loaded: Option<Loaded>) -> Result<Option<Bytes>, Lacked> {
-        let done = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
+        let done = self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             exchange.lay_out(loaded);
             let Some((reply, ops)) = exchange.datagram(bytes, proxy, calls, now, SystemTime::now(), relay) else {
                 return Ok(None);
@@ -110,7 +119,7 @@ impl Daemon {
                 return Err(lacked);
             }
             // Whoever is killed now has neither the one nor the other, or has both after all.
-            record(journal, calls, exchange, now);
+            record((journal, records), calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(Some(reply))
@@ -120,13 +129,13 @@ impl Daemon {
 
     /// The reply to a message, or the file that it needs.
     fn carry_out_message(&self, frame: &Frame<'_>, proxy: Proxy, loaded: Option<Loaded>) -> Result<Bytes, Lacked> {
-        let done = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
+        let done = self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             exchange.lay_out(loaded);
             let (reply, ops) = exchange.message(frame, proxy, calls, now, SystemTime::now(), relay);
             if let Some(lacked) = exchange.lacks() {
                 return Err(lacked);
             }
-            record(journal, calls, exchange, now);
+            record((journal, records), calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(reply)
@@ -144,9 +153,9 @@ impl Daemon {
 
     /// What comes of an intent, in nobody's words: for whoever operates the daemon. Nothing when a mistake of this program has ended it.
     pub fn ask(&self, intent: Intent) -> Option<Outcome> {
-        self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
+        self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             let (outcome, ops) = calls.handle(intent, now, SystemTime::now(), relay);
-            record(journal, calls, exchange, now);
+            record((journal, records), calls, exchange, now);
             relay.apply(&ops, now);
             outcome
         })
@@ -154,12 +163,12 @@ impl Daemon {
 
     /// Takes some of what the relay tells; whether there may be more.
     pub fn hear(&self) -> bool {
-        let heard = self.unpanicked(|State { calls, exchange, relay, journal, .. }, now| {
+        let heard = self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             for _ in 0..EVENTS {
                 let Some(event) = relay.next_event() else { return false };
                 log(&event);
                 let ops = calls.hear(event, now);
-                record(journal, calls, exchange, now);
+                record((journal, records), calls, exchange, now);
                 relay.apply(&ops, now);
             }
             true
@@ -188,7 +197,7 @@ impl Daemon {
     /// When the relay is not whole any more.
     pub fn tick(&self) -> Result<Duration, DeadThread> {
         let (now, mut state) = (Instant::now(), self.lock());
-        let State { calls, exchange, relay, host, journal, slice } = &mut *state;
+        let State { calls, exchange, relay, host, journal, records, slice } = &mut *state;
         let (ticks, slices) = if calls.is_empty() { (IDLE_TICKS, 1) } else { (TICKS, SLICES) };
         let parts = ticks * slices;
         *slice = (*slice + 1) % slices;
@@ -200,7 +209,7 @@ impl Daemon {
             calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         }
         let (expired, ops) = calls.expire(now, relay, parts);
-        record(journal, calls, exchange, now);
+        record((journal, records), calls, exchange, now);
         if let Some(journal) = journal {
             journal.tick(calls, now);
         }
@@ -216,7 +225,10 @@ impl Daemon {
 
     /// Stops, and has calls go on without a daemon until the next one takes them over.
     pub fn leave(&self) {
-        self.lock().relay.note(Instant::now());
+        let mut state = self.lock();
+        state.relay.note(Instant::now());
+        // Waits until they are written.
+        drop(state.records.take());
     }
 
     /// Stops, and ends all calls.
@@ -226,7 +238,11 @@ impl Daemon {
         if let Some(journal) = &mut state.journal {
             journal.end();
         }
-        state.relay.end();
+        let State { calls, relay, records, .. } = &mut *state;
+        if let Some(records) = records.take() {
+            records.finish(calls.all_ended(Instant::now(), relay));
+        }
+        relay.end();
     }
 
     /// Refuses new calls from now on: proxies turn to another relay. Those that stand go on.
@@ -264,7 +280,15 @@ impl Daemon {
 }
 
 /// Puts what has changed on record, where there is one.
-fn record(journal: &mut Option<Journal>, calls: &mut Calls, exchange: &mut Exchange, now: Instant) {
+fn record(
+    (journal, records): (&mut Option<Journal>, &Option<Records>),
+    calls: &mut Calls,
+    exchange: &mut Exchange,
+    now: Instant,
+) {
+    if let Some(records) = records {
+        records.put(calls.take_ended());
+    }
     let answered = exchange.take_answered();
     match journal {
         Some(journal) => journal.record(calls, answered.as_ref(), now),

@@ -14,6 +14,7 @@ pub mod listen;
 pub mod logging;
 pub mod metrics;
 pub mod orders;
+pub mod records;
 pub mod serve;
 pub mod service;
 pub mod state;

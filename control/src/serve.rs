@@ -19,6 +19,7 @@ use crate::listen;
 use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::orders::{Order, Orders, Reload};
+use crate::records::Records;
 use crate::service::Manager;
 use crate::state::{StateError, StateFolder, boot_id, since_boot};
 use crate::view::Itself;
@@ -102,6 +103,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         journal
     });
     let daemon = Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, journal));
+    if !config.records.is_empty() {
+        daemon.keep_records(Records::start(&config.records)?);
+    }
     if restored.calls + restored.lost > 0 {
         tracing::info!(calls = restored.calls, lost = restored.lost, "calls of the daemon before go on");
     }

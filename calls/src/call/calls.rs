@@ -16,7 +16,7 @@ use super::settings::{Settings, Unsupported};
 use super::sources::Sources;
 use super::statistics::Statistics;
 use crate::intent::{Intent, Options};
-use crate::outcome::{CallAccount, Load, Outcome, PortAccount, Refusal, RelayAccount};
+use crate::outcome::{CallAccount, EndedCall, Load, Outcome, PortAccount, Refusal, RelayAccount};
 
 /// What comes of an intent that is not refused, and what the relay has to do for it.
 pub(super) type Done = Result<(Outcome, Vec<FlowOp>), Refusal>;
@@ -54,6 +54,8 @@ pub struct Calls {
     pub(super) announced: HashMap<u64, Vec<u8>>,
     /// What keys are made of.
     pub(super) entropy: Option<Entropy>,
+    /// Calls that have ended, where anybody wants to know.
+    pub(super) ended: Option<Vec<EndedCall>>,
 }
 
 /// A call, and what the relay has been told to do for it.
@@ -98,6 +100,7 @@ impl Calls {
             announcements: beginning,
             announced: HashMap::new(),
             entropy: None,
+            ended: None,
         }
     }
 

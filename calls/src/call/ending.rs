@@ -119,6 +119,7 @@ impl Calls {
         if let Some(planned) = entry.ends {
             self.ends.remove(&(planned, call_id.to_vec()));
         }
+        self.note_ended(call_id, &entry, why.word(), now, meter);
         let account = Account::of(&entry.installed, meter);
         account.log(call_id, why.name());
         let lasted = self.clock.at(now).since(entry.call.began);

@@ -14,6 +14,7 @@ mod account;
 mod calls;
 mod dialogue;
 mod direction;
+mod ended;
 mod ending;
 mod expiry;
 mod hang_up;

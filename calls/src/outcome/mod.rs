@@ -1,6 +1,7 @@
 //! Outcomes: what came of an intent, in nobody's words. A dialect says it in its own; metrics, command line and dashboard read the same.
 
 mod account;
+mod ended;
 mod histogram;
 mod refusal;
 mod totals;
@@ -8,6 +9,7 @@ mod totals;
 use std::time::Duration;
 
 pub use account::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
+pub use ended::EndedCall;
 pub use histogram::Histogram;
 pub use refusal::Refusal;
 pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, QualityAccount, RelayAccount};

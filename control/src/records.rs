@@ -1,0 +1,207 @@
+//! Records of ended calls: one line of JSON for each, written by a thread of its own into a file, and told to the host's journal.
+//!
+//! Whoever is slow loses records, and never holds a call up: so many wait, and those beyond are counted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use calls::outcome::EndedCall;
+use crossbeam::channel::{Receiver, Sender, bounded};
+use serde::Serialize;
+
+use crate::view::CallView;
+
+/// Records that may wait for their thread, of some kilobytes each.
+const WAITING: usize = 16_384;
+/// How often it is looked whether the file was renamed.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long it is waited for them at the end.
+const END: Duration = Duration::from_secs(5);
+/// Where the host's journal takes entries.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// The word for it in the configuration.
+const JOURNALD: &str = "journald";
+
+/// A record.
+#[derive(Serialize)]
+struct Record<'a> {
+    /// Of the form of these records: what is added changes it not.
+    version: u32,
+    /// Why the call has ended.
+    reason: &'a str,
+    /// When, in seconds since 1970.
+    ended: f64,
+    #[serde(flatten)]
+    call: CallView,
+}
+
+/// Where records go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// To the end of a file.
+    File(PathBuf),
+    /// To the host's journal.
+    Journald,
+}
+
+impl From<&str> for Target {
+    fn from(text: &str) -> Self {
+        if text == JOURNALD { Self::Journald } else { Self::File(text.into()) }
+    }
+}
+
+/// The way to the thread.
+pub struct Records {
+    sender: Option<Sender<EndedCall>>,
+    thread: Option<JoinHandle<()>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Records {
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, or there is no thread.
+    pub fn start(targets: &[Target]) -> anyhow::Result<Self> {
+        let (sender, receiver) = bounded(WAITING);
+        let outlets = targets.iter().map(Outlet::open).collect::<io::Result<Vec<_>>>()?;
+        let thread = std::thread::Builder::new().name("records".to_owned()).spawn(move || write(&receiver, outlets))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), lost: Arc::default() })
+    }
+
+    /// Writes records of these calls.
+    pub fn put(&self, ended: Vec<EndedCall>) {
+        for call in ended {
+            if self.sender.as_ref().is_some_and(|sender| sender.try_send(call).is_err()) {
+                self.lose();
+            }
+        }
+    }
+
+    /// The daemon ends: writes records of these calls as well, as far as that takes no longer than [`END`].
+    pub fn finish(self, ended: impl Iterator<Item = EndedCall>) {
+        let until = Instant::now() + END;
+        for call in ended {
+            if self.sender.as_ref().is_some_and(|sender| sender.send_deadline(call, until).is_err()) {
+                self.lose();
+                break;
+            }
+        }
+    }
+
+    fn lose(&self) {
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::warn!(lost, "records of calls are lost: they cannot be written as fast as calls end");
+        }
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        // What waits is written before the daemon ends.
+        drop(self.sender.take());
+        let until = Instant::now() + END;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+enum Outlet {
+    File { path: PathBuf, file: File, looked: Instant },
+    Journald(UnixDatagram),
+}
+
+impl Outlet {
+    fn open(target: &Target) -> io::Result<Self> {
+        Ok(match target {
+            Target::File(path) => {
+                let named =
+                    |error: io::Error| io::Error::new(error.kind(), format!("records: {}: {error}", path.display()));
+                Self::File { path: path.clone(), file: open(path).map_err(named)?, looked: Instant::now() }
+            }
+            Target::Journald => {
+                let socket = UnixDatagram::unbound()?;
+                socket.set_nonblocking(true)?;
+                Self::Journald(socket)
+            }
+        })
+    }
+
+    fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        match self {
+            Self::File { path, file, looked } => {
+                if looked.elapsed() >= LOOK {
+                    *looked = Instant::now();
+                    // Somebody has put it aside, as logrotate does.
+                    let is_same = path.metadata().is_ok_and(|now| {
+                        file.metadata().is_ok_and(|ours| (now.dev(), now.ino()) == (ours.dev(), ours.ino()))
+                    });
+                    if !is_same {
+                        *file = open(path)?;
+                    }
+                }
+                // In one piece, so that nobody reads half of one.
+                let mut line = serde_json::to_vec(record)?;
+                line.push(b'\n');
+                file.write_all(&line)
+            }
+            Self::Journald(socket) => socket.send_to(fields(record)?.as_bytes(), JOURNAL).map(drop),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Who has talked with whom is nobody's business.
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// As the journal wants it: a line for each field. Nothing in them has an end of line, because names are escaped.
+fn fields(record: &Record<'_>) -> serde_json::Result<String> {
+    let call = &record.call.summary;
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let json = serde_json::to_string(record)?;
+    let mut fields = String::new();
+    for (name, value) in [
+        ("MESSAGE", format!("call {} ended: {}", call.call_id, record.reason)),
+        ("PRIORITY", "6".to_owned()),
+        ("SYSLOG_IDENTIFIER", "intertrunk".to_owned()),
+        ("INTERTRUNK_CALL_ID", call.call_id.clone()),
+        ("INTERTRUNK_REASON", record.reason.to_owned()),
+        ("INTERTRUNK_SECONDS", format!("{:.3}", call.age)),
+        ("INTERTRUNK_PATH", call.path.clone()),
+        ("INTERTRUNK_PACKETS", call.packets.to_string()),
+        ("INTERTRUNK_LOST", call.lost.to_string()),
+        ("INTERTRUNK_ERRORS", call.errors.to_string()),
+        ("INTERTRUNK_MOS", number(call.mos)),
+        ("INTERTRUNK_RECORD", json),
+    ] {
+        fields += &format!("{name}={value}\n");
+    }
+    Ok(fields)
+}
+
+fn write(receiver: &Receiver<EndedCall>, mut outlets: Vec<Outlet>) {
+    let mut failures = 0_u64;
+    for EndedCall { call_id, reason, account } in receiver {
+        let call = CallView::new(&call_id, &account);
+        let ended = call.summary.created + call.summary.age;
+        let record = Record { version: 1, reason, ended, call };
+        for outlet in &mut outlets {
+            if let Err(error) = outlet.write(&record) {
+                failures += 1;
+                if failures.is_power_of_two() {
+                    tracing::warn!(%error, failures, "the record of a call cannot be written");
+                }
+            }
+        }
+    }
+}

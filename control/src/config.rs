@@ -66,6 +66,12 @@ pub struct Options {
     /// Metrics over HTTP, and nothing else; give one for each address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_metrics: Option<Vec<SocketAddr>>,
+    /// The line socket of rtpengine-ctl; give one for each address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_cli: Option<Vec<SocketAddr>>,
+    /// Who may use listen-cli
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_cli: Option<Vec<String>>,
     /// A proxy, or a network of proxies, that may use listen-ng besides this host; give one for each
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub allow_ng: Option<Vec<String>>,
@@ -216,6 +222,8 @@ pub struct Config {
     pub listen_tcp_ng: (Vec<SocketAddr>, Guests),
     /// TCP addresses of NG over HTTP and WebSocket.
     pub listen_http: (Vec<SocketAddr>, Guests),
+    /// TCP addresses of the line socket of rtpengine-ctl.
+    pub listen_cli: (Vec<SocketAddr>, Guests),
     /// TCP addresses where metrics are told.
     pub listen_metrics: (Vec<SocketAddr>, Guests),
     /// Under which names.
@@ -264,6 +272,8 @@ impl Options {
             listen_ng: self.listen_ng.or(other.listen_ng),
             listen_tcp_ng: self.listen_tcp_ng.or(other.listen_tcp_ng),
             listen_http: self.listen_http.or(other.listen_http),
+            listen_cli: self.listen_cli.or(other.listen_cli),
+            allow_cli: self.allow_cli.or(other.allow_cli),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
             allow_metrics: self.allow_metrics.or(other.allow_metrics),
             metrics_names: self.metrics_names.or(other.metrics_names),
@@ -405,6 +415,11 @@ impl Options {
                 self.listen_http.clone().unwrap_or_default(),
                 self.allow_http.as_deref(),
                 ["listen-http", "allow-http"],
+            )?,
+            listen_cli: guarded(
+                self.listen_cli.clone().unwrap_or_default(),
+                self.allow_cli.as_deref(),
+                ["listen-cli", "allow-cli"],
             )?,
             listen_metrics: guarded(
                 self.listen_metrics.clone().unwrap_or_default(),

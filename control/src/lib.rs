@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod ctl;
 pub mod daemon;
 pub mod doctor;
 pub mod host_load;

@@ -22,6 +22,7 @@ pub use self::guests::Guests;
 pub use self::http::{Http, Scraped, http, scraped};
 use self::places::clients;
 pub(crate) use self::places::{Place, Places};
+pub(crate) use self::tcp::{Door, bind};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
 use crate::daemon::{Daemon, Reply};

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, OnStop, TakeOver};
 use crate::console::console;
+use crate::ctl;
 use crate::daemon::Daemon;
 use crate::instance;
 use crate::journal::{self, Heading, Journal, Log};
@@ -58,6 +59,10 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     }
     for addr in &config.listen_http.0 {
         http.push(listen::http(*addr, config.listen_http.1.clone()).await?);
+    }
+    let mut ctls = Vec::new();
+    for addr in &config.listen_cli.0 {
+        ctls.push(ctl::ctl(*addr, config.listen_cli.1.clone()).await?);
     }
     let mut scraped = Vec::new();
     for addr in &config.listen_metrics.0 {
@@ -122,6 +127,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let metrics = Metrics::new(Arc::clone(&daemon), Arc::clone(&itself), config.metrics_names);
     for socket in http {
         tasks.spawn(socket.serve(Arc::clone(&daemon), metrics.clone()));
+    }
+    for socket in ctls {
+        tasks.spawn(socket.serve(Arc::clone(&daemon), orders.asks()));
     }
     for socket in scraped {
         tasks.spawn(socket.serve(metrics.clone()));

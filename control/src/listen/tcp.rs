@@ -25,14 +25,14 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When the address is not this host's, or its port in use.
-pub(super) async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| {
         format!("{key} cannot listen on {addr}: is it an address of this host, and is the port free (`ss -ltnp sport = :{}`)?", addr.port())
     })
 }
 
 /// A listener's door: who may come in, and how many.
-pub(super) struct Door {
+pub(crate) struct Door {
     listener: TcpListener,
     guests: Guests,
     places: Arc<Places>,
@@ -40,12 +40,12 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, guests: Guests) -> Self {
+    pub(crate) fn new(listener: TcpListener, guests: Guests) -> Self {
         Self { listener, guests, places: Places::new(clients()), turned_away: 0 }
     }
 
     /// The next connection of a client that may come, its address, and its place.
-    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr, Place) {
+    pub(crate) async fn accept(&mut self) -> (TcpStream, SocketAddr, Place) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, client)) if self.guests.admit(client.ip()) => {
@@ -56,12 +56,12 @@ impl Door {
                     // Whoever tries for ever shall not fill the log.
                     if self.turned_away.is_power_of_two() {
                         let turned_away = self.turned_away;
-                        tracing::warn!(%client, turned_away, "an NG client was turned away: it is not allowed for this listener");
+                        tracing::warn!(%client, turned_away, "a client was turned away: it is not allowed for this listener");
                     }
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: connections that end make room.
-                    tracing::warn!(%error, "an NG connection could not be accepted");
+                    tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

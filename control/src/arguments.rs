@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{List, Set, Show, Stats, Terminate, Top};
+use crate::commands::{Capture, List, Set, Show, Stats, Terminate, Top};
 use crate::config::{Config, Options};
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
@@ -38,6 +38,8 @@ pub enum Command {
     Stats(Stats),
     /// Show how the running relay is doing, and its worst calls, again and again
     Top(Top),
+    /// Write a file of a call's packets, also of those that XDP forwards
+    Capture(Capture),
     /// End a call, or all, whatever the proxy thinks of it
     Terminate(Terminate),
     /// Change a limit, a time-out or the level of the log of the running relay, or say what they are

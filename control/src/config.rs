@@ -168,6 +168,9 @@ pub struct Options {
     /// Where records of ended calls go: a file, to whose end a line of JSON is written for each, or journald; give one for each
     #[arg(long, value_name = "FILE")]
     pub records: Option<Vec<String>>,
+    /// Whether captures may have what is behind SRTP [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub capture_decrypted: Option<bool>,
     /// What is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -238,6 +241,8 @@ pub struct Config {
     pub take_over: TakeOver,
     /// Where records of ended calls go.
     pub records: Vec<Target>,
+    /// Whether captures may have what is behind SRTP.
+    pub may_decrypt: bool,
     /// What is logged.
     pub log_level: tracing::Level,
     /// How.
@@ -307,6 +312,7 @@ impl Options {
             pin_dir: self.pin_dir.or(other.pin_dir),
             on_stop: self.on_stop.or(other.on_stop),
             records: self.records.or(other.records),
+            capture_decrypted: self.capture_decrypted.or(other.capture_decrypted),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),
         }
@@ -436,6 +442,7 @@ impl Options {
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
             records: self.records.iter().flatten().map(|target| target.as_str().into()).collect(),
+            may_decrypt: self.capture_decrypted.unwrap_or(false),
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
             log_format: word(
                 "log-format",

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{Counts, Event, Meter as _};
-use relay::{DeadThread, Relay};
+use relay::{DeadThread, Relay, TapReader};
 
 use crate::host_load::HostLoad;
 use crate::journal::Journal;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use calls::call::{Calls, Settings};
 use calls::intent::Intent;
 use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, encode};
-use calls::outcome::{Load, Outcome, RelayAccount};
+use calls::outcome::{CallAccount, Load, Outcome, RelayAccount};
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -149,6 +149,18 @@ impl Daemon {
         let State { calls, exchange, relay, journal, .. } = &mut *state;
         let relay = calls.relay_account(Instant::now(), relay);
         Observation { relay, proxies: exchange.proxies(), journal: journal.as_ref().map(Journal::is_written) }
+    }
+
+    /// Copies of what comes for a call and leaves for it, as it is on the wire, or as it is behind SRTP; `None` where somebody has them already.
+    pub fn tap(&self, account: &CallAccount, is_plain: bool) -> Option<TapReader> {
+        let medias = account.parties.iter().flat_map(|party| &party.medias);
+        let slots: Vec<_> = medias.flat_map(|media| &media.sources).map(|source| source.slot).collect();
+        self.lock().relay.tap(account.number, &slots, is_plain)
+    }
+
+    /// No copies of the call of this number any more.
+    pub fn untap(&self, call: u64) {
+        self.lock().relay.untap(call);
     }
 
     /// What comes of an intent, in nobody's words: for whoever operates the daemon. Nothing when a mistake of this program has ended it.

@@ -45,6 +45,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Show(show) => show.run().map(|()| ExitCode::SUCCESS),
         Command::Stats(stats) => stats.run().map(|()| ExitCode::SUCCESS),
         Command::Top(top) => top.run().map(|()| ExitCode::SUCCESS),
+        Command::Capture(capture) => capture.run().map(|()| ExitCode::SUCCESS),
         Command::Terminate(terminate) => terminate.run().map(|()| ExitCode::SUCCESS),
         Command::Set(set) => set.run().map(|()| ExitCode::SUCCESS),
     };

@@ -141,7 +141,12 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         tasks.spawn(socket.serve(Arc::clone(&daemon)));
     }
     match console(&config.listen_control) {
-        Ok(console) => drop(tasks.spawn(console.serve(Arc::clone(&daemon), Arc::clone(&itself), orders.asks()))),
+        Ok(console) => drop(tasks.spawn(console.serve(
+            Arc::clone(&daemon),
+            Arc::clone(&itself),
+            orders.asks(),
+            config.may_decrypt,
+        ))),
         // Calls are worth more.
         Err(error) => tracing::warn!("the command line does not find this daemon: {error:#}"),
     }

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::hops::Watcher;
 use crate::kernel::{Guard, Kernel};
 use crate::supervise::Restarts;
-use crate::table::{Events, FlowTable, ReadingThread};
+use crate::table::{Events, FlowTable, ReadingThread, TapReader};
 use crate::worker::{BoundPorts, Reasons, Worker};
 
 /// Seconds of an epoch.
@@ -144,6 +144,17 @@ impl Relay {
     /// Makes the flow table as control wants it.
     pub fn apply(&self, ops: &[FlowOp], now: Instant) {
         self.table.apply(ops, now);
+    }
+
+    /// Copies of what comes for the call of this number, whose sources are in these slots, and of what leaves for it: as it is on the wire, or as it is
+    /// behind SRTP. Workers carry it meanwhile. `None` where somebody has them already.
+    pub fn tap(&self, call: u64, slots: &[SlotIndex], is_plain: bool) -> Option<TapReader> {
+        self.table.tap(call, slots, is_plain, Instant::now())
+    }
+
+    /// No copies any more.
+    pub fn untap(&self, call: u64) {
+        self.table.untap(call, Instant::now());
     }
 
     /// The next event, in the order in which they happened.

@@ -27,6 +27,7 @@ impl Query<'_> {
         let legs = call.legs.iter().map(|(id, leg)| self.leg(call, *id, leg, installed));
         let subscribers = call.subscribers.iter().map(|subscriber| self.subscriber(call, subscriber, installed));
         CallAccount {
+            number: call.number,
             created: call.created,
             last_signal: call.last_signal,
             parties: legs.chain(subscribers).collect(),

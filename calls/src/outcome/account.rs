@@ -11,6 +11,8 @@ use crate::sdp::Direction;
 /// A call as it is.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CallAccount {
+    /// Its number, by which the data plane knows it.
+    pub number: u64,
     /// When it came to be.
     pub created: SystemTime,
     /// When it was signalled last.

@@ -1,7 +1,9 @@
 //! What the command line asks a running daemon, and how it tells what it hears.
 
 mod calls;
+mod capture;
 mod paint;
+mod pcapng;
 mod relay;
 mod settings;
 mod top;
@@ -16,6 +18,7 @@ use crate::config::Options;
 use crate::console::{Client, ClientError};
 
 pub use calls::{List, Show, Terminate};
+pub use capture::Capture;
 pub use relay::Stats;
 pub use settings::Set;
 pub use top::Top;

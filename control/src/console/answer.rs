@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use calls::intent::Intent;
 use calls::outcome::{CallAccount, Outcome};
@@ -22,19 +23,27 @@ pub(super) struct Answerer {
     pub(super) daemon: Arc<Daemon>,
     pub(super) itself: Arc<Itself>,
     pub(super) asks: Asks,
+    /// Whether captures may have what is behind SRTP.
+    pub(super) may_decrypt: bool,
 }
 
 /// Takes the lines of an answer.
 pub(super) trait Lines {
     /// One more.
-    fn line(&mut self, line: Vec<u8>) -> impl Future<Output = io::Result<()>>;
+    fn line(&mut self, line: Vec<u8>) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Nothing follows at once.
+    fn pause(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 impl Answerer {
     /// Answers a request in lines.
-    pub(super) async fn answer(&self, line: &[u8], lines: &mut impl Lines) -> io::Result<()> {
+    pub(super) async fn answer(&self, line: &[u8], lines: &mut (impl Lines + Send)) -> io::Result<()> {
         let result = match Request::read(line) {
             Ok(Request::List { limit, troubled }) => self.list(limit, troubled, lines).await?,
+            Ok(Request::Capture { call_id, plain, seconds }) => {
+                self.capture(&call_id, plain, Duration::from_secs(seconds), lines).await?
+            }
             Ok(request) => self.carry_out(request).await,
             Err(error) => Err(error),
         };
@@ -71,8 +80,8 @@ impl Answerer {
             Request::Drain => self.asks.drain().await.map(|()| json!({"calls": self.daemon.calls()})),
             Request::Settings => self.asks.settings().await.map(Value::Object),
             Request::Set { key, value } => self.asks.set(key, value).await.map(Value::Object),
-            // It has many lines.
-            Request::List { .. } => Err("a list is no single line".to_owned()),
+            // They have many lines.
+            Request::List { .. } | Request::Capture { .. } => Err("its answer is no single line".to_owned()),
         }
     }
 
@@ -80,7 +89,7 @@ impl Answerer {
         &self,
         limit: Option<usize>,
         is_troubled: bool,
-        lines: &mut impl Lines,
+        lines: &mut (impl Lines + Send),
     ) -> io::Result<Result<Value, String>> {
         let ids = match self.ids() {
             Ok(ids) => ids,
@@ -105,7 +114,7 @@ impl Answerer {
         Ok(Ok(json!({"calls": total, "listed": told})))
     }
 
-    fn ask(&self, intent: Intent) -> Result<Outcome, String> {
+    pub(super) fn ask(&self, intent: Intent) -> Result<Outcome, String> {
         match self.daemon.ask(intent) {
             Some(Outcome::Refused(refusal)) => Err(refusal.to_string()),
             Some(outcome) => Ok(outcome),
@@ -119,7 +128,7 @@ impl Answerer {
     }
 
     /// The Call-ID that is told like this.
-    fn id_of(&self, told: &str) -> Result<Vec<u8>, String> {
+    pub(super) fn id_of(&self, told: &str) -> Result<Vec<u8>, String> {
         // Nearly all of them are as they are told.
         if self.account(told.as_bytes().to_vec()).is_ok() {
             return Ok(told.as_bytes().to_vec());
@@ -128,7 +137,7 @@ impl Answerer {
         found.ok_or_else(|| format!("Unknown call-id: no call is called {told}"))
     }
 
-    fn account(&self, call_id: Vec<u8>) -> Result<Box<CallAccount>, String> {
+    pub(super) fn account(&self, call_id: Vec<u8>) -> Result<Box<CallAccount>, String> {
         let outcome = self.ask(Intent::Query { call_id })?;
         if let Outcome::Call(account) = outcome { Ok(account) } else { Err(unexpected(&outcome)) }
     }
@@ -143,7 +152,7 @@ fn unexpected(outcome: &Outcome) -> String {
     format!("Internal error: {outcome:?}")
 }
 
-fn written(answer: &Answer<impl Serialize>) -> io::Result<Vec<u8>> {
+pub(super) fn written(answer: &Answer<impl Serialize>) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     Ok(line)

@@ -36,8 +36,8 @@ pub fn console(file: &SocketFile) -> anyhow::Result<Console> {
 
 impl Console {
     /// Serves the socket until the daemon ends.
-    pub async fn serve(self, daemon: Arc<Daemon>, itself: Arc<Itself>, asks: Asks) {
-        let (places, answerer) = (Places::new(CLIENTS), Answerer { daemon, itself, asks });
+    pub async fn serve(self, daemon: Arc<Daemon>, itself: Arc<Itself>, asks: Asks, may_decrypt: bool) {
+        let (places, answerer) = (Places::new(CLIENTS), Answerer { daemon, itself, asks, may_decrypt });
         loop {
             let stream = self.0.accept().await;
             let (place, answerer) = (places.take(Instant::now()), answerer.clone());
@@ -105,5 +105,9 @@ impl Lines for Writer {
     async fn line(&mut self, line: Vec<u8>) -> io::Result<()> {
         self.waiting.extend_from_slice(&line);
         if self.waiting.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    async fn pause(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() { Ok(()) } else { self.flush().await }
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod answer;
+mod capture;
 mod client;
 mod listener;
 
@@ -39,6 +40,16 @@ pub enum Request {
         /// Its Call-ID.
         call_id: String,
     },
+    /// Copies of a call's packets: an item for each, until it ends, or for so long.
+    Capture {
+        /// Its Call-ID.
+        call_id: String,
+        /// As they are behind SRTP, and not as they are on the wire.
+        #[serde(default)]
+        plain: bool,
+        /// For so many seconds.
+        seconds: u64,
+    },
     /// End a call, whatever its proxy thinks of it.
     Terminate {
         /// Its Call-ID.
@@ -57,6 +68,21 @@ pub enum Request {
         /// The value, as in the configuration; `null` for what is meant without it.
         value: serde_json::Value,
     },
+}
+
+/// What an item of a capture is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Captured {
+    /// A packet.
+    Packet {
+        /// When it was seen, in seconds since 1970.
+        at: f64,
+        /// The IP packet, in base64.
+        packet: String,
+    },
+    /// Nothing was seen for a while; so many were lost since the beginning, because whoever reads was too slow.
+    Lost(u64),
 }
 
 /// A line of the daemon's.

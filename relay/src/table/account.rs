@@ -103,6 +103,9 @@ impl FlowTable {
             return slow(Reason::Fan);
         }
         let is_sealed = |source: &Source| source.seal.is_some();
+        if self.taps.has(source.spec.call) {
+            return slow(Reason::Processed);
+        }
         if sink.passes == Passes::Silence || is_sealed(source) || sources.get(sink.party).is_some_and(is_sealed) {
             return slow(Reason::Processed);
         }

@@ -24,6 +24,7 @@ use crate::table::reader::{Ear, Reader};
 use crate::table::source::Source;
 use crate::table::sources::{Former, Sources};
 use crate::table::tally::Tally;
+use crate::table::taps::{TapReader, Taps};
 use crate::table::traffic::Sums;
 use crate::table::trust::Trust;
 use crate::worker::BoundPorts;
@@ -60,6 +61,7 @@ pub(crate) struct FlowTable {
     pub(super) hops: NextHops,
     pub(super) fans: Fans,
     pub(super) shape: TableShape,
+    pub(super) taps: Taps,
     pub(super) sums: Sums,
     /// The time, as slots remember it.
     epoch: AtomicU32,
@@ -78,6 +80,7 @@ impl FlowTable {
             timings,
             hops,
             fans: Fans::default(),
+            taps: Taps::default(),
             sums: Sums::default(),
             epoch: AtomicU32::new(shape.epoch.word()),
             clock: Clock::now(),
@@ -132,6 +135,29 @@ impl FlowTable {
     /// The sinks of a slot whose rule has several, for whoever forwards.
     pub(crate) fn fan(&self, index: SlotIndex) -> Option<Arc<Fan>> {
         self.fans.get(index)
+    }
+
+    /// The taps at sources.
+    pub(crate) const fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
+    /// Copies of what comes for a call, which has sources in these slots, and leaves for it; `None` where somebody has them already.
+    pub(crate) fn tap(&self, call: u64, slots: &[SlotIndex], is_plain: bool, now: Instant) -> Option<TapReader> {
+        let reader = self.taps.open(call, is_plain)?;
+        let mut sources = self.lock();
+        slots.iter().for_each(|index| self.program(&mut sources, *index, now));
+        Some(reader)
+    }
+
+    /// No copies any more.
+    pub(crate) fn untap(&self, call: u64, now: Instant) {
+        let slots = self.taps.close(call);
+        let mut sources = self.lock();
+        for index in slots {
+            self.taps.follow(index, None);
+            self.program(&mut sources, index, now);
+        }
     }
 
     /// Makes the table as control wants it.
@@ -255,6 +281,7 @@ impl FlowTable {
             }
             self.fold(&mut source, &cells, Instant::now());
         }
+        self.taps.follow(index, None);
         self.shape.notes.clear(index);
         if let (Some(_), Some(reader)) = (&source.ear, self.reader()) {
             reader.close(index);

@@ -37,6 +37,7 @@ mod sources;
 mod suspects;
 mod sweep;
 mod tally;
+mod taps;
 mod traffic;
 mod trust;
 
@@ -51,5 +52,6 @@ pub(crate) use listener::ReadingThread;
 pub(crate) use note::Notes;
 pub(crate) use ours::{Fitness, Ours, Seat};
 pub(crate) use reader::{Heard, Reader};
+pub use taps::{TapReader, Tapped};
 pub(crate) use trust::Scope;
 pub use trust::{Trust, TrustConfig};

@@ -105,6 +105,7 @@ impl FlowTable {
             self.follow_route(&mut source.towards, towards);
         }
         source.set_chains();
+        self.taps.follow(index, Some(source.spec.call));
         let towards = match source.towards {
             None => Some(HopId::NONE),
             Some((_, id)) => Some(id).filter(|id| *id != HopId::NONE),
@@ -171,6 +172,8 @@ impl FlowTable {
             && self.shape.without_fast_path.is_none()
             && !self.reads(source)
             && !source.is_doubted
+            // The XDP program would keep it to itself.
+            && !self.taps.has(source.spec.call)
             && peer.is_ipv6() == to.to.is_ipv6()
             // A worker counts the time to live down of what comes from ourselves.
             && !self.shape.ours.has(peer.ip());

@@ -13,7 +13,7 @@ use flow::compose::Outgoing;
 use flow::counters::Moment;
 use flow::headers::TTL;
 use flow::slot::Flags;
-use flow::{Be16, Reason, Rule, SlotIndex, rtp};
+use flow::{Be16, Bearing, Reason, Rule, SlotIndex, rtp};
 use media::{Fate, Packet};
 
 use crate::table::{Departing, Fan, FlowTable, Heard, Learned, Outlet, Scope};
@@ -127,6 +127,10 @@ impl Carrier {
         let ports = self.table.ours().locals().find(arrival.local.ip()).ok_or(Reason::NoCall)?;
         let index =
             self.source_at(ports.slot(Be16::new(arrival.local.port())).ok_or(Reason::NoCall)?, packet.payload())?;
+        let tap = self.table.taps().of(index);
+        if let Some(tap) = &tap {
+            tap.wire(sender, arrival.local, packet.payload());
+        }
         let fields = rtp::parse(packet.payload());
         let known = self.known(index, sender, fields.as_ref());
         let ttl = self.ttl(arrival.sender, arrival.ttl)?;
@@ -139,11 +143,18 @@ impl Carrier {
         if let Some(opener) = opener {
             opener.open(packet, index.is_odd())?;
         }
+        if let Some(tap) = &tap {
+            tap.plain(sender, arrival.local, packet.payload());
+        }
         let payload = packet.payload();
         let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns, is_certain: true };
         match known {
             Known::Single(departing, ssrc) => {
                 self.note(&carried);
+                if let Some(tap) = &tap {
+                    let [from, to] = ends(&departing.bearing, departing.ports);
+                    tap.plain(from, to, payload);
+                }
                 let departure = self.outgoing(&carried, &departing, payload)?;
                 self.count(&carried, payload, ssrc);
                 self.listen(index, payload);
@@ -244,6 +255,10 @@ impl Carrier {
                 return None;
             }
         }
+        if let Some(tap) = self.table.taps().of(carried.index) {
+            let [from, to] = ends(&outlet.bearing, outlet.ports);
+            tap.plain(from, to, packet.payload());
+        }
         if let Some(sealer) = &outlet.sealer
             && let Err(reason) = sealer.seal(packet, outlet.is_rtcp, carried.is_certain)
         {
@@ -303,6 +318,10 @@ impl Carrier {
         // Other services of this host are none of a party's business.
         if !rtp::is_media(payload) && self.table.trust().scope(departing.bearing.to) == Scope::MediaOnly {
             return Err(Reason::NotMedia);
+        }
+        if let Some(tap) = self.table.taps().of(index) {
+            let [from, to] = ends(&departing.bearing, departing.ports);
+            tap.wire(from, to, payload);
         }
         let way = self.way(departing, sender)?;
         let mut headers = Outgoing::new(&departing.bearing, departing.ports, ttl, payload).ok_or(Reason::Truncated)?;
@@ -435,6 +454,11 @@ impl Carrier {
             self.table.fail(slot);
         }
     }
+}
+
+/// From where to where a packet goes.
+const fn ends(bearing: &Bearing, [from, to]: [Be16; 2]) -> [SocketAddr; 2] {
+    [SocketAddr::new(bearing.from, from.get()), SocketAddr::new(bearing.to, to.get())]
 }
 
 /// What a slot alone says about a packet. Where it is forwarded, with the synchronisation source that the slot is held to.

@@ -90,6 +90,8 @@ pub struct Counts {
     pub workers: Vec<(Reason, u64)>,
     /// How often the fast path was lost and came back.
     pub fast_path: Turns,
+    /// Devices that are there and have no fast path now: somebody has detached the program, or the link is down.
+    pub fast_path_missing: usize,
     /// How often media ports were not steered to the workers any more, and came to be again.
     pub steering: Turns,
     /// What comes to the workers past the stack.

@@ -31,6 +31,8 @@ const EVENTS: usize = 64;
 pub struct Daemon {
     state: Mutex<State>,
     library: Library,
+    /// Whether the next daemon is to go on with the calls.
+    is_kept: bool,
 }
 
 /// How the daemon is doing as a whole.
@@ -66,9 +68,16 @@ struct State {
 
 impl Daemon {
     /// A daemon with calls that the relay knows of, and with what it has answered.
-    pub fn new(calls: Calls, exchange: Exchange, relay: Relay, library: Library, journal: Option<Journal>) -> Self {
+    /// `is_kept`: the next daemon is to go on with the calls, also where there is no journal for it.
+    pub fn new(
+        calls: Calls,
+        exchange: Exchange,
+        relay: Relay,
+        library: Library,
+        (journal, is_kept): (Option<Journal>, bool),
+    ) -> Self {
         let state = State { calls, exchange, relay, host: HostLoad::default(), journal, records: None, slice: 0 };
-        Self { state: Mutex::new(state), library }
+        Self { state: Mutex::new(state), library, is_kept }
     }
 
     /// Writes records of calls that end from now on.
@@ -148,7 +157,11 @@ impl Daemon {
         let mut state = self.lock();
         let State { calls, exchange, relay, journal, .. } = &mut *state;
         let relay = calls.relay_account(Instant::now(), relay);
-        Observation { relay, proxies: exchange.proxies(), journal: journal.as_ref().map(Journal::is_written) }
+        Observation {
+            relay,
+            proxies: exchange.proxies(),
+            journal: self.is_kept.then(|| journal.as_ref().is_some_and(Journal::is_written)),
+        }
     }
 
     /// Copies of what comes for a call and leaves for it, as it is on the wire, or as it is behind SRTP; `None` where somebody has them already.

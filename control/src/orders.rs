@@ -15,6 +15,8 @@ pub enum Order {
     Drain,
     /// Do as the configuration says now, as far as that is possible under way.
     Reload(Box<Reload>),
+    /// The same with one setting that the operator has changed: its key, and what it is now.
+    Set(String, Value, Box<Config>),
 }
 
 /// Another configuration.
@@ -170,10 +172,11 @@ impl Orders {
                 let _gone = done.send(Ok(settings(&self.options)));
                 None
             }
-            Ask::Set(key, value, done) => match self.set(&key, value) {
+            Ask::Set(key, said, done) => match self.set(&key, said) {
                 Ok(config) => {
                     let _gone = done.send(Ok(settings(&self.options)));
-                    Some(Order::Reload(Box::new(Reload { config, needs_restart: Vec::new() })))
+                    let now = value(&self.options, &key);
+                    Some(Order::Set(key, now, Box::new(config)))
                 }
                 Err(error) => {
                     let _gone = done.send(Err(error));

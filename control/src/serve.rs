@@ -107,7 +107,8 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         journal.complete(&calls, now);
         journal
     });
-    let daemon = Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, journal));
+    let daemon =
+        Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, (journal, config.take_over.is_wanted)));
     if !config.records.is_empty() {
         daemon.keep_records(Records::start(&config.records)?);
     }
@@ -181,6 +182,11 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
                     logging.set_level(config.log_level);
                     daemon.reload(config.calls);
                     tracing::info!(?needs_restart, "the configuration was read again; what needs another start is as it was");
+                }
+                Order::Set(key, value, config) => {
+                    logging.set_level(config.log_level);
+                    daemon.reload(config.calls);
+                    tracing::info!(key, %value, "the operator has changed a setting, until the next start or reload");
                 }
             },
             _ = tell.tick() => logging.tell(),

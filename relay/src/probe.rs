@@ -8,7 +8,7 @@ use flow::Locals;
 use flow::local::SLOTS_PER_LOCAL;
 
 use crate::config::RelayConfig;
-use crate::engine::Intake;
+use crate::engine::{Intake, Output};
 use crate::hops::{Entry, Event, Neighbour};
 use crate::host::Features;
 use crate::host::{Device, devices};
@@ -36,6 +36,8 @@ pub struct Host {
     pub raw_socket: Result<(), String>,
     /// The same for the sockets by which packets come past the stack.
     pub af_xdp: Result<(), String>,
+    /// Whether frames may be sent by AF_XDP, where that is asked for.
+    pub transmit: Result<(), String>,
     /// What is wrong with the media ports, each in a sentence with its remedy.
     pub ports: Vec<String>,
     /// Interfaces whose address this host does not have.
@@ -93,11 +95,16 @@ impl Host {
             io_uring: probe_ring().map_err(|error| permit::explain_ring(&error)),
             raw_socket: raw_socket().map_err(|error| permit::explain_raw(&error)),
             af_xdp: xsk::probe().map_err(|error| xsk::explain(&error)),
+            transmit: transmit(config),
             ports: reserve::conflicts(&config.ranges()),
             missing,
             nics,
         })
     }
+}
+
+fn transmit(config: &RelayConfig) -> Result<(), String> {
+    xsk::may_transmit(config.output == Output::Xsk, config.intake == Intake::Xsk).map_err(|error| error.to_string())
 }
 
 /// Loads what the relay loads, and lets it go again.

@@ -231,6 +231,7 @@ impl Meter for Relay {
             program: named(program),
             workers: named(workers),
             fast_path,
+            fast_path_missing: self.guard.as_ref().map_or(0, Guard::missing),
             steering,
             past_stack: self.guard.as_ref().map_or_else(PastStack::default, Guard::past_stack),
             restarts: self.restarts.count(),

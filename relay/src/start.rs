@@ -52,10 +52,7 @@ impl Relay {
         notify: impl Fn() + Send + Sync + 'static,
         wanted: &[FlowOp],
     ) -> Result<Self, StartError> {
-        if config.output == Output::Xsk {
-            let is_asked = if config.intake == Intake::Xsk { Ok(()) } else { Err(xsk::NoTransmit::Intake) };
-            is_asked.and_then(|()| xsk::can_transmit())?;
-        }
+        xsk::may_transmit(config.output == Output::Xsk, config.intake == Intake::Xsk)?;
         let addrs = config.interfaces.addrs();
         let seated = seats(config)?;
         let devices: Vec<Device> = distinct(&seated);

@@ -123,7 +123,7 @@ impl Calls {
         let account = Account::of(&entry.installed, meter);
         account.log(call_id, why.name());
         let lasted = self.clock.at(now).since(entry.call.began);
-        self.statistics.end(why, &account, lasted, self.calls.len());
+        self.statistics.end(why, &account, (lasted, entry.call.is_answered()), self.calls.len());
         for pair in entry.call.pairs() {
             self.ports.release(pair, now);
         }

@@ -28,6 +28,7 @@ impl Query<'_> {
         let subscribers = call.subscribers.iter().map(|subscriber| self.subscriber(call, subscriber, installed));
         CallAccount {
             number: call.number,
+            is_answered: call.is_answered(),
             created: call.created,
             last_signal: call.last_signal,
             parties: legs.chain(subscribers).collect(),

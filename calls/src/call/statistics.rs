@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::account::Account;
-use crate::outcome::{End, Ended, Lasted, MinuteAccount, QualityAccount};
+use crate::outcome::{Answered, End, Ended, Lasted, MinuteAccount, QualityAccount};
 
 /// Sums since the start, and of the last minute.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(super) struct Statistics {
     duration2: f64,
     zero_way: u64,
     one_way: u64,
+    answered: Answered,
     quality: QualityAccount,
     lost: i64,
     minute: Minute,
@@ -53,6 +54,7 @@ impl Statistics {
             duration2: 0.0,
             zero_way: 0,
             one_way: 0,
+            answered: Answered::default(),
             quality: QualityAccount::default(),
             lost: 0,
             minute: Minute::new(0),
@@ -62,7 +64,7 @@ impl Statistics {
     }
 
     /// A call has ended; so many are left.
-    pub(super) fn end(&mut self, why: End, account: &Account, lasted: Duration, left: usize) {
+    pub(super) fn end(&mut self, why: End, account: &Account, (lasted, is_answered): (Duration, bool), left: usize) {
         let ends = End::ALL.iter().zip(&mut self.ended).find(|(end, _)| **end == why);
         if let Some((_, count)) = ends {
             *count += 1;
@@ -74,6 +76,9 @@ impl Statistics {
         self.minute.fewest = self.minute.fewest.min(left);
         self.zero_way += account.silent_streams();
         self.one_way += account.one_way_streams();
+        self.answered.ended += u64::from(is_answered);
+        self.answered.unheard += u64::from(is_answered && account.silent_streams() > 0);
+        self.answered.one_way += u64::from(is_answered && account.one_way_streams() > 0);
         account.quality().iter().for_each(|quality| self.quality.add(quality));
         self.lost += account.lost();
     }
@@ -107,6 +112,6 @@ impl Statistics {
     /// Calls that ended.
     pub(super) fn ended(&self) -> Ended {
         let lasted = Lasted { seconds: self.duration, squares: self.duration2 };
-        Ended { by: self.ended, lasted, zero_way: self.zero_way, one_way: self.one_way }
+        Ended { by: self.ended, lasted, zero_way: self.zero_way, one_way: self.one_way, answered: self.answered }
     }
 }

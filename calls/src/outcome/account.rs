@@ -13,6 +13,8 @@ use crate::sdp::Direction;
 pub struct CallAccount {
     /// Its number, by which the data plane knows it.
     pub number: u64,
+    /// Two of its parties have described their media to each other.
+    pub is_answered: bool,
     /// When it came to be.
     pub created: SystemTime,
     /// When it was signalled last.

@@ -12,7 +12,7 @@ pub use account::{CallAccount, MediaAccount, PartyAccount, Protection, Relation,
 pub use ended::EndedCall;
 pub use histogram::Histogram;
 pub use refusal::Refusal;
-pub use totals::{End, Ended, Lasted, Load, MinuteAccount, PortAccount, QualityAccount, RelayAccount};
+pub use totals::{Answered, End, Ended, Lasted, Load, MinuteAccount, PortAccount, QualityAccount, RelayAccount};
 
 /// What came of an intent.
 #[derive(Clone, PartialEq, Debug)]

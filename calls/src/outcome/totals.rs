@@ -105,6 +105,19 @@ pub struct Ended {
     pub zero_way: u64,
     /// RTP sources without a packet, of calls that had some.
     pub one_way: u64,
+    /// Those of them that were answered.
+    pub answered: Answered,
+}
+
+/// Calls that were answered, and have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Answered {
+    /// How many.
+    pub ended: u64,
+    /// In which nobody was heard.
+    pub unheard: u64,
+    /// In which somebody was heard, and another one was not.
+    pub one_way: u64,
 }
 
 /// How parties of ended calls received, by their own reports: a value for each that reported, the mean over its call.
@@ -114,7 +127,7 @@ pub struct QualityAccount {
     pub mos: Histogram,
     /// Jitter in seconds.
     pub jitter: Histogram,
-    /// Share of lost packets, 0 to 1.
+    /// Share of lost packets, 0 to 1, by whole percents.
     pub loss: Histogram,
     /// From party to party and back, in seconds.
     pub round_trip: Histogram,
@@ -128,7 +141,7 @@ impl Default for QualityAccount {
         Self {
             mos: Histogram::new(&[1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.3]),
             jitter: Histogram::new(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2]),
-            loss: Histogram::new(&[0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]),
+            loss: Histogram::new(&[0.0, 0.01, 0.02, 0.05, 0.1, 0.2]),
             round_trip: Histogram::new(TIMES),
             leg_round_trip: Histogram::new(TIMES),
         }

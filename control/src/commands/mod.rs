@@ -12,6 +12,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::config::Options;
@@ -57,7 +58,10 @@ impl Which {
         let usual = Path::new(CONFIG);
         let is_usual = self.instance.is_none() && self.state_dir.is_none() && usual.exists();
         let config = self.config.as_deref().or_else(|| is_usual.then_some(usual));
-        let file = config.map(Options::read).transpose()?.unwrap_or_default();
+        let file = config.map(Options::read).transpose();
+        let file = file
+            .context("say where the daemon's socket is by --socket, or --instance and --state-dir")?
+            .unwrap_or_default();
         let flags =
             Options { instance: self.instance.clone(), state_dir: self.state_dir.clone(), ..Options::default() };
         Ok(flags.or(file).control_socket()?.path)
@@ -74,7 +78,9 @@ pub fn status(error: &anyhow::Error) -> ExitCode {
         Some(ClientError::Connect { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
             ExitCode::from(FORBIDDEN)
         }
-        Some(ClientError::Connect { .. }) => ExitCode::from(UNAVAILABLE),
+        Some(ClientError::Connect { .. } | ClientError::Slow) => ExitCode::from(UNAVAILABLE),
+        // Of its own configuration, which says where the socket is.
+        None if is_forbidden(error) => ExitCode::from(FORBIDDEN),
         _ => ExitCode::FAILURE,
     }
 }
@@ -83,7 +89,12 @@ pub fn status(error: &anyhow::Error) -> ExitCode {
 pub fn has_reader_gone(error: &anyhow::Error) -> bool {
     let is_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(is_pipe)
-        || matches!(error.downcast_ref(), Some(ClientError::Connection(error)) if is_pipe(error))
+        || matches!(error.downcast_ref(), Some(ClientError::Output(error)) if is_pipe(error))
+}
+
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(denied))
 }
 
 /// Writes a line of JSON.

@@ -79,10 +79,13 @@ pub(super) fn text(relay: &RelayView, paint: Paint) -> String {
             lines.push(format!("{what:<9} {told}"));
         }
     }
+    if relay.fast_path_missing > 0 {
+        lines.push(paint.bad(&format!("{} devices have no fast path now: the log says why", relay.fast_path_missing)));
+    }
     for (what, turns) in [("fast path", relay.fast_path), ("steering", relay.steering)] {
         if turns.lost > 0 {
             let told = format!("{what} lost {} times and regained {} times", turns.lost, turns.regained);
-            lines.push(if turns.lost > turns.regained { paint.bad(&told) } else { paint.doubtful(&told) });
+            lines.push(paint.doubtful(&told));
         }
     }
     if relay.restarts > 0 {

@@ -40,7 +40,6 @@ impl Top {
     /// When the daemon does not answer.
     pub fn run(self) -> anyhow::Result<()> {
         let (paint, is_terminal) = (Paint::of_output(), io::stdout().is_terminal());
-        let mut client = self.which.connect()?;
         let mut before: Option<(Instant, BTreeMap<String, Duration>)> = None;
         for look in 0.. {
             if self.looks.is_some_and(|looks| look >= looks) {
@@ -49,6 +48,8 @@ impl Top {
             if look > 0 {
                 std::thread::sleep(Duration::from_secs_f64(self.interval));
             }
+            // The daemon hangs up on who is silent for long.
+            let mut client = self.which.connect()?;
             let stats: Value = client.ask(&Request::Stats)?;
             let mut calls: Vec<Summary> = Vec::new();
             let _end: Value = client.ask_each(&Request::List { limit: None, troubled: false }, |call: Summary| {

@@ -24,9 +24,15 @@ pub enum ClientError {
         #[source]
         error: io::Error,
     },
+    /// What was answered could not be handed on.
+    #[error("cannot write: {0}")]
+    Output(#[source] io::Error),
+    /// The daemon is too slow.
+    #[error("the daemon does not answer: it has had {} seconds for a line", PATIENCE.as_secs())]
+    Slow,
     /// The connection has failed.
-    #[error("the daemon has not answered: {0}")]
-    Connection(#[from] io::Error),
+    #[error("the daemon has hung up, and may have done what it was asked, or not: {0}")]
+    Connection(#[source] io::Error),
     /// What was answered nobody understands.
     #[error("the daemon has answered what this program does not understand, as one of another version may: {0}")]
     Answer(#[from] serde_json::Error),
@@ -40,6 +46,13 @@ fn remedy(error: &io::Error) -> &'static str {
         "Ask as root or as the daemon's user, or let a group in: listen-control and unix-group"
     } else {
         "Does it run? It is found by --config, or by --instance and --state-dir, as it was started with"
+    }
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        let is_slow = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        if is_slow { Self::Slow } else { Self::Connection(error) }
     }
 }
 
@@ -93,7 +106,7 @@ impl Client {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             match serde_json::from_str(&line)? {
-                Answer::Item(item) => each(serde_json::from_value(item)?)?,
+                Answer::Item(item) => each(serde_json::from_value(item)?).map_err(ClientError::Output)?,
                 Answer::Result(result) => return Ok(serde_json::from_value(result)?),
                 Answer::Error(error) => return Err(ClientError::Refused(error)),
             }

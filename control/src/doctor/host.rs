@@ -37,6 +37,9 @@ pub(super) fn findings(facts: &Host, config: &RelayConfig) -> Vec<Finding> {
         let level = if config.intake == Intake::Xsk { Level::Error } else { Level::Warning };
         findings.push(if finding.level == Level::Good { finding } else { Finding { level, ..finding } });
     }
+    if let Err(why) = &facts.transmit {
+        findings.push(Finding::new(Level::Error, "af_xdp", format!("{why}.")).mended_by("output = \"device\""));
+    }
     for (name, addr) in &facts.missing {
         let text =
             format!("Interface \"{name}\": this host has no address {addr}. Its calls are silent until it comes.");

@@ -47,6 +47,7 @@ fn facts() -> Host {
         io_uring: Ok(()),
         raw_socket: Ok(()),
         af_xdp: Ok(()),
+        transmit: Ok(()),
         ports: vec![],
         missing: vec![],
         nics: vec![nic()],

@@ -36,10 +36,16 @@ fn calls(page: &mut Page<'_>, Observation { relay, journal, .. }: &Observation, 
         ended.map(|(end, count)| ([("reason", end.word().to_owned())], count as f64)),
     )?;
     page.counter("intertrunk_call_seconds", "Seconds that ended calls lasted together", relay.ended.lasted.seconds)?;
+    let answered = relay.ended.answered;
+    page.counter(
+        "intertrunk_answered_calls_ended",
+        "Calls that have ended, of those that were answered",
+        answered.ended as f64,
+    )?;
     page.counters(
-        "intertrunk_unheard_sources",
-        "RTP sources of ended calls without a packet: none was heard (all), or another one was (one-way)",
-        [("all", relay.ended.zero_way), ("one-way", relay.ended.one_way)]
+        "intertrunk_unheard_calls",
+        "Answered calls that have ended and in which nobody was heard (nobody), or one was and another one was not (one-way)",
+        [("nobody", answered.unheard), ("one-way", answered.one_way)]
             .map(|(kind, count)| ([("kind", kind.to_owned())], count as f64)),
     )?;
     page.gauge(
@@ -89,6 +95,11 @@ fn media(page: &mut Page<'_>, Observation { relay, .. }: &Observation) -> fmt::R
         counts.past_stack.queues as f64,
     )?;
     page.counter("intertrunk_xsk_packets", "Packets that came so", counts.past_stack.packets as f64)?;
+    page.gauge(
+        "intertrunk_fast_path_missing",
+        "Devices that are there and have no fast path now: the program is detached, or the link is down",
+        counts.fast_path_missing as f64,
+    )?;
     let turns = [("fast-path", counts.fast_path), ("steering", counts.steering)];
     page.counters(
         "intertrunk_lost",
@@ -117,7 +128,7 @@ fn media(page: &mut Page<'_>, Observation { relay, .. }: &Observation) -> fmt::R
     });
     page.gauges(
         "intertrunk_ports",
-        "Pairs of ports: those that calls have, those that can be taken, and those that rest",
+        "Pairs of ports: those that calls have, those that never had a call or have rested, and those that rest, which are taken when there are no others",
         ports,
     )
 }

@@ -18,7 +18,11 @@ pub(super) fn tell(page: &mut Page<'_>, Observation { relay, proxies, .. }: &Obs
         [(of_kind("own"), relay.calls as f64), (of_kind("foreign"), 0.0)],
     )?;
     page.gauge("rtpengine_uptime_seconds", "Uptime of the daemon", relay.uptime.as_secs_f64())?;
-    page.counter("rtpengine_sessions", "Total number of sessions", relay.created as f64)?;
+    page.counter(
+        "rtpengine_sessions",
+        "Total number of sessions that have ended",
+        relay.ended.by.iter().sum::<u64>() as f64,
+    )?;
     let ended = End::ALL.iter().zip(relay.ended.by).map(|(end, count)| (closed(*end), count));
     let closed = ended.chain([("rejected", relay.rejected)]);
     page.counters(
@@ -61,12 +65,12 @@ pub(super) fn tell(page: &mut Page<'_>, Observation { relay, proxies, .. }: &Obs
         page.gauges(name, help, ports)?;
     }
     let quality = &relay.quality;
-    // As it has them: scores as they are, times in milliseconds and loss in percent.
+    // As it has them: scores as they are, jitter in milliseconds, round trips in microseconds and loss in percent.
     summed(page, "mos", "end-to-end MOS", &quality.mos, 1.0)?;
     summed(page, "jitter", "reported jitter", &quality.jitter, 1000.0)?;
     summed(page, "packetloss", "packet loss", &quality.loss, 100.0)?;
-    summed(page, "rtt_e2e", "end-to-end round-trip time", &quality.round_trip, 1000.0)?;
-    summed(page, "rtt_dsct", "discrete round-trip time", &quality.leg_round_trip, 1000.0)?;
+    summed(page, "rtt_e2e", "end-to-end round-trip time", &quality.round_trip, 1e6)?;
+    summed(page, "rtt_dsct", "discrete round-trip time", &quality.leg_round_trip, 1e6)?;
     let requests = || {
         proxies.iter().flat_map(|proxy| {
             proxy.commands.iter().map(|(command, count, times)| {

@@ -7,7 +7,7 @@ use border::{Reason, Volume};
 use calls::outcome::{End, RelayAccount};
 use serde::{Deserialize, Serialize};
 
-/// Everything about the relay as a whole. Counts are since the daemon was started.
+/// Everything about the relay as a whole. Counts are since the daemon was started, but for `program`, which goes on from the daemon before.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RelayView {
     /// The program's version.
@@ -56,6 +56,8 @@ pub struct RelayView {
     pub program: BTreeMap<String, u64>,
     /// Packets that workers lost, by reason.
     pub workers: BTreeMap<String, u64>,
+    /// Devices that are there and have no fast path now.
+    pub fast_path_missing: usize,
     /// How often the fast path was lost, and came back.
     pub fast_path: TurnsView,
     /// How often ports were not steered to the workers any more, and came to be again.
@@ -151,6 +153,7 @@ impl RelayView {
             error_rate: counts.traffic.error_rate,
             program: by_reason(&counts.program),
             workers: by_reason(&counts.workers),
+            fast_path_missing: counts.fast_path_missing,
             fast_path: turns(counts.fast_path),
             steering: turns(counts.steering),
             xsk_queues: counts.past_stack.queues,

@@ -3,9 +3,14 @@
 /// Bytes that people read: what is no UTF-8, and control characters, are escaped.
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(text) if !text.chars().any(|letter| letter.is_control() || is_unseen(letter)) => text.to_owned(),
         _ => bytes.escape_ascii().to_string(),
     }
+}
+
+/// Whether a letter changes how others are shown, and is not seen itself: directions, joiners, marks of order.
+const fn is_unseen(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -19,6 +24,7 @@ mod tests {
             ("Zo\u{eb}".as_bytes(), "Zo\u{eb}"),
             (b"\x1b[2J\n", "\\x1b[2J\\n"),
             (b"\xff", "\\xff"),
+            ("a\u{202e}b".as_bytes(), "a\\xe2\\x80\\xaeb"),
             ("\u{9b}31m".as_bytes(), "\\xc2\\x9b31m"),
         ] {
             assert_eq!(text(bytes), expected);

@@ -118,8 +118,10 @@ pub fn run(plan: SecuredPlan) -> anyhow::Result<SecuredCalls> {
         std::thread::sleep(plan.time);
         Ok(Others { sent: 0, lost: 0, time: plan.time })
     })?;
+    let mut carried = 0;
     let beside_secured = beside(&mut crowd, || {
         let Passed { sent, arrived, time, .. } = send(&mut good, good_port, plan.flows, plan.time)?;
+        carried = arrived;
         Ok(Others { sent, lost: sent - arrived, time })
     })?;
     let forgeries = |ng: &mut NgClient| count(ng, "workers", "srtp-forged");
@@ -150,6 +152,9 @@ pub fn run(plan: SecuredPlan) -> anyhow::Result<SecuredCalls> {
         Ok(Others { sent: rate.made, lost: rate.made.saturating_sub(rate.arrived + refused), time: rate.time })
     })?;
     ensure!(beside_strangers.others_lost == 0, "packets of strangers are in no count: {beside_strangers:?}");
+    ensure!(beside_forged.others_lost == 0, "forged packets are in no count: {beside_forged:?}");
+    // As many as the machine can beside all else.
+    ensure!(carried > 0, "no secured packet was carried: {beside_secured:?}");
     crowd.check_totals(&mut scene.ng)?;
     Ok(SecuredCalls {
         calls: plan.calls,

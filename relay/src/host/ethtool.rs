@@ -51,11 +51,21 @@ pub(crate) fn hashes_ports(device: &str) -> Option<bool> {
 
 /// How many receive queues the device uses now; `None` when it does not tell.
 pub(crate) fn receive_queues(device: &str) -> Option<u32> {
+    queues(device, 5)
+}
+
+/// How many transmit queues the device uses now; `None` when it does not tell.
+pub(crate) fn transmit_queues(device: &str) -> Option<u32> {
+    queues(device, 6)
+}
+
+/// Queues of a kind, by the place of their number, and those that are of both kinds.
+fn queues(device: &str, kind: usize) -> Option<u32> {
     let buffer = ask(device, u64::from(GET_CHANNELS)).ok()?;
     // struct ethtool_channels: the command, the most of each kind (receive, transmit, other, combined), then those in use.
     let bytes = buffer.map(u64::to_ne_bytes);
     let word = |number: usize| Some(u32::from_ne_bytes(*bytes.as_flattened().get(number * 4..)?.first_chunk()?));
-    Some(word(5)?.saturating_add(word(8)?)).filter(|count| *count > 0)
+    Some(word(kind)?.saturating_add(word(8)?)).filter(|count| *count > 0)
 }
 
 /// Sends the command and, where it has one, the word after it, and returns what the driver filled in.

@@ -99,6 +99,7 @@ struct Shared {
     steering_regained: AtomicU64,
     queues: AtomicUsize,
     past_stack: AtomicU64,
+    missing: AtomicUsize,
 }
 
 /// The running thread.
@@ -124,6 +125,11 @@ impl Guard {
             .name("attachments".to_owned())
             .spawn(move || restarts.supervise("the thread that guards the programs", &mut look))?;
         Ok(Self { thread: Some(thread), shared })
+    }
+
+    /// How many devices that are there have no fast path now.
+    pub(crate) fn missing(&self) -> usize {
+        self.shared.missing.load(Ordering::Relaxed)
     }
 
     /// How often the fast path was lost and came back.
@@ -337,6 +343,9 @@ impl Attachments {
             }
             !is_gone
         });
+        let forwards = self.program.as_ref().is_some_and(|program| program.forwards);
+        let missing = self.held.iter().filter(|held| forwards && held.state != State::Whole).count();
+        self.shared.missing.store(missing, Ordering::Relaxed);
         for (local, addr) in addrs.iter().enumerate() {
             self.table.ours().set_seat(local, self.seat(found.get(addr)));
         }

@@ -87,7 +87,10 @@ impl Queues {
     }
 
     fn open(&mut self, device: &Device, queue: u32) -> Result<(), String> {
-        let socket = Socket::open(device.index, queue, self.options.sends).map_err(|error| xsk::explain(&error))?;
+        // By a queue that the device does not send by the kernel takes nothing, and does not say so.
+        let last = ethtool::transmit_queues(&device.name).unwrap_or(device.queues.1);
+        let socket = Socket::open(device.index, queue, self.options.sends && queue < last)
+            .map_err(|error| xsk::explain(&error))?;
         let place = lock(&self.kernel).intake(device.index).map_err(|error| error.to_string())? + queue;
         let view = socket.view();
         lock(&self.kernel).set_queue(place, &view).map_err(|error| error.to_string())?;

@@ -14,4 +14,4 @@ mod transmit;
 pub(crate) use inlet::{FramesChange, Inlet, Lines, Reader};
 pub(crate) use socket::{Frame, Socket, View, explain, probe};
 pub use transmit::NoTransmit;
-pub(crate) use transmit::can_transmit;
+pub(crate) use transmit::may_transmit;

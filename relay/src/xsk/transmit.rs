@@ -4,6 +4,7 @@
 //! 6.17 has faults there, of which one ends in a panic where the other end of a veth device is a stack: who starts the relay refuses those.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -16,6 +17,9 @@ use crate::xsk::rings::{CHUNK, Consumer, Producer};
 pub(super) const FRAMES: u32 = 1024;
 /// As many as the kernel takes in one call before Linux 6.17.
 const OF_A_CALL: u32 = 32;
+/// After so many calls in a row of which it took nothing, frames leave otherwise until it takes some: the device is down, has no such transmit queue, or is
+/// gone. What waits then is old when it leaves, if it does.
+const FUTILE: u32 = 3;
 
 /// Why frames cannot be sent by AF_XDP.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -28,11 +32,17 @@ pub enum NoTransmit {
     Kernel(String),
 }
 
-/// Whether this kernel is known to send frames without fault.
+/// Whether frames may be sent, where that is wanted: by sockets that there are, and on a kernel that is known to do so without fault.
 ///
 /// # Errors
-/// When it is not.
-pub(crate) fn can_transmit() -> Result<(), NoTransmit> {
+/// Why not.
+pub(crate) fn may_transmit(is_wanted: bool, has_sockets: bool) -> Result<(), NoTransmit> {
+    if !is_wanted {
+        return Ok(());
+    }
+    if !has_sockets {
+        return Err(NoTransmit::Intake);
+    }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     if is_sound(release.trim()) { Ok(()) } else { Err(NoTransmit::Kernel(release.trim().to_owned())) }
 }
@@ -50,26 +60,24 @@ fn is_sound(release: &str) -> bool {
 pub(super) struct Transmit {
     ring: Producer<XdpDesc>,
     completed: Consumer<u64>,
-    /// Chunks that nothing is in.
+    /// The socket's chunks for sending, and which of them nothing is in.
+    chunks: Range<u32>,
     free: Vec<u32>,
     is_waiting: bool,
+    futile: u32,
 }
 
 impl Transmit {
     /// Of a socket whose rings have been sized. These chunks, of its memory, are its own from now on.
-    pub(super) fn map(
-        socket: BorrowedFd<'_>,
-        offsets: &XdpMmapOffsets,
-        chunks: std::ops::Range<u32>,
-    ) -> io::Result<Self> {
+    pub(super) fn map(socket: BorrowedFd<'_>, offsets: &XdpMmapOffsets, chunks: Range<u32>) -> io::Result<Self> {
         let ring = Producer::map(socket, XDP_PGOFF_TX_RING, offsets.tx, FRAMES)?;
         let completed = Consumer::map(socket, XDP_UMEM_PGOFF_COMPLETION_RING, offsets.cr, FRAMES)?;
-        Ok(Self { ring, completed, free: chunks.collect(), is_waiting: false })
+        Ok(Self { ring, completed, free: chunks.clone().collect(), chunks, is_waiting: false, futile: 0 })
     }
 
-    /// A chunk to write a frame to; `None` while all are under way.
+    /// A chunk to write a frame to; `None` while all are under way, or the kernel takes none.
     pub(super) fn chunk(&mut self) -> Option<u32> {
-        self.free.pop()
+        if self.futile >= FUTILE { None } else { self.free.pop() }
     }
 
     /// Has the kernel send what was written to a chunk, when it is [told](Self::tell).
@@ -83,10 +91,19 @@ impl Transmit {
     pub(super) fn tell(&mut self, socket: impl AsFd) {
         if self.is_waiting {
             self.ring.publish();
+            let before = self.ring.waiting();
             self.is_waiting = !self.send(socket);
+            let has_taken = self.ring.waiting() != before;
+            self.futile = if has_taken || !self.is_waiting { 0 } else { self.futile.saturating_add(1) };
         }
         while let Some(addr) = self.completed.take() {
-            self.free.push((addr / CHUNK as u64) as u32);
+            let chunk = (addr / CHUNK as u64) as u32;
+            // Any other would be one that is received into, or that somebody else has.
+            if self.chunks.contains(&chunk) && self.free.len() < self.chunks.len() {
+                self.free.push(chunk);
+            } else {
+                tracing::debug!(chunk, "the kernel says that it has sent what it was not given");
+            }
         }
         self.completed.release();
     }

@@ -77,6 +77,7 @@ struct Packets(HashMap<SlotIndex, SourceTotals>);
 impl Meter for Packets {
     fn counts(&self) -> Counts {
         Counts {
+            fast_path_missing: 0,
             program: vec![(Reason::Stranger, 7), (Reason::NotMedia, 0)],
             workers: vec![(Reason::NoCall, 1)],
             fast_path: Turns { lost: 2, regained: 1 },

@@ -221,10 +221,9 @@ mod tests {
 
         fn account(&mut self, after: u64) -> CallAccount {
             let query = Intent::Query { call_id: b"call".to_vec() };
-            match self.handle(query, Duration::from_secs(after)) {
-                Outcome::Call(account) => *account,
-                other => unreachable!("{other:?}"),
-            }
+            let outcome = self.handle(query, Duration::from_secs(after));
+            let Outcome::Call(account) = outcome else { panic!("{outcome:?}") };
+            *account
         }
 
         fn troubles(&mut self, after: u64) -> Vec<Trouble> {

@@ -4,6 +4,7 @@ mod checks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -19,6 +20,9 @@ use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";
+
+/// A shorter one is guessed.
+const SHORTEST_TOKEN: usize = 16;
 
 /// What can be configured, each as a key of the file and as a flag. `None` is "not said".
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
@@ -69,6 +73,15 @@ pub struct Options {
     /// The line socket of rtpengine-ctl; give one for each address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen_cli: Option<Vec<SocketAddr>>,
+    /// The dashboard, a page for browsers; give one for each address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen_dashboard: Option<Vec<SocketAddr>>,
+    /// Who may use listen-dashboard
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_dashboard: Option<Vec<String>>,
+    /// Whoever says this may drain by the dashboard [default: nobody may]
+    #[arg(long, value_name = "SECRET")]
+    pub dashboard_token: Option<String>,
     /// Who may use listen-cli
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub allow_cli: Option<Vec<String>>,
@@ -227,6 +240,10 @@ pub struct Config {
     pub listen_http: (Vec<SocketAddr>, Guests),
     /// TCP addresses of the line socket of rtpengine-ctl.
     pub listen_cli: (Vec<SocketAddr>, Guests),
+    /// TCP addresses of the dashboard.
+    pub listen_dashboard: (Vec<SocketAddr>, Guests),
+    /// Whoever says this may drain by it.
+    pub dashboard_token: Option<Arc<str>>,
     /// TCP addresses where metrics are told.
     pub listen_metrics: (Vec<SocketAddr>, Guests),
     /// Under which names.
@@ -279,6 +296,9 @@ impl Options {
             listen_http: self.listen_http.or(other.listen_http),
             listen_cli: self.listen_cli.or(other.listen_cli),
             allow_cli: self.allow_cli.or(other.allow_cli),
+            listen_dashboard: self.listen_dashboard.or(other.listen_dashboard),
+            allow_dashboard: self.allow_dashboard.or(other.allow_dashboard),
+            dashboard_token: self.dashboard_token.or(other.dashboard_token),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
             allow_metrics: self.allow_metrics.or(other.allow_metrics),
             metrics_names: self.metrics_names.or(other.metrics_names),
@@ -427,6 +447,19 @@ impl Options {
                 self.allow_cli.as_deref(),
                 ["listen-cli", "allow-cli"],
             )?,
+            listen_dashboard: guarded(
+                self.listen_dashboard.clone().unwrap_or_default(),
+                self.allow_dashboard.as_deref(),
+                ["listen-dashboard", "allow-dashboard"],
+            )?,
+            dashboard_token: match self.dashboard_token.as_deref() {
+                Some(token) if token.len() < SHORTEST_TOKEN => {
+                    bail!(
+                        "dashboard-token has to have {SHORTEST_TOKEN} letters at least: `openssl rand -hex 16` makes one"
+                    )
+                }
+                token => token.map(Arc::from),
+            },
             listen_metrics: guarded(
                 self.listen_metrics.clone().unwrap_or_default(),
                 self.allow_metrics.as_deref(),

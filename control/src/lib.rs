@@ -6,6 +6,7 @@ pub mod config;
 pub mod console;
 pub mod ctl;
 pub mod daemon;
+pub mod dashboard;
 pub mod doctor;
 pub mod host_load;
 pub mod instance;

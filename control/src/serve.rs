@@ -13,6 +13,7 @@ use crate::config::{Config, OnStop, TakeOver};
 use crate::console::console;
 use crate::ctl;
 use crate::daemon::Daemon;
+use crate::dashboard::dashboard;
 use crate::instance;
 use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
@@ -63,6 +64,10 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let mut ctls = Vec::new();
     for addr in &config.listen_cli.0 {
         ctls.push(ctl::ctl(*addr, config.listen_cli.1.clone()).await?);
+    }
+    let mut pages = Vec::new();
+    for addr in &config.listen_dashboard.0 {
+        pages.push(dashboard(*addr, config.listen_dashboard.1.clone()).await?);
     }
     let mut scraped = Vec::new();
     for addr in &config.listen_metrics.0 {
@@ -131,6 +136,10 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     }
     for socket in ctls {
         tasks.spawn(socket.serve(Arc::clone(&daemon), orders.asks()));
+    }
+    for page in pages {
+        let (daemon, itself) = (Arc::clone(&daemon), Arc::clone(&itself));
+        tasks.spawn(page.serve(daemon, itself, orders.asks(), config.dashboard_token.clone()));
     }
     for socket in scraped {
         tasks.spawn(socket.serve(metrics.clone()));

@@ -27,7 +27,7 @@ struct Need {
 
 /// Debian's packages. The compiler of the XDP program is Debian's `rustc-web`: it comes with the library sources that a target without a
 /// ready-made `core` needs, and with the LLVM that bpf-linker needs.
-const PACKAGES: [Need; 19] = [
+const PACKAGES: [Need; 21] = [
     Need {
         what: "the compiler of the XDP program",
         package: "rustc-web",
@@ -70,6 +70,8 @@ const PACKAGES: [Need; 19] = [
         is_there: || exists("systemd-analyze"),
     },
     Need { what: "npm, to get it", package: "npm", is_there: || exists("npm") },
+    Need { what: "Chromium, to look at the dashboard", package: "chromium", is_there: || exists("chromium") },
+    Need { what: "what drives it", package: "chromium-driver", is_there: || exists("chromedriver") },
     Need {
         what: "libsrtp, which has to read what we protect",
         package: "libsrtp2-dev",

@@ -10,7 +10,7 @@ use super::calls::line;
 use super::paint::Paint;
 use super::{Which, relay, tell_json};
 use crate::console::{Client, Request};
-use crate::view::{RelayView, Summary};
+use crate::view::{RelayView, Summary, badness};
 
 /// How many calls are told.
 const WORST: usize = 15;
@@ -88,12 +88,6 @@ fn keep_worst(worst: &mut Vec<Summary>, call: Summary) {
     let place = worst.partition_point(|other| badness(other) >= badness(&call));
     worst.insert(place, call);
     worst.truncate(WORST);
-}
-
-/// How badly a call fares: what is wrong with it, then its score, then what it has lost.
-fn badness(call: &Summary) -> (usize, u32, i64) {
-    let mos = call.mos.unwrap_or(4.5);
-    (call.troubles.len(), ((4.5 - mos).max(0.0) * 10.0) as u32, call.lost.saturating_add_unsigned(call.errors))
 }
 
 /// How long each of the daemon's threads has been at work, as far as this user may know.

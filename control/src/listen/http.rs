@@ -75,7 +75,7 @@ impl Http {
             .layer(DefaultBodyLimit::max(MAX_MESSAGE))
             .layer(middleware::from_fn(guard))
             .with_state(daemon);
-        serve(Door::new(self.0, self.1), router).await;
+        serve_http(Door::new(self.0, self.1), router).await;
     }
 }
 
@@ -96,7 +96,7 @@ impl Scraped {
     pub async fn serve(self, metrics: Metrics) {
         let router =
             Router::new().route("/metrics", get(move || told(metrics.clone()))).layer(middleware::from_fn(guard));
-        serve(Door::new(self.0, self.1), router).await;
+        serve_http(Door::new(self.0, self.1), router).await;
     }
 }
 
@@ -105,7 +105,7 @@ async fn told(metrics: Metrics) -> impl IntoResponse {
 }
 
 /// Serves whoever comes.
-async fn serve(mut door: Door, router: Router) {
+pub(crate) async fn serve_http(mut door: Door, router: Router) {
     loop {
         let (stream, addr, place) = door.accept().await;
         let client = Client { addr, place: Arc::new(place) };

@@ -245,6 +245,12 @@ impl Summary {
     }
 }
 
+/// How badly a call fares: what is wrong with it, then its score, then what it has lost.
+pub fn badness(call: &Summary) -> (usize, u32, i64) {
+    let mos = call.mos.unwrap_or(4.5);
+    (call.troubles.len(), ((4.5 - mos).max(0.0) * 10.0) as u32, call.lost.saturating_add_unsigned(call.errors))
+}
+
 /// Now, by the clock that never goes back and by that of the wall.
 struct Clock((Instant, SystemTime));
 

@@ -7,7 +7,7 @@ mod relay;
 mod text;
 mod trouble;
 
-pub use call::{CallView, Summary};
+pub use call::{CallView, Summary, badness};
 pub use relay::{Itself, RelayView};
 pub use text::text;
 pub use trouble::Trouble;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::text::text;
 
 /// Media that should flow, and has not for so long, is missed. What is told of packets is a second old at most.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Something that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn nobody_is_heard_and_then_one_and_then_both() {
         let mut rig = answered("audio", ["sendrecv", "sendrecv"]);
-        assert_eq!(rig.troubles(3), [], "it has just begun");
+        assert_eq!(rig.troubles(2), [], "it has just begun");
         assert_eq!(rig.troubles(5), [Trouble::Silent]);
         let account = rig.account(5);
         let slots: Vec<_> =

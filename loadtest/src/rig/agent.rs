@@ -349,7 +349,15 @@ impl Agent {
         let mut buffer = vec![0; 1 << 16];
         match self.socket.recv(&mut buffer) {
             Ok(len) => buffer.truncate(len),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(()),
+            // It is waited for anew; a machine that was held for a while interrupts.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         }
         let Some(message) = Message::parse(&buffer) else { return Ok(()) };

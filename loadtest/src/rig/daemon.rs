@@ -310,7 +310,13 @@ impl NgClient {
         let cookie = format!("{}_{}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         self.socket.send(format!("{cookie} {command}").as_bytes())?;
         let mut buffer = vec![0; 1 << 16];
-        let len = self.socket.recv(&mut buffer).context("the relay does not answer")?;
+        let len = loop {
+            match self.socket.recv(&mut buffer) {
+                // A machine that was held for a while.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.context("the relay does not answer")?,
+            }
+        };
         let reply = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default()).into_owned();
         let Some(dictionary) = reply.strip_prefix(&format!("{cookie} ")) else {
             bail!("not the reply to {cookie}: {reply}")

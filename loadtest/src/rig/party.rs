@@ -146,13 +146,19 @@ pub fn sdp(addr: SocketAddr) -> String {
 
 fn receive(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
     let mut buffer = vec![0; 2048];
-    match socket.recv_from(&mut buffer) {
-        Ok((len, from)) => {
-            buffer.truncate(len);
-            Ok(Some((buffer, from)))
+    loop {
+        match socket.recv_from(&mut buffer) {
+            Ok((len, from)) => {
+                buffer.truncate(len);
+                return Ok(Some((buffer, from)));
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Ok(None);
+            }
+            // A machine that was held for a while.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

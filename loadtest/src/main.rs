@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use loadtest::bench::control::{self, ControlPlan};
 use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::observe::{self, ObservePlan};
 use loadtest::bench::scale::{self, ScalePlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::srtp::{self, SrtpPlan};
@@ -53,6 +54,24 @@ enum Command {
     /// Measure what SRTP costs for a packet, by suites, with one stream and with very many
     BenchSrtp {
         /// A short form, in a moment: no figures worth anything
+        #[arg(long)]
+        smoke: bool,
+        /// One JSON object on standard output instead of the table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what it costs the daemon to be scraped, and looked at by the dashboard
+    BenchObserve {
+        /// Rounds, of which the medians are reported
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Milliseconds for each measurement
+        #[arg(long, default_value_t = 5000)]
+        millis: u64,
+        /// How many calls stand meanwhile
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=150_000))]
+        standing: u32,
+        /// A short form, in seconds: fails unless it works, and tells no figures worth anything
         #[arg(long)]
         smoke: bool,
         /// One JSON object on standard output instead of the table
@@ -206,6 +225,11 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::BenchStrangers(bench) => bench_strangers(&bench),
         Command::BenchScale { smoke, json } => bench_scale(smoke, json),
         Command::BenchSrtp { smoke, json } => bench_srtp(smoke, json),
+        Command::BenchObserve { rounds, millis, standing, smoke, json } => {
+            let time = Duration::from_millis(millis.max(500));
+            let full = ObservePlan { rounds: rounds.max(1), time, standing: standing as usize, rate: 500.0 };
+            bench_observe(&if smoke { ObservePlan::smoke() } else { full }, smoke, json)
+        }
         Command::Fault(fault) => commands::fault::run(fault),
     }
 }
@@ -368,6 +392,29 @@ fn bench_scale(smoke: bool, json: bool) -> anyhow::Result<ExitCode> {
     println!("torn down{:>8.0} calls a second", result.tear_down_per_second);
     println!("memory   {:>8} bytes of the daemon for each flow, with its RTCP", result.daemon_bytes_per_flow);
     println!("after    {:>8.0} % of the memory with all calls", 100.0 * result.left_after);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_observe(plan: &ObservePlan, is_checked: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let result = observe::run(plan)?;
+    if is_checked {
+        result.check()?;
+    }
+    if json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} calls stand; commands of 500 calls a second", result.standing);
+    println!("who looks   % of a processor  reply us: p50      p99     most  looks  lost");
+    for row in &result.rows {
+        let [p50, p99, most] = row.reply_us;
+        let looker = format!("{:?}", row.looker).to_lowercase();
+        println!(
+            "{looker:<11} {:>16.1} {p50:>14.0} {p99:>8.0} {most:>8.0} {:>6} {:>5}",
+            row.cpu_percent, row.looks, row.lost
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,7 +47,7 @@ enum Task {
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure
-        #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale", "srtp"])]
+        #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale", "srtp", "observe"])]
         what: String,
         /// `--rounds N`, `--millis MS`, `--smoke`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

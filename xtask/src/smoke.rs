@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 16] = [
+const FORMS: [(&str, &[&str]); 17] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -17,6 +17,7 @@ const FORMS: [(&str, &[&str]); 16] = [
         &["bench-slowpath", "--srtp", "--smoke", "--only", "intertrunk-xsk", "--only", "rtpengine"],
     ),
     ("bench srtp", &["bench-srtp", "--smoke"]),
+    ("bench observe", &["bench-observe", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
     ("fault upgrade", &["fault", "upgrade", "--smoke"]),
     ("fault points", &["fault", "points", "--smoke"]),

@@ -17,6 +17,10 @@ const ADDRESSES: u8 = 8;
 /// Of each address.
 const PORTS: (u16, u16) = (1024, 65535);
 
+/// Where one that is watched tells its metrics, and has its dashboard.
+pub(crate) const METRICS: &str = "127.0.0.1:9723";
+pub(crate) const DASHBOARD: &str = "127.0.0.1:9724";
+
 /// Which relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
@@ -25,6 +29,8 @@ pub(crate) enum Subject {
     Forgetful,
     /// The same as the first, and calls that nobody ends are over soon.
     Soaked,
+    /// The same as the first, and it can be scraped and looked at.
+    Watched,
     Rtpengine,
 }
 
@@ -34,6 +40,7 @@ impl Subject {
             Self::Intertrunk => "intertrunk",
             Self::Forgetful => "forgetful",
             Self::Soaked => "soaked",
+            Self::Watched => "watched",
             Self::Rtpengine => "rtpengine",
         }
     }
@@ -41,7 +48,7 @@ impl Subject {
     /// How many calls can stand at once, with some descriptors left for those that come and go.
     pub(crate) fn most_calls(self) -> anyhow::Result<usize> {
         match self {
-            Self::Intertrunk | Self::Forgetful | Self::Soaked => Ok(usize::MAX),
+            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched => Ok(usize::MAX),
             // Two sockets for each side, which it closes a second after the call has ended: that many calls end in a second at the highest rate that
             // it is asked for.
             Self::Rtpengine => {
@@ -64,7 +71,7 @@ impl Subject {
             .collect();
         let (min, max) = PORTS;
         let mut words = match self {
-            Self::Intertrunk | Self::Forgetful | Self::Soaked => {
+            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched => {
                 vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
             }
             Self::Rtpengine => {
@@ -78,6 +85,9 @@ impl Subject {
         let timeout = if self == Self::Soaked { 5 } else { 86_400 };
         words.extend([format!("--timeout={timeout}"), format!("--silent-timeout={timeout}")]);
         words.push("--delete-delay=0".to_owned());
+        if self == Self::Watched {
+            words.extend([format!("--listen-metrics={METRICS}"), format!("--listen-dashboard={DASHBOARD}")]);
+        }
         if self == Self::Soaked {
             words.push("--on-stop=keep".to_owned());
         }
@@ -86,7 +96,7 @@ impl Subject {
             words.extend(["--log-level=warn", "--workers=1"].map(str::to_owned));
         }
         match self {
-            Self::Intertrunk | Self::Soaked => words.extend(Kept::of(folder).args()),
+            Self::Intertrunk | Self::Soaked | Self::Watched => words.extend(Kept::of(folder).args()),
             Self::Forgetful => words.push("--take-over=false".to_owned()),
             Self::Rtpengine => {}
         }

@@ -11,6 +11,7 @@ use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
 use crate::records::Records;
+use crate::view::text;
 use bytes::Bytes;
 use calls::call::{Calls, Settings};
 use calls::intent::Intent;
@@ -161,6 +162,20 @@ impl Daemon {
             relay,
             proxies: exchange.proxies(),
             journal: self.is_kept.then(|| journal.as_ref().is_some_and(Journal::is_written)),
+        }
+    }
+
+    /// The Call-ID that is [shown](text) like this, of a call that there is.
+    pub fn call_id(&self, shown: &str) -> Option<Vec<u8>> {
+        // What has no escapes is what it looks like.
+        if !shown.contains('\\') {
+            let call_id = shown.as_bytes().to_vec();
+            return matches!(self.ask(Intent::Query { call_id: call_id.clone() }), Some(Outcome::Call(_)))
+                .then_some(call_id);
+        }
+        match self.ask(Intent::List { limit: usize::MAX }) {
+            Some(Outcome::Calls(ids)) => ids.into_iter().find(|id| text(id) == shown),
+            Some(_) | None => None,
         }
     }
 

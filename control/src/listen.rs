@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
 pub use self::guests::Guests;
-pub(crate) use self::http::serve_http;
+pub(crate) use self::http::{Client, serve_http};
 pub use self::http::{Http, Scraped, http, scraped};
 use self::places::clients;
 pub(crate) use self::places::{Place, Places};

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_secs(5);
 /// Where the host's journal takes entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
+/// The field that has all of a record.
+const WHOLE: &str = "INTERTRUNK_RECORD";
 /// The word for it in the configuration.
 const JOURNALD: &str = "journald";
 
@@ -152,16 +154,33 @@ impl Outlet {
                 // In one piece, so that nobody reads half of one.
                 let mut line = serde_json::to_vec(record)?;
                 line.push(b'\n');
-                file.write_all(&line)
+                let before = file.metadata()?.len();
+                file.write_all(&line).inspect_err(|_| {
+                    // Half a record would spoil the next one.
+                    let _full = file.set_len(before);
+                })
             }
-            Self::Journald(socket) => socket.send_to(fields(record)?.as_bytes(), JOURNAL).map(drop),
+            Self::Journald(socket) => {
+                let fields = fields(record)?;
+                let sent = socket.send_to(fields.as_bytes(), JOURNAL);
+                // Of a call of very many media all but the whole of it finds room.
+                let is_long = sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE));
+                let short = fields.split_inclusive('\n').filter(|field| !field.starts_with(WHOLE)).collect::<String>();
+                if is_long { socket.send_to(short.as_bytes(), JOURNAL).map(drop) } else { sent.map(drop) }
+            }
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Who has talked with whom is nobody's business.
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    // Who has talked with whom is nobody's business. A pipe would have the daemon wait for whoever reads it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().create(true).append(true).mode(0o640).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(io::Error::other("it is no file that lines can be written to"));
+    }
+    Ok(file)
 }
 
 /// As the journal wants it: a line for each field. Nothing in them has an end of line, because names are escaped.
@@ -182,7 +201,7 @@ fn fields(record: &Record<'_>) -> serde_json::Result<String> {
         ("INTERTRUNK_LOST", call.lost.to_string()),
         ("INTERTRUNK_ERRORS", call.errors.to_string()),
         ("INTERTRUNK_MOS", number(call.mos)),
-        ("INTERTRUNK_RECORD", json),
+        (WHOLE, json),
     ] {
         fields += &format!("{name}={value}\n");
     }

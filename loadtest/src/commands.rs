@@ -1,3 +1,4 @@
 //! What the program can be told to do.
 
+pub(crate) mod bench;
 pub(crate) mod fault;

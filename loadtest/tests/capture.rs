@@ -154,6 +154,47 @@ fn secured_media_is_captured_as_it_is_on_the_wire_and_as_it_is_behind_where_that
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn a_capture_ends_in_time_under_a_flood_and_whole_when_it_is_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let [timed, interrupted] = ["timed", "interrupted"].map(|name| folder.path().join(name));
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+    converse(&call, &mut caller, &mut callee, 5);
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flooding = {
+        let (is_over, socket, to) = (std::sync::Arc::clone(&is_over), caller.rtp.try_clone().unwrap(), call.for_caller);
+        let packet = caller.next_packet();
+        std::thread::spawn(move || {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let _full = socket.send_to(&packet, to);
+            }
+        })
+    };
+    let begun = std::time::Instant::now();
+    let child = capture(&mut scene, "call-1", &timed, &["--seconds", "1"]);
+    let (is_done, told) = said(child);
+    assert!(is_done && begun.elapsed() < Duration::from_secs(4), "{told} {:?}", begun.elapsed());
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    flooding.join().unwrap();
+    assert!(!packets(&timed).is_empty());
+    // What is under way comes first.
+    std::thread::sleep(Duration::from_millis(700));
+    while callee.rtp.set_nonblocking(true).is_ok() && callee.hear().unwrap().is_some() {}
+    callee.rtp.set_nonblocking(false).unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["capture", "call-1", "--write"]).arg(&interrupted).arg("--socket");
+    let child = command.arg(scene.daemon.kept().folder().join("control.sock")).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    converse(&call, &mut caller, &mut callee, 60);
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    let (is_done, told) = said(child);
+    assert!(is_done && told.starts_with("240 packets"), "{told}");
+    assert_eq!(packets(&interrupted).len(), 240);
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn whoever_writes_too_slowly_loses_copies_and_no_packet_of_the_call() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("call.pcapng");

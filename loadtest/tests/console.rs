@@ -194,6 +194,27 @@ fn the_operator_ends_calls_and_changes_settings() {
 }
 
 #[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn names_that_look_alike_are_told_apart_and_each_call_is_found_by_what_is_shown() {
+    let mut scene = scene();
+    let party = loadtest::rig::party::Party::new(&scene.trunks, loadtest::rig::trunks::Trunk::Pbx1, 4000).unwrap();
+    // One with a control character, and one that looks like what that is shown as.
+    for call_id in ["odd\u{1b}x", "odd\\x1bx", "plain"] {
+        let offer = json!({"command": "offer", "call-id": call_id, "from-tag": "a", "sdp": party.sdp()});
+        assert_eq!(scene.ng.request(&offer).unwrap()["result"], "ok");
+    }
+    let mut shown: Vec<String> =
+        lines(&scene, &["list"]).iter().map(|call| call["call_id"].as_str().unwrap().to_owned()).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, ["odd\\\\x1bx", "odd\\x1bx", "plain"]);
+    for (left, name) in [(2, "odd\\x1bx"), (1, "odd\\\\x1bx"), (0, "plain")] {
+        assert_eq!(one(&scene, &["show", name])["call_id"], name);
+        assert_eq!(one(&scene, &["terminate", name]), json!({"terminated": 1}));
+        assert_eq!(lines(&scene, &["list"]).len(), left);
+    }
+}
+
+#[test]
 #[ignore = "privileged: namespaces, BPF, setpriv"]
 fn who_may_not_ask_hears_nothing_and_who_is_let_in_may() {
     let folder = tempfile::tempdir().unwrap();

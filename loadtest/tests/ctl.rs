@@ -66,6 +66,13 @@ fn runbooks_find_their_words_and_what_they_say_is_done() {
         assert_eq!(say(&scene, line), expected, "{line:?}");
     }
     for (line, expected) in [
+        ("set maxsessions NaN\n", "Fail setting maxsessions to NaN; no digits found"),
+        ("set maxload inf\n", "Fail setting maxload to inf; no digits found"),
+        ("set timeout 1e18\n", "Fail setting timeout to 1e18; no digits found"),
+        (
+            "set timeout 999999999999\n",
+            "Fail setting timeout to 999999999999; timeout = 999999999999: no call lasts so long",
+        ),
         ("set timeout soon\n", "Fail setting timeout to soon; "),
         ("set timeout 0\n", "Fail setting timeout to 0; "),
         (

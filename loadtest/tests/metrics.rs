@@ -189,6 +189,42 @@ fn those_who_come_from_rtpengine_find_its_names_with_the_same_values() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn whoever_asks_for_very_much_at_once_keeps_no_proxy_waiting() {
+    let args = ["--listen-dashboard", "127.0.0.1:9724", "--listen-metrics", METRICS, "--listen-http", HTTP];
+    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &args).unwrap();
+    for (at, path) in [
+        (METRICS, "/metrics"),
+        (HTTP, "/metrics"),
+        ("127.0.0.1:9724", "/uplot.js"),
+        ("127.0.0.1:9724", "/call?id=none"),
+    ] {
+        let mut stream = in_namespace(&scene.trunks.relay, move || Ok(TcpStream::connect(at)?)).unwrap();
+        let mut reader = stream.try_clone().unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while reader.read(&mut buffer).is_ok_and(|len| len > 0) {}
+        });
+        let many = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").repeat(3000);
+        let writing = std::thread::spawn(move || {
+            let _closed = stream.write_all(many.as_bytes());
+            stream
+        });
+        // Proxies ask beside it, and none of them waits for a burst.
+        let mut longest = Duration::ZERO;
+        for _ in 0..50 {
+            let asked = std::time::Instant::now();
+            assert_eq!(scene.ng.request(&json!({"command": "ping"})).unwrap()["result"], "pong");
+            longest = longest.max(asked.elapsed());
+        }
+        assert!(longest < Duration::from_millis(100), "{at}{path}: {longest:?}");
+        let stream = writing.join().unwrap();
+        let _gone = stream.shutdown(std::net::Shutdown::Both);
+        reading.join().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn at_the_listener_of_metrics_there_is_nothing_else_and_no_page_of_the_web_reads_them() {
     let scene = scene("own");
     for (request, expected) in [

@@ -78,9 +78,49 @@ fn each_call_that_ends_has_a_line_with_what_its_parties_have_sent_and_why() {
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
+fn a_disk_that_was_full_spoils_no_record_that_finds_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    // In a name space of mounts of its own the daemon would not see it.
+    let mount = |options: &str| {
+        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs", disk]).status();
+        assert!(mounted.unwrap().success());
+    };
+    mount("size=16k");
+    let file = folder.path().join("calls.jsonl");
+    let args = ["--records", file.to_str().unwrap(), "--delete-delay", "0"];
+    let found = std::panic::catch_unwind(|| {
+        let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &args).unwrap();
+        let end = |scene: &mut Scene| {
+            let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+            call.converse(&mut caller, &mut callee, 1).unwrap();
+            scene.ng.request(&json!({"command": "delete", "call-id": "call-1"})).unwrap();
+        };
+        (0..12).for_each(|_| end(&mut scene));
+        std::thread::sleep(Duration::from_millis(300));
+        mount("remount,size=1m");
+        (0..3).for_each(|_| end(&mut scene));
+        std::thread::sleep(Duration::from_millis(300));
+        // Each line is one.
+        read(&file).len()
+    });
+    let gone = std::process::Command::new("umount").arg(disk).status();
+    assert!(gone.unwrap().success());
+    let found = found.unwrap();
+    assert!((4..15).contains(&found), "{found}");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
 fn where_records_cannot_be_written_the_start_says_so_and_later_calls_go_on() {
     let refused = Scene::new(Trunks::new().unwrap(), "xdp", &["--records", "/nowhere/calls.jsonl"]).err().unwrap();
     assert!(format!("{refused:#}").contains("records: /nowhere/calls.jsonl"), "{refused:#}");
+    // A pipe, whether or not somebody reads it.
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = Scene::new(Trunks::new().unwrap(), "xdp", &["--records", pipe.to_str().unwrap()]).err().unwrap();
+    assert!(format!("{refused:#}").contains("records: "), "{refused:#}");
     let mut scene =
         Scene::new(Trunks::new().unwrap(), "xdp", &["--records", "/dev/full", "--delete-delay", "0"]).unwrap();
     for _ in 0..3 {

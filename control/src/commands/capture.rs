@@ -4,15 +4,17 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Which;
 use super::pcapng::Pcapng;
-use crate::console::{Captured, Request};
+use crate::console::{Captured, ClientError, Request};
 
 /// Writes a file of a call's packets, also of those that XDP forwards, which no other program sees.
 #[derive(Debug, clap::Args)]
@@ -47,17 +49,30 @@ impl Capture {
             Box::new(opened.with_context(|| format!("{} cannot be made", self.write.display()))?)
         };
         let mut file = Pcapng::begin(BufWriter::new(out))?;
+        // Whoever interrupts it has enough.
+        let is_enough = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&is_enough)).context("signals cannot be caught")?;
+        }
+        let mut seen = 0_u64;
         let request = Request::Capture { call_id: self.call_id, plain: self.plain, seconds: self.seconds };
-        let asked = client.ask_each(&request, |item: Captured| match item {
-            Captured::Packet { at, packet } => {
-                let packet = STANDARD.decode(packet).map_err(io::Error::other)?;
-                file.packet(at, &packet)
+        let asked = client.ask_each(&request, |item: Captured| {
+            if is_enough.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
             }
-            // A good time for whoever reads while it is written.
-            Captured::Lost(_) => file.flush(),
+            match item {
+                Captured::Packet { at, packet } => {
+                    seen += 1;
+                    let packet = STANDARD.decode(packet).map_err(io::Error::other)?;
+                    file.packet(at, &packet)
+                }
+                // A good time for whoever reads while it is written.
+                Captured::Lost(_) => file.flush(),
+            }
         });
         let end: Value = match asked {
             Ok(end) => end,
+            Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::Interrupted => json!({"packets": seen}),
             Err(error) => {
                 // Of a call that there is not there is no file.
                 if file.is_empty() && self.write.as_os_str() != "-" {

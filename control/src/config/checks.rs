@@ -42,9 +42,15 @@ pub(super) fn positive(key: &str, number: Option<f64>) -> anyhow::Result<Option<
     }
 }
 
+/// Ten years.
+const LONGEST: u64 = 315_360_000;
+
 /// Seconds, of which there is one at least: with none, calls would end at once.
 pub(super) fn seconds(key: &str, said: Option<u64>, usual: Duration) -> anyhow::Result<Duration> {
     match said {
+        Some(seconds) if seconds > LONGEST => {
+            bail!("{key} = {seconds}: no call lasts so long; want {LONGEST} seconds at most")
+        }
         Some(0) => bail!("{key} = 0: every call would end at once; want a second at least"),
         said => Ok(said.map_or(usual, Duration::from_secs)),
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Answer, Request};
 use crate::daemon::Daemon;
 use crate::orders::Asks;
-use crate::view::{CallView, Itself, RelayView, Summary, text};
+use crate::view::{CallView, Itself, RelayView, Summary};
 
 /// So many calls are looked at without a pause: proxies' commands wait meanwhile.
 const AT_ONCE: usize = 8;
@@ -129,12 +129,7 @@ impl Answerer {
 
     /// The Call-ID that is told like this.
     pub(super) fn id_of(&self, told: &str) -> Result<Vec<u8>, String> {
-        // Nearly all of them are as they are told.
-        if self.account(told.as_bytes().to_vec()).is_ok() {
-            return Ok(told.as_bytes().to_vec());
-        }
-        let found = self.ids()?.into_iter().find(|id| text(id) == told);
-        found.ok_or_else(|| format!("Unknown call-id: no call is called {told}"))
+        self.daemon.call_id(told).ok_or_else(|| format!("Unknown call-id: no call is called {told}"))
     }
 
     pub(super) fn account(&self, call_id: Vec<u8>) -> Result<Box<CallAccount>, String> {

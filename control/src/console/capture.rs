@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use calls::intent::Intent;
 use calls::outcome::Outcome;
+use relay::TapReader;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -19,6 +20,10 @@ use crate::daemon::Daemon;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often something is said, so that one who has gone is noticed, and whether the call is still there is looked at.
 const SIGN: Duration = Duration::from_secs(1);
+/// So many packets are sent between two looks at the time, the call and others.
+const AT_ONCE: usize = 256;
+/// How much longer one who does not read may take.
+const SLOW: Duration = Duration::from_secs(5);
 /// The longest capture.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -55,12 +60,27 @@ impl Answerer {
         };
         let _untap = Untap(&self.daemon, account.number);
         tracing::info!(call_id, is_plain, "a call is captured, and carried by the workers meanwhile");
-        let (until, mut signed, mut packets) = (Instant::now() + time.min(LONGEST), Instant::now(), 0_u64);
+        let until = Instant::now() + time.min(LONGEST);
+        let copying = self.copy((&id, account.number), &reader, until, lines);
+        let packets = tokio::time::timeout_at(until + SLOW, copying).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        Ok(Ok(json!({"packets": packets, "lost": reader.lost()})))
+    }
+
+    /// Sends copies until then, or until the call has ended; how many.
+    async fn copy(
+        &self,
+        (id, number): (&[u8], u64),
+        reader: &TapReader,
+        until: Instant,
+        lines: &mut (impl Lines + Send),
+    ) -> io::Result<u64> {
+        let (mut signed, mut packets) = (Instant::now(), 0_u64);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while Instant::now() < until {
             look.tick().await;
-            while let Some(tapped) = reader.next() {
+            for _ in 0..AT_ONCE {
+                let Some(tapped) = reader.next() else { break };
                 let Some(packet) = tapped.packet() else { continue };
                 let at = tapped.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
                 lines.line(written(&Answer::Item(Captured::Packet { at, packet: STANDARD.encode(packet) }))?).await?;
@@ -69,13 +89,13 @@ impl Answerer {
             if signed.elapsed() >= SIGN {
                 signed = Instant::now();
                 lines.line(written(&Answer::Item(Captured::Lost(reader.lost())))?).await?;
-                let is_there = matches!(self.ask(Intent::Query { call_id: id.clone() }), Ok(Outcome::Call(now)) if now.number == account.number);
+                let is_there = matches!(self.ask(Intent::Query { call_id: id.to_vec() }), Ok(Outcome::Call(now)) if now.number == number);
                 if !is_there {
                     break;
                 }
             }
             lines.pause().await?;
         }
-        Ok(Ok(json!({"packets": packets, "lost": reader.lost()})))
+        Ok(packets)
     }
 }

@@ -18,6 +18,8 @@ use crate::view::Itself;
 const CLIENTS: usize = 32;
 /// A client that says nothing, or does not read, for so long has gone.
 const IDLE: Duration = Duration::from_secs(60);
+/// How often it is noted that an answer lasts.
+const SIGN: Duration = Duration::from_secs(5);
 /// The longest request.
 const LONGEST: usize = 65_536;
 /// Lines are sent together when there is so much of them.
@@ -59,10 +61,23 @@ async fn client(stream: UnixStream, place: &Place, answerer: &Answerer) -> io::R
     let (mut received, mut writer) = (Vec::with_capacity(4096), Writer { stream: writer, waiting: Vec::new() });
     while let Some(line) = next_line(&mut reader, &mut received).await? {
         place.asked(Instant::now());
-        answerer.answer(&line, &mut writer).await?;
+        // Others have a turn between two requests, of which a client may send very many at once.
+        tokio::task::yield_now().await;
+        while_asking(place, answerer.answer(&line, &mut writer)).await?;
         writer.flush().await?;
     }
     Ok(())
+}
+
+/// Waits for an answer that may last: who has one has not gone.
+async fn while_asking(place: &Place, answer: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let (mut signs, mut answer) = (tokio::time::interval(SIGN), std::pin::pin!(answer));
+    loop {
+        tokio::select! {
+            done = &mut answer => return done,
+            _ = signs.tick() => place.asked(Instant::now()),
+        }
+    }
 }
 
 /// The next line; `None` at the end.

@@ -83,18 +83,24 @@ impl Operator {
             (Some("terminate"), ["all" | "own"]) => self.terminate_all().await,
             // There are none.
             (Some("terminate"), ["foreign"]) => words::ALL_TERMINATED.to_owned(),
-            (Some("terminate"), [id, ..]) => match self.ask(Intent::Terminate { call_id: id.as_bytes().to_vec() }) {
-                Some(Outcome::Ended(_)) => words::terminated(id),
-                _ => words::not_terminated(id),
-            },
+            (Some("terminate"), [id, ..]) => {
+                if self.terminate(id) {
+                    words::terminated(id)
+                } else {
+                    words::not_terminated(id)
+                }
+            }
             (Some("call"), [id]) => words::call_of(id, self.account(id).is_some()),
             (Some("call"), [id, "info", ..]) => match self.account(id) {
                 Some(account) => words::call(id, &account),
                 None => words::call_of(id, false),
             },
             (Some("call"), [id, "terminate", ..]) => {
-                let ended = self.ask(Intent::Terminate { call_id: id.as_bytes().to_vec() });
-                if matches!(ended, Some(Outcome::Ended(_))) { words::terminated(id) } else { words::call_of(id, false) }
+                if self.terminate(id) {
+                    words::terminated(id)
+                } else {
+                    words::call_of(id, false)
+                }
             }
             (Some(command), rest) => words::unknown(command, rest),
         }
@@ -140,7 +146,8 @@ impl Operator {
         let [name, value, ..] = rest else { return words::INCOMPLETE.to_owned() };
         let Some(Setting { key, .. }) = setting(name) else { return words::unknown("", rest) };
         let name = name.trim_end_matches("levels").to_owned() + if *name == "loglevels" { "level" } else { "" };
-        let Ok(number) = value.parse::<f64>() else { return words::no_number(&name, value) };
+        let number = value.parse::<f64>().ok().filter(|number| number.is_finite() && *number < 1e15);
+        let Some(number) = number else { return words::no_number(&name, value) };
         let said = match key {
             "log-level" => {
                 let word = LEVELS.iter().find(|(_, levels)| levels.contains(&(number as i64)));
@@ -184,8 +191,14 @@ impl Operator {
         }
     }
 
+    /// Whether there was such a call.
+    fn terminate(&self, id: &str) -> bool {
+        let ended = self.daemon.call_id(id).and_then(|call_id| self.ask(Intent::Terminate { call_id }));
+        matches!(ended, Some(Outcome::Ended(_)))
+    }
+
     fn account(&self, id: &str) -> Option<Box<CallAccount>> {
-        self.account_of(id.as_bytes().to_vec())
+        self.account_of(self.daemon.call_id(id)?)
     }
 
     fn account_of(&self, call_id: Vec<u8>) -> Option<Box<CallAccount>> {

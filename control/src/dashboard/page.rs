@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use calls::intent::Intent;
 use calls::outcome::Outcome;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::{stream, watch as looking};
 use crate::daemon::Daemon;
-use crate::listen::{Door, Guests, bind, serve_http};
+use crate::listen::{Client, Door, Guests, bind, serve_http};
 use crate::orders::Asks;
 use crate::view::{CallView, Itself};
 
@@ -77,10 +77,10 @@ impl Dashboard {
     }
 }
 
-async fn events(State(shown): State<Shown>) -> Response {
+async fn events(State(shown): State<Shown>, Extension(client): Extension<Client>) -> Response {
     (
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")],
-        stream::events(shown.told.subscribe()),
+        stream::events(shown.told.subscribe(), client.place),
     )
         .into_response()
 }
@@ -92,11 +92,12 @@ struct Which {
 }
 
 async fn call(State(shown): State<Shown>, Query(Which { id }): Query<Which>) -> Response {
-    let ask = |call_id: &[u8]| match shown.daemon.ask(Intent::Query { call_id: call_id.to_vec() }) {
-        Some(Outcome::Call(account)) => Some(axum::Json(CallView::new(call_id, &account)).into_response()),
-        Some(_) | None => None,
-    };
-    ask(id.as_bytes()).unwrap_or_else(|| (StatusCode::NOT_FOUND, "there is no such call any more\n").into_response())
+    let gone = || (StatusCode::NOT_FOUND, "there is no such call any more\n").into_response();
+    let Some(call_id) = shown.daemon.call_id(&id) else { return gone() };
+    match shown.daemon.ask(Intent::Query { call_id: call_id.clone() }) {
+        Some(Outcome::Call(account)) => axum::Json(CallView::new(&call_id, &account)).into_response(),
+        Some(_) | None => gone(),
+    }
 }
 
 async fn drain(State(shown): State<Shown>, headers: HeaderMap) -> Response {

@@ -58,9 +58,9 @@ pub async fn http(addr: SocketAddr, guests: Guests) -> anyhow::Result<Http> {
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
-struct Client {
+pub(crate) struct Client {
     addr: SocketAddr,
-    place: Arc<Place>,
+    pub(crate) place: Arc<Place>,
 }
 
 impl Http {
@@ -106,6 +106,7 @@ async fn told(metrics: Metrics) -> impl IntoResponse {
 
 /// Serves whoever comes.
 pub(crate) async fn serve_http(mut door: Door, router: Router) {
+    let router = router.layer(middleware::from_fn(take_turn));
     loop {
         let (stream, addr, place) = door.accept().await;
         let client = Client { addr, place: Arc::new(place) };
@@ -125,6 +126,15 @@ pub(crate) async fn serve_http(mut door: Door, router: Router) {
             }
         });
     }
+}
+
+/// Has others served between two requests, of which a client may send very many at once, and notes that this one has asked for something.
+async fn take_turn(request: Request, next: Next) -> Response {
+    if let Some(client) = request.extensions().get::<Client>() {
+        client.place.asked(Instant::now());
+    }
+    tokio::task::yield_now().await;
+    next.run(request).await
 }
 
 /// Turns web pages away, which a browser on this host or in its network would let command the relay, and ends what takes too long.

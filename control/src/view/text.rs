@@ -1,9 +1,11 @@
 //! What others have named, as it is shown.
 
-/// Bytes that people read: what is no UTF-8, and control characters, are escaped.
+/// Bytes that people read: where there is what is no UTF-8, a control character or a backslash, they are escaped, so that no two look the same.
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(|letter| letter.is_control() || is_unseen(letter)) => text.to_owned(),
+        Ok(text) if !text.chars().any(|letter| letter.is_control() || letter == '\\' || is_unseen(letter)) => {
+            text.to_owned()
+        }
         _ => bytes.escape_ascii().to_string(),
     }
 }
@@ -24,6 +26,7 @@ mod tests {
             ("Zo\u{eb}".as_bytes(), "Zo\u{eb}"),
             (b"\x1b[2J\n", "\\x1b[2J\\n"),
             (b"\xff", "\\xff"),
+            (b"\\xff", "\\\\xff"),
             ("a\u{202e}b".as_bytes(), "a\\xe2\\x80\\xaeb"),
             ("\u{9b}31m".as_bytes(), "\\xc2\\x9b31m"),
         ] {

@@ -124,14 +124,11 @@ pub fn run(plan: &ObservePlan) -> anyhow::Result<Observe> {
             eprintln!("round {round}: {looker:?}: {:.1} % of a processor", cpu.last().copied().unwrap_or(0.0));
         }
     }
-    let row = |(looker, (cpu, replies, looks, lost)): (Looker, (Vec<f64>, [Vec<f64>; 3], u64, usize))| ObserveRow {
-        looker,
-        cpu_percent: median(cpu),
-        reply_us: replies.map(median),
-        looks,
-        lost,
-    };
-    Ok(Observe { standing: plan.standing, rows: lookers.into_iter().zip(taken).map(row).collect() })
+    let rows = lookers.into_iter().zip(taken).map(|(looker, (cpu, replies, looks, lost))| {
+        let (cpu_percent, reply_us) = (median(cpu), replies.map(median));
+        ObserveRow { looker, cpu_percent, reply_us, looks, lost }
+    });
+    Ok(Observe { standing: plan.standing, rows: rows.collect() })
 }
 
 /// Looks until it is over, and counts what comes.

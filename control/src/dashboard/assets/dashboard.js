@@ -210,7 +210,10 @@ function row(cells, kind) {
 }
 
 function turn() {
-  const id = location.hash.startsWith("#call=") ? decodeURIComponent(location.hash.slice(6)) : null;
+  let id = null;
+  try {
+    if (location.hash.startsWith("#call=")) id = decodeURIComponent(location.hash.slice(6));
+  } catch { /* no name of a call */ }
   at("overview").hidden = id !== null;
   at("callpage").hidden = id === null;
   if (id !== shown) {

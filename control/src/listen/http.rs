@@ -128,13 +128,18 @@ pub(crate) async fn serve_http(mut door: Door, router: Router) {
     }
 }
 
-/// Has others served between two requests, of which a client may send very many at once, and notes that this one has asked for something.
+/// Has others served between two requests, of which a client may send very many at once, and notes who has got what it asked for. Who was
+/// refused, and who has only opened a WebSocket, has asked for nothing yet.
 async fn take_turn(request: Request, next: Next) -> Response {
-    if let Some(client) = request.extensions().get::<Client>() {
+    let client = request.extensions().get::<Client>().cloned();
+    tokio::task::yield_now().await;
+    let response = next.run(request).await;
+    if let Some(client) = client
+        && response.status().is_success()
+    {
         client.place.asked(Instant::now());
     }
-    tokio::task::yield_now().await;
-    next.run(request).await
+    response
 }
 
 /// Turns web pages away, which a browser on this host or in its network would let command the relay, and ends what takes too long.

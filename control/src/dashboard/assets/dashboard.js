@@ -87,13 +87,19 @@ function bars(id, rows) {
   }));
 }
 
+// What has not changed stays the element that it was: whoever is about to click on a link still has it after the next second.
 function rows(id, entries) {
   const body = at(id).tBodies[0];
-  body.replaceChildren(...entries.map(cells => {
-    const row = document.createElement("tr");
-    cells.forEach((cell, place) => row.append(cell instanceof Node ? cell : put("td", cell, place ? "number" : "")));
-    return row;
-  }));
+  entries.forEach((cells, number) => {
+    const row = body.rows[number] ?? body.insertRow();
+    cells.forEach((cell, place) => {
+      const next = cell instanceof Node ? cell : put("td", cell, place ? "number" : "");
+      const shown = row.cells[place];
+      if (!shown) row.append(next);
+      else if (!shown.isEqualNode(next)) shown.replaceWith(next);
+    });
+  });
+  while (body.rows.length > entries.length) body.deleteRow(-1);
 }
 
 // --- all calls ------------------------------------------------------------------

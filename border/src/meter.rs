@@ -18,6 +18,28 @@ pub enum Path {
     Slow(Reason),
 }
 
+/// How packets come to the workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intake {
+    /// Handed over by the XDP program, past the stack (AF_XDP).
+    Xsk,
+    /// By the socket to which all media ports are steered.
+    Steered,
+    /// By a socket of the port's own.
+    Bound,
+}
+
+impl Intake {
+    /// As the configuration names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xsk => "xsk",
+            Self::Steered => "steered",
+            Self::Bound => "bound",
+        }
+    }
+}
+
 /// A source's state and totals since it was installed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SourceTotals {
@@ -51,6 +73,8 @@ pub struct SourceTotals {
     pub quality: Vec<Quality>,
     /// The path of the next packet.
     pub path: Path,
+    /// How the last packet came that a worker carried; `None` before the first, and again after a restart.
+    pub intake: Option<Intake>,
     /// Where its packets go.
     pub sinks: Vec<SinkState>,
 }

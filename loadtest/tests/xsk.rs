@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use flow::compose::Outgoing;
 use flow::{Be16, Bearing};
+use loadtest::rig::daemon::binary;
 use loadtest::rig::host::in_namespace;
+use loadtest::rig::party::Call;
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
@@ -41,6 +44,23 @@ fn wait_for(scene: &mut Scene, packets: u64) {
     assert!(waited.is_ok(), "{last:?}, {packets} wanted");
 }
 
+/// How the last packets of the caller and of the callee came, as `query` and the console tell.
+fn intakes(scene: &mut Scene, call: &Call) -> [String; 2] {
+    let of = |stream: &Value| stream["intake"].as_str().unwrap_or("none").to_owned();
+    let told = [call.for_caller, call.for_callee].map(|local| of(&call.stream(&mut scene.ng, local).unwrap()));
+    let socket = scene.daemon.kept().folder().join("control.sock");
+    let shown = Command::new(binary().unwrap()).args(["show", "call-1", "--json", "--socket"]).arg(socket).output();
+    let shown: Value = serde_json::from_slice(&shown.unwrap().stdout).unwrap();
+    let medias = shown["parties"].as_array().unwrap().iter().flat_map(|party| party["medias"].as_array().unwrap());
+    let sources: Vec<_> = medias.flat_map(|media| media["sources"].as_array().unwrap()).collect();
+    let there = [call.for_caller, call.for_callee].map(|local| {
+        let source = sources.iter().find(|source| source["local"] == json!(local.to_string()));
+        of(source.unwrap())
+    });
+    assert_eq!(told, there);
+    told
+}
+
 fn rtcp(rtp: SocketAddr) -> SocketAddr {
     SocketAddr::new(rtp.ip(), rtp.port() + 1)
 }
@@ -72,6 +92,7 @@ fn calls_of_every_family_are_carried_past_the_stack_by_both_kinds_of_workers() {
             let (mut caller, mut callee, call) = scene.call(is_ipv6, &[]).unwrap();
             call.converse(&mut caller, &mut callee, 20).unwrap();
             assert_eq!(scene.packets(&call, call.for_caller).unwrap(), (0, 20), "{engine} {is_ipv6:?}");
+            assert_eq!(intakes(&mut scene, &call), ["xsk"; 2], "{engine} {is_ipv6:?}");
             let report = [&[0x80, 200, 0, 6][..], &[7; 24]].concat();
             caller.rtcp.send_to(&report, rtcp(call.for_caller)).unwrap();
             assert_eq!(callee.hear_rtcp().unwrap().unwrap().0, report, "{engine} {is_ipv6:?}");
@@ -194,6 +215,43 @@ fn the_workers_of_the_fast_path_have_it_by_default() {
     }
     // All but the first.
     wait_for(&mut scene, 9);
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn a_device_that_cannot_have_it_falls_back_alone_and_is_named() {
+    let trunks = Trunks::dual_stack().unwrap();
+    // Three workers are too many for one queue, and not for two.
+    trunks.relay.run("ethtool", ["-L", "pbx1", "rx", "2"]).unwrap();
+    let mut scene = Scene::new(trunks, "xdp", &["--workers", "3"]).unwrap();
+    // What changes its family is the workers'.
+    let (mut caller, mut callee, call) = scene.call([false, true], &[]).unwrap();
+    call.converse(&mut caller, &mut callee, 5).unwrap();
+    assert_eq!(intakes(&mut scene, &call), ["xsk", "steered"]);
+    let interfaces = scene.trunks.interfaces();
+    let mut doctor = scene.trunks.relay.command(binary().unwrap().to_str().unwrap());
+    doctor
+        .args(["doctor", "--engine", "xdp", "--workers", "3"])
+        .args(interfaces.iter().flat_map(|it| ["--interface", it]));
+    let doctor = String::from_utf8(doctor.output().unwrap().stdout).unwrap();
+    let log = format!("{:?}", scene.daemon.log().unwrap());
+    for told in [doctor, log] {
+        assert!(told.contains("1 receive queues for 3 workers"), "{told}");
+    }
+}
+
+#[test]
+#[ignore = "privileged: namespaces"]
+fn packets_through_the_stack_name_their_intake_and_the_fast_path_has_none() {
+    for (engine, intake, expected) in
+        [("uring", "steered", "steered"), ("epoll", "bound", "bound"), ("uring", "bound", "bound")]
+    {
+        let mut scene = Scene::new(Trunks::dual_stack().unwrap(), engine, &["--intake", intake]).unwrap();
+        let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+        assert_eq!(intakes(&mut scene, &call), ["none"; 2], "before the first packet");
+        call.converse(&mut caller, &mut callee, 5).unwrap();
+        assert_eq!(intakes(&mut scene, &call), [expected; 2], "{engine}");
+    }
 }
 
 #[test]

@@ -148,8 +148,11 @@ fn text(call: &CallView, paint: Paint) -> String {
                 };
                 let path = source.path.as_deref().unwrap_or("none");
                 let reason = source.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+                let is_slow = source.path.as_deref() == Some("slow");
+                let intake = source.intake.as_ref().filter(|_| is_slow);
+                let intake = intake.map_or_else(String::new, |intake| format!(", by {intake}"));
                 lines.push(format!(
-                    "    {:<4} {} <- {peer} {learned}; {}{reason}",
+                    "    {:<4} {} <- {peer} {learned}; {}{reason}{intake}",
                     source.component,
                     source.local,
                     paint.path(path, 0)

@@ -109,6 +109,8 @@ pub struct SourceView {
     pub path: Option<String>,
     /// Why it is not the fast one.
     pub reason: Option<String>,
+    /// How the last packet came that a worker carried: `xsk`, `steered` or `bound`.
+    pub intake: Option<String>,
     /// Packets by the XDP program.
     pub fast_packets: u64,
     /// Packets by workers.
@@ -318,6 +320,7 @@ impl Clock {
             is_confirmed: totals.is_some_and(|totals| totals.confirmed),
             path: path.map(str::to_owned),
             reason,
+            intake: totals.and_then(|totals| totals.intake).map(|intake| intake.name().to_owned()),
             fast_packets: number(|totals| totals.fast_packets),
             slow_packets: number(|totals| totals.slow_packets),
             bytes: number(|totals| totals.bytes),

@@ -153,6 +153,7 @@ mod tests {
                 last_slow: None,
                 quality: Vec::new(),
                 path: Path::Slow(Reason::NotLearned),
+                intake: None,
                 sinks: vec![border::SinkState {
                     sink: border::Sink::dialogue(SlotIndex(slot.0 ^ 2)),
                     from: None,

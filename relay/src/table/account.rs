@@ -45,6 +45,7 @@ impl FlowTable {
             last_slow: source.tally.last_slow(),
             quality: source.ear.as_ref().map(|ear| ear.qualities()).unwrap_or_default(),
             path: self.path(index, source, &standing, &destinations, &sources),
+            intake: self.taken.last(index),
             sinks: sinks.collect(),
         })
     }

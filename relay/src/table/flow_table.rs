@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use border::{FlowOp, Signalled, SourceSpec};
+use border::{FlowOp, Intake, Signalled, SourceSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
@@ -23,6 +23,7 @@ use crate::table::ours::Ours;
 use crate::table::reader::{Ear, Reader};
 use crate::table::source::Source;
 use crate::table::sources::{Former, Sources};
+use crate::table::taken::Taken;
 use crate::table::tally::Tally;
 use crate::table::taps::{TapReader, Taps};
 use crate::table::traffic::Sums;
@@ -62,6 +63,7 @@ pub(crate) struct FlowTable {
     pub(super) fans: Fans,
     pub(super) shape: TableShape,
     pub(super) taps: Taps,
+    pub(super) taken: Taken,
     pub(super) sums: Sums,
     /// The time, as slots remember it.
     epoch: AtomicU32,
@@ -75,12 +77,14 @@ impl FlowTable {
     /// A table on this memory, that knows no sources yet.
     pub(crate) fn new(slots: Mapped<Slot>, timings: Mapped<Timing>, hops: NextHops, shape: TableShape) -> Self {
         let sources = Mutex::new(Sources::new(slots.len()));
+        let taken = Taken::new(slots.len());
         Self {
             slots,
             timings,
             hops,
             fans: Fans::default(),
             taps: Taps::default(),
+            taken,
             sums: Sums::default(),
             epoch: AtomicU32::new(shape.epoch.word()),
             clock: Clock::now(),
@@ -130,6 +134,11 @@ impl FlowTable {
     /// The counters of a slot's worker.
     pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
         self.shape.notes.carried(index)
+    }
+
+    /// A packet of a slot's source has come to a worker.
+    pub(crate) fn take(&self, index: SlotIndex, intake: Intake) {
+        self.taken.note(index, intake);
     }
 
     /// The sinks of a slot whose rule has several, for whoever forwards.
@@ -282,6 +291,7 @@ impl FlowTable {
             self.fold(&mut source, &cells, Instant::now());
         }
         self.taps.follow(index, None);
+        self.taken.forget(index);
         self.shape.notes.clear(index);
         if let (Some(_), Some(reader)) = (&source.ear, self.reader()) {
             reader.close(index);

@@ -36,6 +36,7 @@ mod source;
 mod sources;
 mod suspects;
 mod sweep;
+mod taken;
 mod tally;
 mod taps;
 mod traffic;

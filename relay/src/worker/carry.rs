@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use border::Edge;
+use border::{Edge, Intake};
 use bytes::Bytes;
 use crossbeam::utils::CachePadded;
 use flow::compose::Outgoing;
@@ -78,6 +78,8 @@ struct Carried<'a> {
     ttl: u8,
     fields: Option<&'a rtp::RtpFields>,
     clock_ns: u64,
+    /// How it has come; what nobody has sent has not.
+    intake: Option<Intake>,
     /// Whether the sender is the peer for good, and not only heard for now.
     is_certain: bool,
 }
@@ -123,7 +125,7 @@ impl Carrier {
         clock_ns: u64,
         outbox: &mut Outbox,
     ) -> Result<Option<Departure>, Reason> {
-        let (sender, packet) = (arrival.sender, &mut arrival.packet);
+        let (sender, intake, packet) = (arrival.sender, arrival.intake, &mut arrival.packet);
         let ports = self.table.ours().locals().find(arrival.local.ip()).ok_or(Reason::NoCall)?;
         let index =
             self.source_at(ports.slot(Be16::new(arrival.local.port())).ok_or(Reason::NoCall)?, packet.payload())?;
@@ -147,7 +149,15 @@ impl Carrier {
             tap.plain(sender, arrival.local, packet.payload());
         }
         let payload = packet.payload();
-        let carried = Carried { index, sender: sender.ip(), ttl, fields: fields.as_ref(), clock_ns, is_certain: true };
+        let carried = Carried {
+            index,
+            sender: sender.ip(),
+            ttl,
+            fields: fields.as_ref(),
+            clock_ns,
+            intake: Some(intake),
+            is_certain: true,
+        };
         match known {
             Known::Single(departing, ssrc) => {
                 self.note(&carried);
@@ -196,7 +206,10 @@ impl Carrier {
 
     /// Counts a packet of a source that is held to this synchronisation source, or to none.
     fn count(&self, carried: &Carried<'_>, payload: &[u8], ssrc: Option<u32>) {
-        let Carried { index, fields, clock_ns, .. } = *carried;
+        let Carried { index, fields, clock_ns, intake, .. } = *carried;
+        if let Some(intake) = intake {
+            self.table.take(index, intake);
+        }
         let Some(carried) = self.table.carried(index) else { return };
         let bytes = payload.len() as u32;
         // The kind of source is the slot's, and an inactive slot has none: an RTP slot is even (RFC 3550 11).
@@ -288,7 +301,15 @@ impl Carrier {
         outbox: &mut Outbox,
     ) -> Option<(Departure, Own)> {
         let nobody = IpAddr::from([0; 4]);
-        let carried = Carried { index: party, sender: nobody, ttl: TTL, fields: None, clock_ns: 0, is_certain: true };
+        let carried = Carried {
+            index: party,
+            sender: nobody,
+            ttl: TTL,
+            fields: None,
+            clock_ns: 0,
+            intake: None,
+            is_certain: true,
+        };
         let mut own = outbox.copy(payload);
         let departure = own.packet().and_then(|mut packet| {
             let departure = self.send_by(&carried, outlet, &mut packet)?;

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use border::Intake;
 use flow::SlotIndex;
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
 use rustix::event::{Timespec, epoll};
@@ -446,9 +447,10 @@ impl Place {
         }
         let (sender, control) = (endpoint(&self.name)?, self.control());
         // Where it was for: known by the socket, or told by the kernel.
+        let intake = if local.is_some() { Intake::Bound } else { Intake::Steered };
         let local = local.or(control.local)?;
         let packet = Packet::new(&mut self.bytes, PAYLOAD, PAYLOAD + self.len)?;
-        let mut arrival = Arrival { sender, local, ttl: control.ttl, packet };
+        let mut arrival = Arrival { sender, local, ttl: control.ttl, intake, packet };
         let departure = handler.arrived(&mut arrival, outbox)?;
         self.range = arrival.packet.range();
         Some(departure)

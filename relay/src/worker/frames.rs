@@ -1,5 +1,6 @@
 //! Frames that come past the stack, by AF_XDP, as arrivals like any other.
 
+use border::Intake;
 use media::Packet;
 
 use crate::worker::departure::Departure;
@@ -39,7 +40,7 @@ pub(crate) fn handle(
     }
     let packet = Packet::new(chunk, frame.start + start, frame.start + end)?;
     let (sender, local, ttl) = (datagram.sender, datagram.local, Some(datagram.ttl));
-    let mut arrival = Arrival { sender, local, ttl, packet };
+    let mut arrival = Arrival { sender, local, ttl, intake: Intake::Xsk, packet };
     let departure = handler.arrived(&mut arrival, outbox)?;
     let (start, end) = arrival.packet.range();
     if let Some(device) = departure.device()

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use border::{Component, Content, Edge, FlowOp, Passes, Signalled, Sink, SourceSpec};
+use border::{Component, Content, Edge, FlowOp, Intake, Passes, Signalled, Sink, SourceSpec};
 use flow::slot::Flags;
 use flow::{Reason, SlotIndex};
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
@@ -165,7 +165,7 @@ impl Rig {
         buffer.extend(&payload);
         buffer.resize(HEAD_ROOM + 172 + TAIL_ROOM, 0);
         let packet = Packet::new(&mut buffer, HEAD_ROOM, HEAD_ROOM + 172).unwrap();
-        let mut arrival = Arrival { sender, local: place(source).1, ttl: Some(64), packet };
+        let mut arrival = Arrival { sender, local: place(source).1, ttl: Some(64), intake: Intake::Steered, packet };
         let mut outbox = Outbox::default();
         let mut received = Vec::new();
         let mut receive = |headers: &[u8], sent: &[u8]| {

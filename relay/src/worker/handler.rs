@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use border::Intake;
 use flow::{Reason, SlotIndex};
 use media::{Packet, TAIL_ROOM};
 
@@ -65,6 +66,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) local: SocketAddr,
     /// How many routers it may still pass; `None` where the kernel did not tell.
     pub(crate) ttl: Option<u8>,
+    /// How it has come.
+    pub(crate) intake: Intake,
     pub(crate) packet: Packet<'a>,
 }
 

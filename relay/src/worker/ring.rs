@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use border::Intake;
 use flow::SlotIndex;
 use io_uring::types::{CancelBuilder, Fd, Fixed, Napi, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -483,15 +484,15 @@ impl Ring {
             }
             (endpoint(message.name_data())?, Control::parse(message.control_data()), message.payload_data().len())
         };
-        let local = match (request, &mut self.sockets) {
+        let (local, intake) = match (request, &mut self.sockets) {
             (Request::ReceivePort(slot, _), Sockets::Bound(inbox)) => {
                 handler.overflowed(inbox.newly_lost(slot, control.lost));
-                inbox.local(slot)?
+                (inbox.local(slot)?, Intake::Bound)
             }
-            _ => control.local?,
+            _ => (control.local?, Intake::Steered),
         };
         let packet = Packet::new(bytes, PAYLOAD, PAYLOAD + payload_len)?;
-        let mut arrival = Arrival { sender, local, ttl: control.ttl, packet };
+        let mut arrival = Arrival { sender, local, ttl: control.ttl, intake, packet };
         let departure = handler.arrived(&mut arrival, &mut self.outbox)?;
         let (start, end) = arrival.packet.range();
         let sent = send(&departure, bytes, start, end, &self.sockets);

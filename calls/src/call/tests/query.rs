@@ -20,6 +20,7 @@ pub(super) fn totals() -> SourceTotals {
         last_slow: None,
         quality: Vec::new(),
         path: Path::Fast,
+        intake: Some(border::Intake::Xsk),
         sinks: Vec::new(),
     }
 }
@@ -118,6 +119,7 @@ fn a_query_tells_the_path_of_each_stream_and_why() {
     let dict = query(&mut rig);
     let [rtp, rtcp] = *streams(&dict, "a") else { panic!("not two streams") };
     assert_eq!((text(find(rtp, &["path"])), rtp.get("reason")), ("fast".to_owned(), None));
+    assert_eq!(text(find(rtp, &["intake"])), "xsk");
     assert_eq!((int(rtp, &["fast packets"]), int(rtp, &["slow packets"])), (90, 10));
     assert_eq!((int(rtp, &["lost"]), int(rtp, &["out of order"]), int(rtp, &["jitter us"])), (-1, 2, 1250));
     assert_eq!(

@@ -312,6 +312,9 @@ fn path(dict: &mut Dict<'_>, totals: &SourceTotals) {
             dict.push(&b"reason"[..], reason.name());
         }
     }
+    if let Some(intake) = totals.intake {
+        dict.push(&b"intake"[..], intake.name());
+    }
     dict.push(&b"fast packets"[..], Value::count(totals.fast_packets));
     dict.push(&b"slow packets"[..], Value::count(totals.slow_packets));
     dict.push(&b"lost"[..], totals.lost);

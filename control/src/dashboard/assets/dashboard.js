@@ -198,7 +198,7 @@ async function showCall() {
       body.append(row([
         `${media.kind} ${source.component} ${media.codec ?? ""} ${media.direction ?? ""} ${media.protection === "plain" ? "" : media.protection}`,
         `${source.peer ?? "nobody yet"}${source.is_confirmed ? "" : " (not heard)"}`, source.local,
-        source.path === "slow" ? `slow: ${source.reason}` : source.path ?? "–", count(source.fast_packets + source.slow_packets), count(source.lost),
+        source.path === "slow" ? `slow: ${source.reason}${source.intake ? ", by " + source.intake : ""}` : source.path ?? "–", count(source.fast_packets + source.slow_packets), count(source.lost),
         source.jitter_ms === null ? "–" : source.jitter_ms.toFixed(1) + " ms", span(source.last_packet_ago),
         score(mos.length ? Math.min(...mos) : null)], "td"));
     }

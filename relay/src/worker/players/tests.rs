@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use border::{Component, Content, FlowOp, Played, Signalled, Sink, SourceSpec};
+use border::{Component, Content, FlowOp, Intake, Played, Signalled, Sink, SourceSpec};
 use flow::rtp;
 use media::{HEAD_ROOM, Packet, TAIL_ROOM};
 
@@ -102,7 +102,8 @@ impl Stage {
         buffer[HEAD_ROOM] = 0x80;
         let packet = Packet::new(&mut buffer, HEAD_ROOM, 200 - TAIL_ROOM).unwrap();
         let local = SocketAddr::new(LOCALS[party].parse().unwrap(), 30000);
-        let mut arrival = Arrival { sender: from.parse().unwrap(), local, ttl: Some(64), packet };
+        let mut arrival =
+            Arrival { sender: from.parse().unwrap(), local, ttl: Some(64), intake: Intake::Steered, packet };
         self.carrier.carry(&mut arrival, 1, &mut Outbox::default());
     }
 }

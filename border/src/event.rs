@@ -24,6 +24,15 @@ pub enum Event {
         /// Its slot.
         slot: SlotIndex,
     },
+    /// A party reports that it hears nothing of what the fast path sends it, or hears it again.
+    Doubted {
+        /// The number of its call.
+        call: u64,
+        /// The slot of whom it should hear.
+        slot: SlotIndex,
+        /// It does not.
+        is_doubted: bool,
+    },
     /// An announcement is over.
     Ended {
         /// The number of its call.

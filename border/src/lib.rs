@@ -21,7 +21,9 @@ pub use announcement::{Announcement, Played};
 pub use event::Event;
 pub use flow::{Reason, SlotIndex};
 pub use interface::{Family, Interface, InterfaceError, InterfaceId, Interfaces};
-pub use meter::{Counts, Intake, Meter, NoTraffic, PastStack, Path, SinkState, SourceTotals, Traffic, Turns, Volume};
+pub use meter::{
+    Counts, Hops, Intake, Meter, NoTraffic, PastStack, Path, SinkState, SourceTotals, Traffic, Turns, Volume,
+};
 pub use op::{
     Component, Content, Edge, FlowOp, Learning, Passes, Security, Signalled, Sink, Sinks, SourceSpec, Successor,
 };

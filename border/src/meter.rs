@@ -124,8 +124,23 @@ pub struct Counts {
     pub restarts: u64,
     /// Pairs of ports by which the fast path carries calls of an earlier process that are on no record.
     pub orphans: usize,
+    /// Ways to parties, by which the fast path sends.
+    pub hops: Hops,
+    /// Whether what is in the kernel is kept for the next daemon.
+    pub is_pinned: bool,
     /// What was carried.
     pub traffic: Traffic,
+}
+
+/// The table of next hops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Hops {
+    /// Ways that calls take.
+    pub used: usize,
+    /// Of those, the ones of which it is not known to which neighbour frames go.
+    pub unresolved: usize,
+    /// As many as there can be.
+    pub all: usize,
 }
 
 /// What the XDP program hands to the workers past the stack (AF_XDP).

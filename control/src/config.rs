@@ -13,6 +13,7 @@ use border::{Interface, Interfaces, Learning};
 use calls::call;
 use relay::{Engine, Intake, Output, RelayConfig, TrustConfig, XdpMode};
 
+use crate::homer::{HomerConfig, Transport};
 use crate::listen::{Guests, SocketFile};
 use crate::metrics::Names;
 use crate::records::Target;
@@ -21,6 +22,10 @@ pub use options::Options;
 
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";
+
+/// What rtpengine calls itself in Homer, and its dialogue with proxies: the first protocol that Homer gives to nobody.
+const HOMER_ID: u32 = 2001;
+const NG_IN_HOMER: u8 = 61;
 
 /// A shorter one is guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -91,6 +96,8 @@ pub struct Config {
     pub take_over: TakeOver,
     /// Where records of ended calls go.
     pub records: Vec<Target>,
+    /// Homer, and what it is told.
+    pub homer: Option<HomerConfig>,
     /// Whether captures may have what is behind SRTP.
     pub may_decrypt: bool,
     /// What is logged.
@@ -237,6 +244,7 @@ impl Options {
             listen_ng_unix: self.socket_file(self.listen_ng_unix.as_deref())?,
             listen_ng_unixgram: self.socket_file(self.listen_ng_unixgram.as_deref())?,
             records: self.records.iter().flatten().map(|target| target.as_str().into()).collect(),
+            homer: self.homer()?,
             may_decrypt: self.capture_decrypted.unwrap_or(false),
             log_level: self.log_level.as_deref().unwrap_or("info").parse().context("log-level")?,
             log_format: word(
@@ -263,6 +271,19 @@ impl Options {
             pin_dir: folder(&self.pin_dir, "/sys/fs/bpf/intertrunk"),
             on_stop,
         })
+    }
+
+    fn homer(&self) -> anyhow::Result<Option<HomerConfig>> {
+        let Some(address) = &self.homer else { return Ok(None) };
+        let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+        let protocol = self.homer_ng_capture_proto.unwrap_or(NG_IN_HOMER);
+        Ok(Some(HomerConfig {
+            address: address.parse().map_err(anyhow::Error::msg).context("homer")?,
+            transport: word("homer-protocol", self.homer_protocol.as_deref(), &transports)?,
+            id: self.homer_id.unwrap_or(HOMER_ID),
+            has_rtcp: !self.homer_disable_rtcp_stats.unwrap_or(false),
+            dialogue: self.homer_enable_ng.unwrap_or(false).then_some(protocol),
+        }))
     }
 
     /// Where the command line finds the daemon.

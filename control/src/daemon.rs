@@ -1,12 +1,14 @@
 //! The daemon: the pure calls and the running relay, joined.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use border::{Counts, Event, Meter as _};
 use relay::{DeadThread, Relay, TapReader};
 
+use crate::homer::{self, Dialogue, Homer, Names};
 use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
@@ -32,6 +34,7 @@ const EVENTS: usize = 64;
 pub struct Daemon {
     state: Mutex<State>,
     library: Library,
+    homer: OnceLock<Homer>,
     /// Whether the next daemon is to go on with the calls.
     is_kept: bool,
 }
@@ -45,6 +48,29 @@ pub struct Observation {
     pub proxies: Vec<ProxyAccount>,
     /// Whether calls are put on record, where that is wanted.
     pub journal: Option<bool>,
+    /// What Homer was told, where that is wanted.
+    pub homer: Option<homer::Counts>,
+}
+
+/// Who has spoken with the daemon, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken {
+    /// The proxy.
+    pub client: SocketAddr,
+    /// The daemon's socket.
+    pub local: SocketAddr,
+    /// By TCP, and not by UDP.
+    pub is_stream: bool,
+    /// Messages begin with a cookie.
+    pub has_cookie: bool,
+}
+
+impl Spoken {
+    /// By a socket of this host, which has no address.
+    pub const fn here(is_stream: bool, has_cookie: bool) -> Self {
+        const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self { client: HERE, local: HERE, is_stream, has_cookie }
+    }
 }
 
 /// What comes of a request at once.
@@ -78,7 +104,7 @@ impl Daemon {
         (journal, is_kept): (Option<Journal>, bool),
     ) -> Self {
         let state = State { calls, exchange, relay, host: HostLoad::default(), journal, records: None, slice: 0 };
-        Self { state: Mutex::new(state), library, is_kept }
+        Self { state: Mutex::new(state), library, homer: OnceLock::new(), is_kept }
     }
 
     /// Writes records of calls that end from now on.
@@ -86,6 +112,39 @@ impl Daemon {
         let mut state = self.lock();
         state.calls.keep_ended();
         state.records = Some(records);
+    }
+
+    /// Tells Homer from now on.
+    pub fn tell_homer(&self, homer: Homer) {
+        let state = &mut *self.lock();
+        state.calls.keep_ended();
+        if let Some(rtcp) = homer.rtcp() {
+            state.relay.export_rtcp(rtcp);
+        }
+        let _once = self.homer.set(homer);
+    }
+
+    /// The Call-IDs of these calls, of those that there are.
+    pub fn names(&self, numbers: &[u64]) -> Names {
+        let state = self.lock();
+        let named = numbers.iter().filter_map(|number| Some((*number, state.calls.name_of(*number)?.to_vec())));
+        named.collect()
+    }
+
+    /// A proxy and this daemon have spoken, as whoever watches them wants to know.
+    pub fn spoken(&self, spoken: &Spoken, request: &[u8], reply: Option<&Bytes>) {
+        let Some(homer) = self.homer.get().filter(|homer| homer.wants_dialogue()) else { return };
+        let Spoken { client, local, is_stream, has_cookie } = *spoken;
+        let request = Bytes::copy_from_slice(request);
+        let dialogue =
+            Dialogue { from: client, to: local, is_stream, request: request.clone(), has_cookie, said: request };
+        if let Some(reply) = reply {
+            let reply = Dialogue { from: local, to: client, said: reply.clone(), ..dialogue.clone() };
+            homer.tell(dialogue);
+            homer.tell(reply);
+        } else {
+            homer.tell(dialogue);
+        }
     }
 
     /// The reply to an NG datagram, if it needs no file; what it asked for has been done when this returns.
@@ -129,7 +188,7 @@ impl Daemon {
                 return Err(lacked);
             }
             // Whoever is killed now has neither the one nor the other, or has both after all.
-            record((journal, records), calls, exchange, now);
+            record((journal, records, self.homer.get()), calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(Some(reply))
@@ -145,7 +204,7 @@ impl Daemon {
             if let Some(lacked) = exchange.lacks() {
                 return Err(lacked);
             }
-            record((journal, records), calls, exchange, now);
+            record((journal, records, self.homer.get()), calls, exchange, now);
             relay.apply(&ops, now);
             exchange.took(now.elapsed());
             Ok(reply)
@@ -161,6 +220,7 @@ impl Daemon {
         Observation {
             relay,
             proxies: exchange.proxies(),
+            homer: self.homer.get().map(Homer::counts),
             journal: self.is_kept.then(|| journal.as_ref().is_some_and(Journal::is_written)),
         }
     }
@@ -195,7 +255,7 @@ impl Daemon {
     pub fn ask(&self, intent: Intent) -> Option<Outcome> {
         self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             let (outcome, ops) = calls.handle(intent, now, SystemTime::now(), relay);
-            record((journal, records), calls, exchange, now);
+            record((journal, records, self.homer.get()), calls, exchange, now);
             relay.apply(&ops, now);
             outcome
         })
@@ -206,9 +266,9 @@ impl Daemon {
         let heard = self.unpanicked(|State { calls, exchange, relay, journal, records, .. }, now| {
             for _ in 0..EVENTS {
                 let Some(event) = relay.next_event() else { return false };
-                log(&event);
+                log(&event, calls);
                 let ops = calls.hear(event, now);
-                record((journal, records), calls, exchange, now);
+                record((journal, records, self.homer.get()), calls, exchange, now);
                 relay.apply(&ops, now);
             }
             true
@@ -249,7 +309,7 @@ impl Daemon {
             calls.measure(Load { average, cpu, bandwidth: traffic.fast_rate.bytes + traffic.slow_rate.bytes });
         }
         let (expired, ops) = calls.expire(now, relay, parts);
-        record((journal, records), calls, exchange, now);
+        record((journal, records, self.homer.get()), calls, exchange, now);
         if let Some(journal) = journal {
             journal.tick(calls, now);
         }
@@ -269,6 +329,11 @@ impl Daemon {
         state.relay.note(Instant::now());
         // Waits until they are written.
         drop(state.records.take());
+        // Its thread may want the lock for what it still has to tell.
+        drop(state);
+        if let Some(homer) = self.homer.get() {
+            homer.finish(std::iter::empty());
+        }
     }
 
     /// Stops, and ends all calls.
@@ -282,7 +347,14 @@ impl Daemon {
         if let Some(records) = records.take() {
             records.finish(calls.all_ended(Instant::now(), relay));
         }
-        relay.end();
+        if let Some(homer) = self.homer.get() {
+            let ended: Vec<_> = calls.all_ended(Instant::now(), relay).collect();
+            // Its thread may want the lock for what it still has to tell.
+            drop(state);
+            homer.finish(ended.into_iter());
+            state = self.lock();
+        }
+        state.relay.end();
     }
 
     /// Refuses new calls from now on: proxies turn to another relay. Those that stand go on.
@@ -321,13 +393,17 @@ impl Daemon {
 
 /// Puts what has changed on record, where there is one.
 fn record(
-    (journal, records): (&mut Option<Journal>, &Option<Records>),
+    (journal, records, homer): (&mut Option<Journal>, &Option<Records>, Option<&Homer>),
     calls: &mut Calls,
     exchange: &mut Exchange,
     now: Instant,
 ) {
+    let ended = calls.take_ended();
+    if let Some(homer) = homer {
+        homer.put(&ended);
+    }
     if let Some(records) = records {
-        records.put(calls.take_ended());
+        records.put(ended);
     }
     let answered = exchange.take_answered();
     match journal {
@@ -337,13 +413,29 @@ fn record(
 }
 
 /// Writes an event down, for whoever wants to see every one.
-fn log(event: &Event) {
+fn log(event: &Event, calls: &Calls) {
+    let name = |call| calls.name_of(call).unwrap_or(b"(ended)").escape_ascii();
     match *event {
         Event::Learned { call, slot, at } => {
-            tracing::debug!(call, port = slot.port(), %at, "a party was learned from its packets");
+            tracing::debug!(call_id = %name(call), port = slot.port(), %at, "a party was learned from its packets");
         }
-        Event::Silent { call, slot } => tracing::debug!(call, port = slot.port(), "a party has fallen silent"),
-        Event::Ended { call, slot, .. } => tracing::debug!(call, port = slot.port(), "an announcement is over"),
+        Event::Silent { call, slot } => {
+            tracing::debug!(call_id = %name(call), port = slot.port(), "a party has fallen silent");
+        }
+        Event::Doubted { call, slot, is_doubted: true } => tracing::info!(
+            call_id = %name(call),
+            port = slot.port(),
+            "a party reports that it hears nothing of what the fast path sends it from this port: the slow path takes over, and gives back if it is not \
+             heard either"
+        ),
+        Event::Doubted { call, slot, is_doubted: false } => tracing::info!(
+            call_id = %name(call),
+            port = slot.port(),
+            "a party is sent what comes to this port by the fast path again"
+        ),
+        Event::Ended { call, slot, .. } => {
+            tracing::debug!(call_id = %name(call), port = slot.port(), "an announcement is over");
+        }
         Event::Dropped(count) => {
             tracing::warn!(
                 count,
@@ -355,5 +447,6 @@ fn log(event: &Event) {
 
 /// The reply when a mistake of this program has ended a command.
 fn internal_error(frame: &Frame<'_>) -> Bytes {
+    tracing::error!(call_id = %frame.call_id().escape_ascii(), "that was a command about this call");
     frame.reply(&encode::error("Internal error")).into()
 }

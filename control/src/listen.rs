@@ -26,7 +26,7 @@ pub(crate) use self::places::{Place, Places};
 pub(crate) use self::tcp::{Door, bind};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
-use crate::daemon::{Daemon, Reply};
+use crate::daemon::{Daemon, Reply, Spoken};
 use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// A client that says nothing for so long has gone, or never meant anything.
@@ -130,13 +130,19 @@ impl NgUnixgram {
                         continue;
                     };
                     let request = buffer.get(..len).unwrap_or_default();
+                    const HERE: Spoken = Spoken::here(false, true);
                     match daemon.try_datagram(request, Proxy::Unix) {
-                        Reply::Done(reply) => this.reply(reply, path),
+                        Reply::Done(reply) => {
+                            daemon.spoken(&HERE, request, reply.as_ref());
+                            this.reply(reply, path);
+                        }
                         Reply::Waits(lacked) => {
                             let (this, daemon) = (Arc::clone(&this), Arc::clone(&daemon));
                             let (request, path) = (request.to_vec(), path.to_owned());
                             tokio::spawn(async move {
-                                this.reply(daemon.finish(&request, Proxy::Unix, lacked).await, &path);
+                                let reply = daemon.finish(&request, Proxy::Unix, lacked).await;
+                                daemon.spoken(&HERE, &request, reply.as_ref());
+                                this.reply(reply, &path);
                             });
                         }
                     }
@@ -233,6 +239,8 @@ async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::R
                 // Where the next request would begin nobody knows.
                 Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix).await, received.len(), true),
             };
+            let request = received.get(..consumed).unwrap_or_default();
+            daemon.spoken(&Spoken::here(true, false), request, Some(&reply));
             tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);
             scan = Scan::default();

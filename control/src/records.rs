@@ -218,7 +218,8 @@ fn write(receiver: &Receiver<EndedCall>, mut outlets: Vec<Outlet>) {
             if let Err(error) = outlet.write(&record) {
                 failures += 1;
                 if failures.is_power_of_two() {
-                    tracing::warn!(%error, failures, "the record of a call cannot be written");
+                    let call_id = &record.call.summary.call_id;
+                    tracing::warn!(call_id, %error, failures, "the record of a call cannot be written");
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::console::console;
 use crate::ctl;
 use crate::daemon::Daemon;
 use crate::dashboard::dashboard;
+use crate::homer::Homer;
 use crate::instance;
 use crate::journal::{self, Heading, Journal, Log};
 use crate::library::Library;
@@ -116,6 +117,11 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, (journal, config.take_over.is_wanted)));
     if !config.records.is_empty() {
         daemon.keep_records(Records::start(&config.records)?);
+    }
+    if let Some(config) = &config.homer {
+        let named = Arc::downgrade(&daemon);
+        let names = move |numbers: &[u64]| named.upgrade().map(|daemon| daemon.names(numbers)).unwrap_or_default();
+        daemon.tell_homer(Homer::start(config.clone(), names)?);
     }
     if restored.calls + restored.lost > 0 {
         tracing::info!(calls = restored.calls, lost = restored.lost, "calls of the daemon before go on");

@@ -18,7 +18,18 @@ const METRICS: &str = "127.0.0.1:9723";
 const HTTP: &str = "127.0.0.1:2225";
 
 fn scene(names: &str) -> Scene {
-    let args = ["--listen-metrics", METRICS, "--listen-http", HTTP, "--metrics-names", names, "--delete-delay", "0"];
+    let args = [
+        "--listen-metrics",
+        METRICS,
+        "--listen-http",
+        HTTP,
+        "--metrics-names",
+        names,
+        "--delete-delay",
+        "0",
+        "--homer",
+        "127.0.0.1:9060",
+    ];
     Scene::new(Trunks::new().unwrap(), "xdp", &args).unwrap()
 }
 
@@ -79,6 +90,16 @@ fn make_history(scene: &mut Scene) {
 #[ignore = "privileged: namespaces, BPF"]
 fn what_is_scraped_is_what_the_parties_have_sent() {
     let mut scene = scene("own");
+    let parties = scene.call([false; 2], &[]).unwrap();
+    let hops = |state| format!("intertrunk_next_hops{{state=\"{state}\"}}");
+    let mut hops_found = BTreeMap::new();
+    let found_out = wait_until("two neighbours are known", Duration::from_secs(3), || {
+        hops_found = values(&scrape(&scene, METRICS));
+        hops_found[&hops("resolved")] == 2.0 && hops_found[&hops("unresolved")] == 0.0
+    });
+    assert!(found_out.is_ok(), "{hops_found:?}");
+    drop(parties);
+    scene.ng.request(&json!({"command": "delete", "call-id": "call-1"})).unwrap();
     make_history(&mut scene);
     let mut found = BTreeMap::new();
     let counted = wait_until("all is counted", Duration::from_secs(3), || {
@@ -91,12 +112,13 @@ fn what_is_scraped_is_what_the_parties_have_sent() {
     assert!(counted.is_ok(), "{found:?}");
     for (name, value) in [
         ("intertrunk_calls", 0.0),
-        ("intertrunk_calls_created_total", 1.0),
-        ("intertrunk_calls_ended_total{reason=\"deleted\"}", 1.0),
+        ("intertrunk_calls_created_total", 2.0),
+        ("intertrunk_calls_ended_total{reason=\"deleted\"}", 2.0),
         ("intertrunk_lost_packets", 5.0),
-        ("intertrunk_control_request_seconds_count{proxy=\"127.0.0.1\",command=\"offer\"}", 1.0),
+        ("intertrunk_control_request_seconds_count{proxy=\"127.0.0.1\",command=\"offer\"}", 2.0),
         ("intertrunk_control_errors_total{proxy=\"127.0.0.1\"}", 1.0),
         ("intertrunk_journal_written", 1.0),
+        ("intertrunk_pinned", 1.0),
         ("intertrunk_packet_errors_total", 0.0),
     ] {
         assert_eq!(found.get(name), Some(&value), "{name}: {found:?}");

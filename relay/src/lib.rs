@@ -30,5 +30,5 @@ pub use host::{Features, Prefix, UnknownPrefix, raise_descriptor_limit};
 pub use kernel::measure;
 pub use kernel::{Inventory, KernelError, XdpMode, inventory};
 pub use relay::{DeadThread, Relay};
-pub use table::{TapReader, Tapped, Trust, TrustConfig};
+pub use table::{Rtcp, TapReader, Tapped, Trust, TrustConfig};
 pub use xsk::NoTransmit;

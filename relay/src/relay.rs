@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::hops::Watcher;
 use crate::kernel::{Guard, Kernel};
 use crate::supervise::Restarts;
-use crate::table::{Events, FlowTable, ReadingThread, TapReader};
+use crate::table::{Events, FlowTable, ReadingThread, Rtcp, TapReader};
 use crate::worker::{BoundPorts, Reasons, Worker};
 
 /// Seconds of an epoch.
@@ -157,6 +157,14 @@ impl Relay {
         self.table.untap(call, Instant::now());
     }
 
+    /// All RTCP that is read, with what is behind SRTCP, is given to this, too: from now on, by a thread that does nothing else, which must not wait. Where
+    /// RTCP is not read there is none.
+    pub fn export_rtcp(&self, export: impl Fn(Rtcp) + Send + Sync + 'static) {
+        if let Some(reader) = self.table.reader() {
+            reader.export(export);
+        }
+    }
+
     /// The next event, in the order in which they happened.
     pub fn next_event(&self) -> Option<Event> {
         self.events.take()
@@ -236,6 +244,11 @@ impl Meter for Relay {
             past_stack: self.guard.as_ref().map_or_else(PastStack::default, Guard::past_stack),
             restarts: self.restarts.count(),
             orphans: self.orphans.len(),
+            hops: self.table.hops().usage(),
+            is_pinned: self
+                .kernel
+                .as_ref()
+                .is_some_and(|kernel| kernel.try_lock().is_ok_and(|kernel| kernel.pins().is_some())),
             traffic: self.traffic,
         }
     }

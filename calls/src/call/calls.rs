@@ -36,14 +36,14 @@ pub struct Calls {
     pub(super) clock: Clock,
     /// The number of the next call.
     pub(super) numbers: u64,
+    /// The Call-ID of each number: the data plane knows calls by these.
+    pub(super) names: HashMap<u64, Vec<u8>>,
     /// Calls that have changed and are to be written down.
     pub(super) changed: Vec<Vec<u8>>,
     /// When calls end of which a party has been deleted. A call that lives on after all is looked up in vain.
     pub(super) ends: BTreeSet<(Moment, Vec<u8>)>,
     /// No new calls are taken: the daemon ends with the last one.
     is_draining: bool,
-    /// Descriptions that could not be read.
-    unreadable: u64,
     /// Told apart from the marks of other relays in descriptions.
     pub(super) mark: Vec<u8>,
     /// Tags that were made for receivers of copies.
@@ -91,10 +91,10 @@ impl Calls {
             statistics: Statistics::new(clock.instant()),
             clock,
             numbers: 0,
+            names: HashMap::new(),
             changed: Vec::new(),
             ends: BTreeSet::new(),
             is_draining: false,
-            unreadable: 0,
             mark,
             tags: beginning,
             announcements: beginning,
@@ -135,6 +135,11 @@ impl Calls {
     /// How many calls there are.
     pub fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// The Call-ID of a number.
+    pub fn name_of(&self, number: u64) -> Option<&[u8]> {
+        self.names.get(&number).map(Vec::as_slice)
     }
 
     /// Whether there are none.
@@ -184,16 +189,7 @@ impl Calls {
                 done => done,
             },
         };
-        done.unwrap_or_else(|refusal| {
-            if let Refusal::Sdp(error) = &refusal {
-                self.unreadable += 1;
-                // Whoever may place calls may send descriptions without end.
-                if self.unreadable.is_power_of_two() {
-                    tracing::warn!(%error, unreadable = self.unreadable, "a description could not be read");
-                }
-            }
-            (Outcome::Refused(refusal), Vec::new())
-        })
+        done.unwrap_or_else(|refusal| (Outcome::Refused(refusal), Vec::new()))
     }
 
     /// Refuses a new call when there is too much to do.
@@ -231,6 +227,7 @@ impl Calls {
             let ops = plan(&Sources::new(), &desired);
             self.statistics.created += 1;
             self.numbers += 1;
+            self.names.insert(draft.number, call_id.to_vec());
             self.calls
                 .insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None, awaited: Vec::new() });
             return ops;

@@ -116,6 +116,7 @@ impl Calls {
     pub(super) fn remove(&mut self, call_id: &[u8], why: End, now: Instant, meter: &dyn Meter) -> Vec<FlowOp> {
         let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
         self.changed.push(call_id.to_vec());
+        self.names.remove(&entry.call.number);
         if let Some(planned) = entry.ends {
             self.ends.remove(&(planned, call_id.to_vec()));
         }

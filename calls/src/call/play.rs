@@ -138,7 +138,7 @@ impl Calls {
                 let ids: Vec<u64> = self.announced.keys().copied().collect();
                 ids.into_iter().flat_map(|id| self.end_announcement(id, now)).collect()
             }
-            Event::Learned { .. } | Event::Silent { .. } => Vec::new(),
+            Event::Learned { .. } | Event::Silent { .. } | Event::Doubted { .. } => Vec::new(),
         }
     }
 

@@ -108,6 +108,7 @@ impl Calls {
         call.alive = call.alive.max(self.clock.at(now));
         self.numbers = self.numbers.max(call.number.saturating_add(1));
         let installed = desired(&call, &self.interfaces);
+        self.names.insert(call.number, call_id.to_vec());
         self.calls.insert(call_id.to_vec(), Entry { call, installed, ends: None, awaited: Vec::new() });
         self.look_again(call_id);
         Ok(())

@@ -17,7 +17,7 @@ use super::noticed::Noticed;
 use super::value::canonical;
 use crate::call::Calls;
 use crate::intent::{Intent, Sound};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Refusal};
 
 /// How long a message waits for its file at most, and how many do: more than whoever reads files allows.
 const WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +40,8 @@ fn fingerprint(cookie: &[u8], payload: &[u8], proxy: Proxy) -> u64 {
 pub struct Exchange {
     cookies: Cookies,
     noticed: Noticed,
+    /// Descriptions that could not be read.
+    unreadable: u64,
     ledger: Ledger,
     /// A file that was read for the next message.
     loaded: Option<Loaded>,
@@ -81,6 +83,7 @@ impl Exchange {
         Self {
             cookies: Cookies::new(),
             noticed: Noticed::new(),
+            unreadable: 0,
             ledger: Ledger::default(),
             loaded: None,
             lacked: None,
@@ -198,9 +201,17 @@ impl Exchange {
                     }
                 }
                 for word in unknown.iter().filter(|word| self.noticed.first_time(word)) {
-                    tracing::warn!("not supported, ignored from now on: {word}");
+                    tracing::warn!(call_id = %frame.call_id().escape_ascii(), "not supported, ignored from now on: {word}");
                 }
                 let (outcome, ops) = calls.handle(intent, now, wall, meter);
+                if let Outcome::Refused(Refusal::Sdp(error)) = &outcome {
+                    self.unreadable += 1;
+                    // Whoever may place calls may send descriptions without end.
+                    if self.unreadable.is_power_of_two() {
+                        let (call_id, unreadable) = (frame.call_id(), self.unreadable);
+                        tracing::warn!(call_id = %call_id.escape_ascii(), %error, unreadable, "a description could not be read");
+                    }
+                }
                 (Ok(outcome), ops)
             }
             Err(dict) => (Err(dict), Vec::new()),
@@ -211,7 +222,7 @@ impl Exchange {
         let mut bytes = frame.reply(&dict);
         if bytes.len() > MAX_REPLY {
             // A reply that cannot be sent would make the proxy give the relay up. What a script needs stays.
-            tracing::warn!(len = bytes.len(), "a reply is too long for a datagram; its details are left out");
+            tracing::warn!(call_id = %frame.call_id().escape_ascii(), len = bytes.len(), "a reply is too long for a datagram; its details are left out");
             dict.remove("tags");
             dict.remove("SSRC");
             dict.push(&b"warning"[..], "Reply too long, details left out");

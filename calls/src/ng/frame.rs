@@ -129,6 +129,17 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The Call-ID that it names; empty where it names none, or cannot be read.
+    pub fn call_id(&self) -> Vec<u8> {
+        let value = match Encoding::detect(self.payload) {
+            Some(Encoding::Bencode) => bencode::decode(self.payload).ok(),
+            Some(Encoding::Json) => json::decode(self.payload).ok(),
+            None => None,
+        };
+        let named = value.as_ref().and_then(|value| value.as_dict()?.get("call-id")?.as_text());
+        named.unwrap_or_default().into_owned()
+    }
+
     /// The dictionary.
     ///
     /// # Errors

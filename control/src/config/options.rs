@@ -163,6 +163,24 @@ pub struct Options {
     /// Where records of ended calls go: a file, to whose end a line of JSON is written for each, or journald; give one for each
     #[arg(long, value_name = "FILE")]
     pub records: Option<Vec<String>>,
+    /// Homer, which is told of RTCP and of how calls have fared
+    #[arg(long, value_name = "HOST:PORT")]
+    pub homer: Option<String>,
+    /// By what Homer is told: udp or tcp [default: udp]
+    #[arg(long, value_name = "HOW")]
+    pub homer_protocol: Option<String>,
+    /// What this relay is called among those that tell Homer [default: 2001]
+    #[arg(long, value_name = "NUMBER")]
+    pub homer_id: Option<u32>,
+    /// Do not tell Homer of RTCP [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub homer_disable_rtcp_stats: Option<bool>,
+    /// Tell Homer what proxies say, and what they are answered [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub homer_enable_ng: Option<bool>,
+    /// What that is called in Homer: a protocol's number [default: 61]
+    #[arg(long, value_name = "NUMBER")]
+    pub homer_ng_capture_proto: Option<u8>,
     /// Whether captures may have what is behind SRTP [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub capture_decrypted: Option<bool>,
@@ -240,6 +258,12 @@ impl Options {
             pin_dir: self.pin_dir.or(other.pin_dir),
             on_stop: self.on_stop.or(other.on_stop),
             records: self.records.or(other.records),
+            homer: self.homer.or(other.homer),
+            homer_protocol: self.homer_protocol.or(other.homer_protocol),
+            homer_id: self.homer_id.or(other.homer_id),
+            homer_disable_rtcp_stats: self.homer_disable_rtcp_stats.or(other.homer_disable_rtcp_stats),
+            homer_enable_ng: self.homer_enable_ng.or(other.homer_enable_ng),
+            homer_ng_capture_proto: self.homer_ng_capture_proto.or(other.homer_ng_capture_proto),
             capture_decrypted: self.capture_decrypted.or(other.capture_decrypted),
             log_level: self.log_level.or(other.log_level),
             log_format: self.log_format.or(other.log_format),

@@ -55,6 +55,12 @@ impl Addressed {
         self.socket.async_io(Interest::READABLE, || receive(&self.socket, buffer)).await
     }
 
+    /// The socket's own address, with the one that a datagram was for.
+    pub(super) fn local(&self, asked: Option<IpAddr>) -> io::Result<SocketAddr> {
+        let local = self.socket.local_addr()?;
+        Ok(SocketAddr::new(asked.unwrap_or(local.ip()), local.port()))
+    }
+
     /// Sends a datagram from this address, or from the socket's own.
     pub(super) async fn send(&self, payload: &[u8], client: SocketAddr, from: Option<IpAddr>) -> io::Result<usize> {
         match from {

@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use super::guests::Guests;
 use super::places::Place;
 use super::tcp::{Door, bind};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Spoken};
 use crate::metrics::{CONTENT_TYPE as CONTENT_TYPE_METRICS, Metrics};
 use calls::ng::{Frame, MAX_MESSAGE, Proxy};
 
@@ -60,7 +60,14 @@ pub async fn http(addr: SocketAddr, guests: Guests) -> anyhow::Result<Http> {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     addr: SocketAddr,
+    local: SocketAddr,
     pub(crate) place: Arc<Place>,
+}
+
+impl Client {
+    const fn spoken(&self, has_cookie: bool) -> Spoken {
+        Spoken { client: self.addr, local: self.local, is_stream: true, has_cookie }
+    }
 }
 
 impl Http {
@@ -109,7 +116,8 @@ pub(crate) async fn serve_http(mut door: Door, router: Router) {
     let router = router.layer(middleware::from_fn(take_turn));
     loop {
         let (stream, addr, place) = door.accept().await;
-        let client = Client { addr, place: Arc::new(place) };
+        let local = stream.local_addr().unwrap_or(addr);
+        let client = Client { addr, local, place: Arc::new(place) };
         let place = Arc::clone(&client.place);
         let service = TowerToHyperService::new(router.clone().layer(Extension(client)));
         tokio::spawn(async move {
@@ -157,7 +165,9 @@ async fn guard(request: Request, next: Next) -> Response {
 
 async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
-    match daemon.datagram(&body, Proxy::Host(client.addr.ip())).await {
+    let reply = daemon.datagram(&body, Proxy::Host(client.addr.ip())).await;
+    daemon.spoken(&client.spoken(true), &body, reply.as_ref());
+    match reply {
         Some(reply) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response(),
         None => (StatusCode::BAD_REQUEST, "a cookie, a space and a dictionary are expected\n").into_response(),
     }
@@ -166,6 +176,7 @@ async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Exten
 async fn plain(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
     let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip())).await;
+    daemon.spoken(&client.spoken(false), &body, Some(&reply));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response()
 }
 
@@ -190,10 +201,12 @@ async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client
     let proxy = Proxy::Host(client.addr.ip());
     let reply = async |request: &[u8]| {
         client.place.asked(Instant::now());
-        match has_cookie {
+        let reply = match has_cookie {
             true => daemon.datagram(request, proxy).await,
             false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy).await),
-        }
+        };
+        daemon.spoken(&client.spoken(has_cookie), request, reply.as_ref());
+        reply
     };
     let mut unanswered = 0;
     loop {

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::IDLE;
 use super::guests::Guests;
 use super::places::{Place, Places, clients};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Spoken};
 use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
 
 /// How long a client may take to read a reply.
@@ -105,6 +105,8 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let ends = (stream.peer_addr()?, stream.local_addr()?);
+    let spoken = Spoken { client: ends.0, local: ends.1, is_stream: true, has_cookie: true };
     let (mut received, mut scan, mut has_asked) = (Vec::with_capacity(4096), Scan::default(), false);
     loop {
         let mut done = 0;
@@ -119,7 +121,9 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
             place.asked(Instant::now());
             let frame = rest.get(..len).unwrap_or_default().trim_ascii_start();
             // One write for each reply: clients take what comes together as one.
-            if let Some(reply) = daemon.datagram(frame, Proxy::Host(client)).await {
+            let reply = daemon.datagram(frame, Proxy::Host(client)).await;
+            daemon.spoken(&spoken, frame, reply.as_ref());
+            if let Some(reply) = reply {
                 tokio::time::timeout(PATIENCE, stream.write_all(&reply))
                     .await
                     .map_err(|_| io::ErrorKind::TimedOut)??;

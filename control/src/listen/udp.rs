@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 
 use super::addressed::Addressed;
 use super::guests::Guests;
-use crate::daemon::{Daemon, Reply};
+use crate::daemon::{Daemon, Reply, Spoken};
 use calls::ng::{MAX_MESSAGE, Proxy};
 
 /// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
@@ -61,13 +61,20 @@ impl NgUdp {
                 }
                 Ok((len, client, asked)) => {
                     let (request, proxy) = (buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
+                    let local = socket.local(asked).unwrap_or(client);
+                    let spoken = Spoken { client, local, is_stream: false, has_cookie: true };
                     match daemon.try_datagram(request, proxy) {
-                        Reply::Done(reply) => send(&socket, reply, client, asked).await,
+                        Reply::Done(reply) => {
+                            daemon.spoken(&spoken, request, reply.as_ref());
+                            send(&socket, reply, client, asked).await;
+                        }
                         Reply::Waits(lacked) => {
                             let (socket, daemon) = (Arc::clone(&socket), Arc::clone(&daemon));
                             let request = request.to_vec();
                             tokio::spawn(async move {
-                                send(&socket, daemon.finish(&request, proxy, lacked).await, client, asked).await;
+                                let reply = daemon.finish(&request, proxy, lacked).await;
+                                daemon.spoken(&spoken, &request, reply.as_ref());
+                                send(&socket, reply, client, asked).await;
                             });
                         }
                     }

@@ -96,7 +96,12 @@ mod tests {
         drop(exchange.message(&frame, Proxy::Unix, &mut calls, now, wall, &NoTraffic));
         exchange.took(Duration::from_micros(70));
         let relay = calls.relay_account(now, &NoTraffic);
-        Observation { relay, proxies: exchange.proxies(), journal: Some(true) }
+        Observation {
+            relay,
+            proxies: exchange.proxies(),
+            journal: Some(true),
+            homer: Some(crate::homer::Counts { sent: 5, lost: 1 }),
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn tell(page: &mut Page<'_>, observation: &Observation, itself: &Itse
     proxies(page, observation)
 }
 
-fn calls(page: &mut Page<'_>, Observation { relay, journal, .. }: &Observation, itself: &Itself) -> fmt::Result {
+fn calls(page: &mut Page<'_>, Observation { relay, journal, homer, .. }: &Observation, itself: &Itself) -> fmt::Result {
     let info = [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("instance", itself.instance.clone()),
@@ -56,6 +56,13 @@ fn calls(page: &mut Page<'_>, Observation { relay, journal, .. }: &Observation, 
     if let Some(is_written) = journal {
         let help = "Whether calls are put on record for the next daemon";
         page.gauge("intertrunk_journal_written", help, f64::from(u8::from(*is_written)))?;
+    }
+    if let Some(homer) = homer {
+        page.counters(
+            "intertrunk_homer_packets",
+            "Packets for Homer: those that were sent, and those that were lost because it does not take them fast enough, or at all",
+            [("sent", homer.sent), ("lost", homer.lost)].map(|(fate, count)| ([("fate", fate.to_owned())], count as f64)),
+        )?;
     }
     page.gauge("intertrunk_host_load1", "The host's load average over a minute", relay.load.average)?;
     page.gauge(
@@ -99,6 +106,21 @@ fn media(page: &mut Page<'_>, Observation { relay, .. }: &Observation) -> fmt::R
         "intertrunk_fast_path_missing",
         "Devices that are there and have no fast path now: the program is detached, or the link is down",
         counts.fast_path_missing as f64,
+    )?;
+    page.gauges(
+        "intertrunk_next_hops",
+        "Ways to parties by which the fast path sends: those that are resolved, those that are not and whose calls workers carry, and those that there can be besides",
+        [
+            ("resolved", counts.hops.used.saturating_sub(counts.hops.unresolved)),
+            ("unresolved", counts.hops.unresolved),
+            ("free", counts.hops.all.saturating_sub(counts.hops.used)),
+        ]
+        .map(|(state, count)| ([("state", state.to_owned())], count as f64)),
+    )?;
+    page.gauge(
+        "intertrunk_pinned",
+        "Whether what is in the kernel is kept for the next daemon",
+        f64::from(u8::from(counts.is_pinned)),
     )?;
     let turns = [("fast-path", counts.fast_path), ("steering", counts.steering)];
     page.counters(

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, hash_map};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{io, mem};
 
+use border::Hops;
 use flow::{Bearing, Hop, HopCell, HopId};
 
 use crate::hops::resolver::{Event, Ports};
@@ -21,6 +23,8 @@ pub(crate) struct NextHops {
     cells: Mapped<HopCell>,
     /// Whether there is a resolver that takes requests.
     has_resolver: bool,
+    /// How many of the cells have a next hop.
+    resolved: AtomicUsize,
     state: Mutex<State>,
     wake: Wake,
 }
@@ -41,7 +45,7 @@ struct Entry {
 impl NextHops {
     /// An empty table on this memory. Without a resolver, ways have numbers and are never resolved: the slow path needs no more.
     pub(crate) fn new(cells: Mapped<HopCell>, has_resolver: bool) -> io::Result<Self> {
-        Ok(Self { cells, has_resolver, state: Mutex::default(), wake: Wake::new()? })
+        Ok(Self { cells, has_resolver, resolved: AtomicUsize::new(0), state: Mutex::default(), wake: Wake::new()? })
     }
 
     /// The number of a way, for one more slot. [`HopId::NONE`] when the table is full: the slow path serves those.
@@ -89,6 +93,7 @@ impl NextHops {
             }
             if let hash_map::Entry::Vacant(place) = state.ids.entry(cell.bearing()) {
                 place.insert(Entry { id: HopId(number as u16), slots: 0 });
+                self.resolved.fetch_add(1, Ordering::Relaxed);
                 taken.push(number);
             } else {
                 cell.write(None);
@@ -105,9 +110,7 @@ impl NextHops {
         let State { ids, free, .. } = &mut *state;
         ids.retain(|_, entry| {
             if entry.slots == 0 {
-                if let Some(cell) = self.cell(entry.id) {
-                    cell.write(None);
-                }
+                self.write(entry.id, None);
                 free.push(entry.id);
             }
             entry.slots > 0
@@ -142,12 +145,32 @@ impl NextHops {
         self.lock().ids.values().all(|entry| self.hop(entry.id).is_some())
     }
 
+    /// How many there are. Where nobody resolves, none has to be.
+    pub(crate) fn usage(&self) -> Hops {
+        let state = self.lock();
+        let used = state.ids.len();
+        // One that nobody needs any more is resolved until its number is written off.
+        let resolved = if self.has_resolver { self.resolved.load(Ordering::Relaxed) } else { used };
+        Hops { used, unresolved: used.saturating_sub(resolved), all: self.cells.len().saturating_sub(1) }
+    }
+
     /// The next hop, if it is resolved.
     pub(crate) fn hop(&self, id: HopId) -> Option<Hop> {
         self.cells.get(usize::from(id.0))?.read()
     }
 
-    /// The entry of a number, for the resolver alone to write.
+    /// The resolver knows now, or does not know any more, where a number leads.
+    pub(crate) fn write(&self, id: HopId, hop: Option<Hop>) {
+        let Some(cell) = self.cell(id) else { return };
+        match (cell.read().is_some(), hop.is_some()) {
+            (false, true) => drop(self.resolved.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.resolved.fetch_sub(1, Ordering::Relaxed)),
+            (true, true) | (false, false) => {}
+        }
+        cell.write(hop);
+    }
+
+    /// The entry of a number.
     pub(crate) fn cell(&self, id: HopId) -> Option<&HopCell> {
         self.cells.get(usize::from(id.0))
     }
@@ -254,7 +277,15 @@ mod tests {
         let known = Some(hop);
         let wants = [Event::Want { way: ONE, id: HopId(2), known }, Event::Want { way: three, id: new, known: None }];
         assert_eq!(hops.take_requests(), wants);
+        let usage = |used, unresolved| Hops { used, unresolved, all: 7 };
+        assert_eq!(hops.usage(), usage(3, 1));
         hops.release_unused();
+        assert_eq!(hops.usage(), usage(2, 1));
+        hops.write(new, known);
+        hops.write(new, known);
+        assert_eq!(hops.usage(), usage(2, 0));
+        hops.write(new, None);
+        assert_eq!(hops.usage(), usage(2, 1));
         assert_eq!((hops.hop(HopId(2)), hops.hop(HopId(4))), (known, None));
         let mut numbers: Vec<HopId> = (10..20)
             .map(|last| hops.acquire(Bearing { to: IpAddr::from([10, 0, 0, last]), ..ONE }))

@@ -229,11 +229,7 @@ impl Watch {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Write(id, hop) => {
-                if let Some(cell) = self.table.hops().cell(id) {
-                    cell.write(hop);
-                }
-            }
+            Action::Write(id, hop) => self.table.hops().write(id, hop),
             Action::Free(id) => self.table.hops().free(id),
             // One that is wanted only now is among the new ones already.
             Action::Lookup(way) if self.lookups.new.back() == Some(&way) => {}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use border::{FlowOp, Intake, Signalled, SourceSpec};
+use border::{Event, FlowOp, Intake, Signalled, SourceSpec};
 use flow::counters::{Carried, Counters, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
@@ -314,9 +314,9 @@ impl FlowTable {
             return;
         }
         let partner = source.spec.partner();
-        if source.ear.as_ref().is_none_or(|known| known.partner != partner) {
+        if source.ear.as_ref().is_none_or(|known| (known.partner, known.local) != (partner, source.spec.local)) {
             let since = source.ear.as_ref().map_or_else(Instant::now, |known| known.since);
-            let ear = Arc::new(Ear::new(partner, since));
+            let ear = Arc::new(Ear::new((source.spec.call, source.spec.local), partner, since));
             reader.open(index, Arc::clone(&ear));
             // What was reported to another partner before is still the party's report.
             if let Some(before) = source.ear.replace(Arc::clone(&ear)) {
@@ -345,11 +345,7 @@ impl FlowTable {
         let Some(sender) = sources.get(rtcp.sibling()).and_then(|rtp| rtp.spec.partner()) else { return };
         let Some(source) = sources.get_mut(sender).filter(|source| source.is_doubted != is_doubted) else { return };
         source.is_doubted = is_doubted;
-        tracing::info!(
-            local = %source.spec.local,
-            is_doubted,
-            "a party reports that it hears nothing of what XDP sends: the slow path takes over, and gives back if it is not heard either"
-        );
+        self.shape.events.tell(Event::Doubted { call: source.spec.call, slot: sender, is_doubted });
         self.program(&mut sources, sender, now);
     }
 

@@ -14,7 +14,7 @@ use flow::slot::Flags;
 use crate::supervise::Restarts;
 use crate::table::doubt::Doubt;
 use crate::table::flow_table::FlowTable;
-use crate::table::reader::{Ear, Heard, News, Reader, Told};
+use crate::table::reader::{Ear, Heard, News, Reader, Rtcp, Told};
 use crate::table::reports::{Reports, Sent};
 
 /// So long at most what comes and goes waits to be looked at where nothing is heard.
@@ -152,6 +152,11 @@ impl Listener {
             return;
         }
         let Some(mut listening) = self.ears.remove(&heard.slot) else { return };
+        if let Some(reader) = table.reader() {
+            let Ear { call, local, .. } = *listening.ear;
+            let datagram = || heard.datagram.clone();
+            reader.exported(|| Rtcp { call, from: heard.sender, to: local, at: heard.at, datagram: datagram() });
+        }
         let mut said = listening.said.take().unwrap_or_default();
         let sent = listening.sent(table, heard.slot, &mut said.sent);
         let other = listening.ear.partner.and_then(|partner| self.ears.get(&partner)?.said.as_ref());

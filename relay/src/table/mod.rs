@@ -52,6 +52,7 @@ pub(crate) use learn::{Departing, Learned};
 pub(crate) use listener::ReadingThread;
 pub(crate) use note::Notes;
 pub(crate) use ours::{Fitness, Ours, Seat};
+pub use reader::Rtcp;
 pub(crate) use reader::{Heard, Reader};
 pub use taps::{TapReader, Tapped};
 pub(crate) use trust::Scope;

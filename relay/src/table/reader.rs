@@ -9,8 +9,9 @@
 //!
 //! Commands wake nobody: what comes and goes is looked at before the next datagram is read, and now and then.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use border::Quality;
@@ -25,9 +26,28 @@ const WAITING: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) slot: SlotIndex,
+    pub(crate) sender: SocketAddr,
     pub(crate) datagram: Bytes,
     pub(crate) at: Instant,
 }
+
+/// RTCP of a call, as a party has sent it or as it was behind SRTCP.
+#[derive(Clone, Debug)]
+pub struct Rtcp {
+    /// The number of its call.
+    pub call: u64,
+    /// Whoever has sent it.
+    pub from: SocketAddr,
+    /// The media port that it came to.
+    pub to: SocketAddr,
+    /// When it came.
+    pub at: Instant,
+    /// It, untrusted.
+    pub datagram: Bytes,
+}
+
+/// Who gets all RTCP that is read.
+type Export = Box<dyn Fn(Rtcp) + Send + Sync>;
 
 /// What comes and goes.
 pub(super) enum News {
@@ -39,6 +59,10 @@ pub(super) enum News {
 /// What a party has reported, as queries see it.
 #[derive(Debug)]
 pub(super) struct Ear {
+    /// The number of its call.
+    pub(super) call: u64,
+    /// Its port.
+    pub(super) local: SocketAddr,
     /// The RTCP of the party that it talks with.
     pub(super) partner: Option<SlotIndex>,
     /// Since when the party has the port: what was heard there before is another one's.
@@ -47,8 +71,8 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    pub(super) const fn new(partner: Option<SlotIndex>, since: Instant) -> Self {
-        Self { partner, since, qualities: Mutex::new(Vec::new()) }
+    pub(super) const fn new((call, local): (u64, SocketAddr), partner: Option<SlotIndex>, since: Instant) -> Self {
+        Self { call, local, partner, since, qualities: Mutex::new(Vec::new()) }
     }
 
     /// How the party receives, by its own reports.
@@ -75,6 +99,7 @@ pub(crate) struct Told {
 /// The way to the listener.
 #[derive(Clone)]
 pub(crate) struct Reader {
+    export: Arc<OnceLock<Export>>,
     news: Sender<News>,
     /// An empty one ends the listener.
     heard: Sender<Vec<Heard>>,
@@ -89,7 +114,10 @@ impl Reader {
         let (news, to_news) = unbounded();
         let (heard, to_heard) = bounded(WAITING);
         let lost = (0..slots).map(|_| AtomicI32::new(0)).collect();
-        (Self { news, heard, lost, unread: Arc::default() }, Told { news: to_news, heard: to_heard })
+        (
+            Self { export: Arc::default(), news, heard, lost, unread: Arc::default() },
+            Told { news: to_news, heard: to_heard },
+        )
     }
 
     /// Has datagrams read that were sent on, when there is time.
@@ -105,6 +133,18 @@ impl Reader {
                 unread,
                 "RTCP comes faster than it can be read: it is sent on, but the quality of calls misses reports"
             );
+        }
+    }
+
+    /// All that is read is given to this, too, from now on; the first one that is named stays. It must not wait.
+    pub(crate) fn export(&self, export: impl Fn(Rtcp) + Send + Sync + 'static) {
+        let _first = self.export.set(Box::new(export));
+    }
+
+    /// Whoever gets all that is read, if anybody does.
+    pub(super) fn exported(&self, rtcp: impl FnOnce() -> Rtcp) {
+        if let Some(export) = self.export.get() {
+            export(rtcp());
         }
     }
 

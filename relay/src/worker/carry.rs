@@ -167,13 +167,13 @@ impl Carrier {
                 }
                 let departure = self.outgoing(&carried, &departing, payload)?;
                 self.count(&carried, payload, ssrc);
-                self.listen(index, payload);
+                self.listen(index, sender, payload);
                 Ok(departure)
             }
             Known::Fan(fan, ssrc) => {
                 self.note(&carried);
                 self.count(&carried, payload, ssrc);
-                self.listen(index, payload);
+                self.listen(index, sender, payload);
                 Ok(self.spread(&carried, &fan.outlets, packet, outbox))
             }
             Known::Block => {
@@ -190,7 +190,7 @@ impl Carrier {
                 self.count(&carried, payload, ssrc);
                 // What somebody says who is only heard for now is nobody's report.
                 if is_peer {
-                    self.listen(index, payload);
+                    self.listen(index, sender, payload);
                 }
                 Ok(self.spread(&carried, &outlets, packet, outbox))
             }
@@ -225,10 +225,10 @@ impl Carrier {
     }
 
     /// Keeps RTCP to be read after it has been sent on.
-    fn listen(&mut self, index: SlotIndex, payload: &[u8]) {
+    fn listen(&mut self, index: SlotIndex, sender: SocketAddr, payload: &[u8]) {
         if index.is_odd() && self.table.reader().is_some() && rtp::is_rtcp(payload) {
             let datagram = Bytes::copy_from_slice(payload);
-            self.heard.push(Heard { slot: index, datagram, at: Instant::now() });
+            self.heard.push(Heard { slot: index, sender, datagram, at: Instant::now() });
         }
     }
 

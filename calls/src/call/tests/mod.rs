@@ -85,6 +85,8 @@ impl Meter for Packets {
             past_stack: PastStack { queues: 2, packets: 9 },
             restarts: 3,
             orphans: 0,
+            hops: border::Hops::default(),
+            is_pinned: true,
             traffic: Traffic::default(),
         }
     }

@@ -37,8 +37,8 @@ impl Read {
         if !programmed(&self.table, slot).is_active() {
             learn(&self.table, slot, source, report).unwrap();
         }
-        let datagram = bytes::Bytes::copy_from_slice(report);
-        self.table.reader().unwrap().hear(vec![Heard { slot, datagram, at: Instant::now() }]);
+        let (sender, datagram) = (source.parse().unwrap(), bytes::Bytes::copy_from_slice(report));
+        self.table.reader().unwrap().hear(vec![Heard { slot, sender, datagram, at: Instant::now() }]);
         self.listener.drain(&self.table);
     }
 }
@@ -67,6 +67,9 @@ fn a_party_that_hears_nothing_of_the_fast_path_is_served_by_the_slow_one_and_nob
         }
         call.report(receiver, &receiver_report(5));
         assert!(!is_fast(&call, sender) && is_fast(&call, other));
+        let told = std::iter::from_fn(|| call.table.shape.events.take())
+            .filter(|event| matches!(event, Event::Doubted { .. }));
+        assert_eq!(told.collect::<Vec<_>>(), [Event::Doubted { call: 1, slot: sender, is_doubted: true }]);
         assert!(programmed(&call.table, sender).is_active(), "a worker asks nobody");
         assert_eq!(call.table.totals(sender).unwrap().path, Path::Slow(Reason::DeviceLoses));
         // Whatever is programmed or learned meanwhile.
@@ -111,9 +114,34 @@ fn what_was_heard_of_who_had_the_port_before_is_not_read() {
     let mut call = Read::new();
     let before = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
     let datagram = bytes::Bytes::copy_from_slice(&receiver_report(250));
-    call.table.reader().unwrap().hear(vec![Heard { slot: B_RTCP, datagram, at: before }]);
+    call.table.reader().unwrap().hear(vec![Heard {
+        slot: B_RTCP,
+        sender: FROM_B.1.parse().unwrap(),
+        datagram,
+        at: before,
+    }]);
     call.listener.drain(&call.table);
     assert_eq!(call.table.totals(B_RTCP).unwrap().quality.len(), 0);
+}
+
+#[test]
+fn what_is_read_is_given_to_whoever_exports_it_with_its_call_and_ends() {
+    let mut call = Read::new();
+    let exported = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&exported);
+    call.table.reader().unwrap().export(move |rtcp| kept.lock().unwrap().push(rtcp));
+    call.report(FROM_B, &receiver_report(250));
+    call.report(FROM_A, &receiver_report(1));
+    let exported = exported.lock().unwrap();
+    let told: Vec<_> = exported.iter().map(|rtcp| (rtcp.call, rtcp.from.to_string(), rtcp.to.to_string())).collect();
+    assert_eq!(
+        told,
+        [
+            (1, "198.51.100.10:6001".to_owned(), "198.51.100.1:30003".to_owned()),
+            (1, "192.0.2.10:4001".to_owned(), "192.0.2.1:30001".to_owned())
+        ]
+    );
+    assert_eq!(exported[0].datagram, receiver_report(250));
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! The thread that tells Homer, and the way to it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use calls::ng::Frame;
+use calls::outcome::EndedCall;
+use crossbeam::channel::{Receiver, Sender, bounded};
+use relay::Rtcp;
+
+use super::collector::{Address, Collector, Transport};
+use super::hep::{Packet, Protocol, TCP, UDP};
+use super::{quality, rtcp};
+
+/// So much may wait for the thread: some seconds of the RTCP of 10,000 calls.
+const WAITING: usize = 16_384;
+/// So much is taken at a time: for all of it together the daemon is asked for names.
+const BATCH: usize = 256;
+/// How long it is waited at the end.
+const END: Duration = Duration::from_secs(2);
+
+/// The Call-IDs of calls, by their numbers.
+pub type Names = HashMap<u64, Vec<u8>>;
+
+type Namer = Box<dyn Fn(&[u64]) -> Names + Send>;
+
+/// What is told, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HomerConfig {
+    /// Where Homer is.
+    pub address: Address,
+    /// By what packets go there.
+    pub transport: Transport,
+    /// Which capturing system this is.
+    pub id: u32,
+    /// Whether RTCP is told.
+    pub has_rtcp: bool,
+    /// Whether the NG dialogue is told, and as which protocol.
+    pub dialogue: Option<u8>,
+}
+
+/// An NG message, or the reply to one.
+#[derive(Clone, Debug)]
+pub struct Dialogue {
+    /// Whoever says it.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+    /// By TCP, and not by UDP.
+    pub is_stream: bool,
+    /// The message, which names the call.
+    pub request: Bytes,
+    /// It begins with a cookie.
+    pub has_cookie: bool,
+    /// What is said.
+    pub said: Bytes,
+}
+
+/// Packets that were sent to Homer, and that it has not got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Sent, as far as one can tell.
+    pub sent: u64,
+    /// Lost: there was no room for them, or no way.
+    pub lost: u64,
+}
+
+enum Item {
+    Rtcp(Rtcp),
+    Dialogue(Dialogue, SystemTime),
+    Ended(Box<EndedCall>),
+    /// Nothing comes behind it.
+    Over,
+}
+
+#[derive(Default)]
+struct Shared {
+    sent: AtomicU64,
+    lost: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// The way to the thread.
+pub struct Homer {
+    sender: Sender<Item>,
+    shared: Arc<Shared>,
+    config: HomerConfig,
+    thread: JoinHandle<()>,
+}
+
+impl Homer {
+    /// Starts the thread. `names` tells the Call-IDs of these calls, of those that there are.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn start(config: HomerConfig, names: impl Fn(&[u64]) -> Names + Send + 'static) -> io::Result<Self> {
+        let (sender, receiver) = bounded(WAITING);
+        let shared = Arc::<Shared>::default();
+        let teller = Teller {
+            collector: Collector::new(config.address.clone(), config.transport, Instant::now()),
+            config: config.clone(),
+            shared: Arc::clone(&shared),
+            names: Box::new(names),
+        };
+        let thread = std::thread::Builder::new().name("homer".to_owned()).spawn(move || teller.run(&receiver))?;
+        Ok(Self { sender, shared, config, thread })
+    }
+
+    /// Who takes RTCP; none where that is not told.
+    pub fn rtcp(&self) -> Option<impl Fn(Rtcp) + Send + Sync + 'static> {
+        let (sender, shared) = (self.sender.clone(), Arc::clone(&self.shared));
+        self.config.has_rtcp.then_some(move |rtcp| put(&sender, &shared, Item::Rtcp(rtcp)))
+    }
+
+    /// Whether the NG dialogue is told.
+    pub const fn wants_dialogue(&self) -> bool {
+        self.config.dialogue.is_some()
+    }
+
+    /// Tells of an NG message.
+    pub fn tell(&self, dialogue: Dialogue) {
+        put(&self.sender, &self.shared, Item::Dialogue(dialogue, SystemTime::now()));
+    }
+
+    /// Tells of calls that have ended.
+    pub fn put(&self, ended: &[EndedCall]) {
+        for call in ended {
+            put(&self.sender, &self.shared, Item::Ended(Box::new(call.clone())));
+        }
+    }
+
+    /// The daemon ends: tells what waits and of these calls as well, as far as that takes no longer than [`END`].
+    pub fn finish(&self, ended: impl Iterator<Item = EndedCall>) {
+        let until = Instant::now() + END;
+        let items = ended.map(|call| Item::Ended(Box::new(call))).chain([Item::Over]);
+        for item in items {
+            if self.sender.send_deadline(item, until).is_err() {
+                break;
+            }
+        }
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// What was sent.
+    pub fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts { sent: read(&self.shared.sent), lost: read(&self.shared.lost) }
+    }
+}
+
+fn put(sender: &Sender<Item>, shared: &Shared, item: Item) {
+    if sender.try_send(item).is_err() {
+        lose(shared, 1);
+    }
+}
+
+fn lose(shared: &Shared, packets: u64) {
+    let lost = shared.lost.fetch_add(packets, Ordering::Relaxed) + packets;
+    if lost.is_power_of_two() {
+        tracing::debug!(lost, "packets for Homer are lost");
+    }
+}
+
+struct Teller {
+    collector: Collector,
+    config: HomerConfig,
+    shared: Arc<Shared>,
+    names: Namer,
+}
+
+impl Teller {
+    fn run(mut self, receiver: &Receiver<Item>) {
+        while let Ok(first) = receiver.recv() {
+            let batch: Vec<_> = std::iter::once(first).chain(receiver.try_iter().take(BATCH)).collect();
+            let names = self.names(&batch);
+            for item in batch {
+                // Nobody waits for it any more.
+                if matches!(item, Item::Over) || self.shared.is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                // What a peer sends must end nothing but its own packet.
+                if catch_unwind(AssertUnwindSafe(|| self.tell(item, &names))).is_err() {
+                    lose(&self.shared, 1);
+                }
+            }
+        }
+    }
+
+    /// The Call-IDs of the calls whose RTCP is in a batch.
+    fn names(&self, batch: &[Item]) -> Names {
+        let numbers = batch.iter().filter_map(|item| match item {
+            Item::Rtcp(rtcp) => Some(rtcp.call),
+            Item::Dialogue(..) | Item::Ended(_) | Item::Over => None,
+        });
+        let numbers: Vec<_> = numbers.collect();
+        if numbers.is_empty() { Names::new() } else { (self.names)(&numbers) }
+    }
+
+    fn tell(&mut self, item: Item, names: &Names) {
+        match item {
+            Item::Rtcp(rtcp) => {
+                // Of a call that has just ended, and of what is no report, there is nothing to tell.
+                let (Some(name), Some(json)) = (names.get(&rtcp.call), rtcp::json(&rtcp.datagram)) else { return };
+                let at = SystemTime::now().checked_sub(rtcp.at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+                let payload = json.to_string();
+                self.send((Protocol::RTCP, UDP), (rtcp.from, rtcp.to), at, name, payload.as_bytes());
+            }
+            Item::Dialogue(dialogue, at) => {
+                let Some(protocol) = self.config.dialogue else { return };
+                let Dialogue { from, to, is_stream, request, has_cookie, said } = dialogue;
+                let frame = match has_cookie {
+                    true => Frame::datagram(&request),
+                    false => Some(Frame::without_cookie(request.trim_ascii())),
+                };
+                let name = frame.map(|frame| frame.call_id()).unwrap_or_default();
+                let carried_by = if is_stream { TCP } else { UDP };
+                self.send((Protocol(protocol), carried_by), (from, to), at, &name, &said);
+            }
+            Item::Ended(call) => {
+                for report in quality::reports(&call) {
+                    let (ends, payload) = ((report.from, report.to), report.told.to_string());
+                    self.send((Protocol::QUALITY, UDP), ends, report.at, &call.call_id, payload.as_bytes());
+                }
+            }
+            Item::Over => {}
+        }
+    }
+
+    fn send(
+        &mut self,
+        (protocol, carried_by): (Protocol, u8),
+        (from, to): (SocketAddr, SocketAddr),
+        at: SystemTime,
+        correlation: &[u8],
+        payload: &[u8],
+    ) {
+        let packet = Packet { protocol, carried_by, from, to, at, capture_id: self.config.id, correlation, payload };
+        let sent = packet.encode().is_some_and(|packet| self.collector.send(&packet, Instant::now()));
+        match sent {
+            true => drop(self.shared.sent.fetch_add(1, Ordering::Relaxed)),
+            false => lose(&self.shared, 1),
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
@@ -75,8 +77,10 @@ const fn not_run(open: Counts, privileged: Counts) -> u64 {
     open.ignored.saturating_sub(privileged.passed + privileged.failed)
 }
 
+/// Says what is next, and how long everything before it has taken.
 fn step(name: &str) {
-    eprintln!("== {name}");
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("== {name} (after {} s)", START.elapsed().as_secs());
 }
 
 /// Runs tests, showing what they print, and adds up the result lines.

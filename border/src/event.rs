@@ -33,6 +33,22 @@ pub enum Event {
         /// It does not.
         is_doubted: bool,
     },
+    /// A party reports by RTCP that it hears worse than it ever did, and not well.
+    Poor {
+        /// The number of its call.
+        call: u64,
+        /// The slot of its RTCP.
+        slot: SlotIndex,
+        /// The score, in tenths.
+        mos: u8,
+    },
+    /// A mistake of the program has ended the account of what a party reports by RTCP.
+    Faulty {
+        /// The number of its call.
+        call: u64,
+        /// The slot of its RTCP.
+        slot: SlotIndex,
+    },
     /// An announcement is over.
     Ended {
         /// The number of its call.

@@ -15,7 +15,7 @@ use crate::library::Library;
 use crate::records::Records;
 use crate::view::text;
 use bytes::Bytes;
-use calls::call::{Calls, Settings};
+use calls::call::{Calls, Settings, Watched};
 use calls::intent::Intent;
 use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, encode};
 use calls::outcome::{CallAccount, Load, Outcome, RelayAccount};
@@ -26,6 +26,10 @@ const TICKS: usize = 250;
 const SLICES: usize = 16;
 /// How many while there is no call: nobody waits then, and a host without calls may sleep.
 const IDLE_TICKS: usize = 10;
+
+/// How long Homer is waited for when all calls end, and when the next daemon is to go on with them.
+const END: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_millis(200);
 
 /// How many events are taken at a time, between two of which no command waits.
 const EVENTS: usize = 64;
@@ -63,13 +67,15 @@ pub struct Spoken {
     pub is_stream: bool,
     /// Messages begin with a cookie.
     pub has_cookie: bool,
+    /// When the message came.
+    pub at: SystemTime,
 }
 
 impl Spoken {
     /// By a socket of this host, which has no address.
-    pub const fn here(is_stream: bool, has_cookie: bool) -> Self {
+    pub fn here(is_stream: bool, has_cookie: bool) -> Self {
         const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Self { client: HERE, local: HERE, is_stream, has_cookie }
+        Self { client: HERE, local: HERE, is_stream, has_cookie, at: SystemTime::now() }
     }
 }
 
@@ -134,12 +140,13 @@ impl Daemon {
     /// A proxy and this daemon have spoken, as whoever watches them wants to know.
     pub fn spoken(&self, spoken: &Spoken, request: &[u8], reply: Option<&Bytes>) {
         let Some(homer) = self.homer.get().filter(|homer| homer.wants_dialogue()) else { return };
-        let Spoken { client, local, is_stream, has_cookie } = *spoken;
+        let Spoken { client, local, is_stream, has_cookie, at } = *spoken;
         let request = Bytes::copy_from_slice(request);
-        let dialogue =
-            Dialogue { from: client, to: local, is_stream, request: request.clone(), has_cookie, said: request };
+        let said = request.clone();
+        let dialogue = Dialogue { from: client, to: local, is_stream, request, has_cookie, said, at };
         if let Some(reply) = reply {
-            let reply = Dialogue { from: local, to: client, said: reply.clone(), ..dialogue.clone() };
+            let at = SystemTime::now();
+            let reply = Dialogue { from: local, to: client, said: reply.clone(), at, ..dialogue.clone() };
             homer.tell(dialogue);
             homer.tell(reply);
         } else {
@@ -239,6 +246,22 @@ impl Daemon {
         }
     }
 
+    /// Somebody watches the calls, or nobody does any more.
+    pub fn watch(&self, is_watched: bool) {
+        self.lock().calls.watch(is_watched);
+    }
+
+    /// What has happened to calls since this was asked last.
+    pub fn take_watched(&self) -> Watched {
+        self.lock().calls.take_watched()
+    }
+
+    /// How a call is doing, for whoever looks at very many.
+    pub fn glance(&self, call_id: &[u8]) -> Option<CallAccount> {
+        self.unpanicked(|State { calls, relay, .. }, now| calls.glance(call_id, now, SystemTime::now(), relay))
+            .flatten()
+    }
+
     /// Copies of what comes for a call and leaves for it, as it is on the wire, or as it is behind SRTP; `None` where somebody has them already.
     pub fn tap(&self, account: &CallAccount, is_plain: bool) -> Option<TapReader> {
         let medias = account.parties.iter().flat_map(|party| &party.medias);
@@ -332,7 +355,7 @@ impl Daemon {
         // Its thread may want the lock for what it still has to tell.
         drop(state);
         if let Some(homer) = self.homer.get() {
-            homer.finish(std::iter::empty());
+            homer.finish(std::iter::empty(), SOON);
         }
     }
 
@@ -344,14 +367,19 @@ impl Daemon {
             journal.end();
         }
         let State { calls, relay, records, .. } = &mut *state;
-        if let Some(records) = records.take() {
+        let records = records.take();
+        if self.homer.get().is_none()
+            && let Some(records) = records
+        {
             records.finish(calls.all_ended(Instant::now(), relay));
-        }
-        if let Some(homer) = self.homer.get() {
+        } else if let Some(homer) = self.homer.get() {
             let ended: Vec<_> = calls.all_ended(Instant::now(), relay).collect();
+            if let Some(records) = records {
+                records.finish(ended.iter().cloned());
+            }
             // Its thread may want the lock for what it still has to tell.
             drop(state);
-            homer.finish(ended.into_iter());
+            homer.finish(ended.into_iter(), END);
             state = self.lock();
         }
         state.relay.end();
@@ -399,11 +427,14 @@ fn record(
     now: Instant,
 ) {
     let ended = calls.take_ended();
-    if let Some(homer) = homer {
-        homer.put(&ended);
-    }
-    if let Some(records) = records {
-        records.put(ended);
+    match (homer, records) {
+        (Some(homer), Some(records)) => {
+            homer.put(ended.iter().cloned());
+            records.put(ended);
+        }
+        (Some(homer), None) => homer.put(ended.into_iter()),
+        (None, Some(records)) => records.put(ended),
+        (None, None) => {}
     }
     let answered = exchange.take_answered();
     match journal {
@@ -422,6 +453,15 @@ fn log(event: &Event, calls: &Calls) {
         Event::Silent { call, slot } => {
             tracing::debug!(call_id = %name(call), port = slot.port(), "a party has fallen silent");
         }
+        Event::Poor { call, slot, mos } => {
+            let mos = f64::from(mos) / 10.0;
+            tracing::debug!(call_id = %name(call), port = slot.port(), mos, "a party reports that it hears worse than before");
+        }
+        Event::Faulty { call, slot } => tracing::error!(
+            call_id = %name(call),
+            port = slot.port(),
+            "a fault in reading RTCP (please report it): this party's quality is not told any more"
+        ),
         Event::Doubted { call, slot, is_doubted: true } => tracing::info!(
             call_id = %name(call),
             port = slot.port(),
@@ -447,6 +487,8 @@ fn log(event: &Event, calls: &Calls) {
 
 /// The reply when a mistake of this program has ended a command.
 fn internal_error(frame: &Frame<'_>) -> Bytes {
-    tracing::error!(call_id = %frame.call_id().escape_ascii(), "that was a command about this call");
+    // It may be the reading that has failed.
+    let call_id = catch_unwind(AssertUnwindSafe(|| frame.call_id())).unwrap_or_default();
+    tracing::error!(call_id = %call_id.escape_ascii(), "that was a command about this call");
     frame.reply(&encode::error("Internal error")).into()
 }

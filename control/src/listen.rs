@@ -130,10 +130,10 @@ impl NgUnixgram {
                         continue;
                     };
                     let request = buffer.get(..len).unwrap_or_default();
-                    const HERE: Spoken = Spoken::here(false, true);
+                    let spoken = Spoken::here(false, true);
                     match daemon.try_datagram(request, Proxy::Unix) {
                         Reply::Done(reply) => {
-                            daemon.spoken(&HERE, request, reply.as_ref());
+                            daemon.spoken(&spoken, request, reply.as_ref());
                             this.reply(reply, path);
                         }
                         Reply::Waits(lacked) => {
@@ -141,7 +141,7 @@ impl NgUnixgram {
                             let (request, path) = (request.to_vec(), path.to_owned());
                             tokio::spawn(async move {
                                 let reply = daemon.finish(&request, Proxy::Unix, lacked).await;
-                                daemon.spoken(&HERE, &request, reply.as_ref());
+                                daemon.spoken(&spoken, &request, reply.as_ref());
                                 this.reply(reply, &path);
                             });
                         }
@@ -233,6 +233,7 @@ async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::R
             scan = Scan::default();
         }
         while scan.is_due(&received, false) {
+            let spoken = Spoken::here(true, false);
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
                 Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix).await, consumed, false),
                 Ok(None) => break,
@@ -240,7 +241,7 @@ async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::R
                 Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix).await, received.len(), true),
             };
             let request = received.get(..consumed).unwrap_or_default();
-            daemon.spoken(&Spoken::here(true, false), request, Some(&reply));
+            daemon.spoken(&spoken, request, Some(&reply));
             tokio::time::timeout(IDLE, stream.write_all(&reply)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             received.drain(..consumed);
             scan = Scan::default();

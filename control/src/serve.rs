@@ -99,6 +99,7 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     }
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
+    let measures_rtcp = config.relay.measure_rtcp;
     let relay = Relay::start(&config.relay, move || notified.notify_one(), &calls.desired())?;
     // A call that is refused can go elsewhere; one without sockets would be silent.
     calls.limit_sessions(relay.max_calls());
@@ -119,6 +120,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         daemon.keep_records(Records::start(&config.records)?);
     }
     if let Some(config) = &config.homer {
+        if config.has_rtcp && !measures_rtcp {
+            tracing::warn!("Homer is not told of RTCP, because measure-rtcp is off");
+        }
         let named = Arc::downgrade(&daemon);
         let names = move |numbers: &[u64]| named.upgrade().map(|daemon| daemon.names(numbers)).unwrap_or_default();
         daemon.tell_homer(Homer::start(config.clone(), names)?);

@@ -122,10 +122,10 @@ impl Timing {
             0 => 1,
             transit => transit,
         };
+        // The second takes it away: what comes next is nobody's neighbour, be it after an hour on hold.
         let last = self.transit.load();
-        if is_first {
-            self.transit.store(transit);
-        } else if last != 0 {
+        self.transit.store(if is_first { transit } else { 0 });
+        if !is_first && last != 0 {
             let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();
             self.jitter.store(Mean::of(self.jitter.load()).and(difference).word());
         }
@@ -194,7 +194,9 @@ pub(crate) fn count_rtp<'a>(
     } else {
         highest.store(rtp.sequence.0);
     }
-    let place = counted.0 as u32 & (JITTER_SAMPLE - 1);
+    // At another place of each 64, until all have been: no rhythm of the sender's is always met at the same beat.
+    let number = counted.0 as u32;
+    let place = number.wrapping_sub((number / JITTER_SAMPLE).wrapping_mul(37)) & (JITTER_SAMPLE - 1);
     if place < 2
         && let Some(timing) = timing()
     {
@@ -415,30 +417,39 @@ mod tests {
     #[test]
     fn the_jitter_is_within_five_percent_of_that_of_every_packet_however_delays_hang_together() {
         type Delay = fn(f64, &mut Chance) -> f64;
-        let processes: [(&str, Delay); 5] = [
+        let processes: [(&str, Delay); 4] = [
             ("each for itself", |_, chance| 20.0 * chance.next()),
             ("seldom long", |_, chance| -4.0 * (1.0 - chance.next()).ln()),
             ("a queue that fills and empties", |last, chance| (last + 4.0 * chance.next() - 2.0).clamp(0.0, 60.0)),
             ("a slow drift", |last, chance| 0.99 * last + chance.next()),
-            ("by threes", |last, _| if last > 5.0 { 0.0 } else { last + 3.0 }),
         ];
         for (name, delay) in processes {
-            let (cell, mut chance, mut late) = (Carried::default(), Chance(7), 0.0);
-            cell.restart(Sequence(0), 8);
-            let (mut truth, mut told, mut last) = (0.0, 0.0, None);
-            let packets = 200_000_u32;
-            for number in 1..=packets {
-                late = delay(late, &mut chance);
-                let arrival = u64::from(number) * 20_000_000 + (late * 1e6) as u64;
-                cell.count_rtp(172, &packet(number as u16, number * 160), || arrival);
-                let transit = late * 8.0;
-                truth += last.map_or(0.0, |last: f64| (transit - last).abs());
-                last = Some(transit);
-                told += f64::from(cell.read().jitter) / 16.0;
-            }
-            let (truth, told) = (truth / f64::from(packets), told / f64::from(packets));
-            assert!((told / truth - 1.0).abs() < 0.05, "{name}: {told:.2} units for {truth:.2}");
+            check_jitter(name, delay);
         }
+        // Packets that are sent so many at once.
+        for beats in 2..=12 {
+            let first = 10.0 * f64::from(beats - 1);
+            check_jitter(beats, |last, _| if last < 5.0 { first } else { last - 10.0 });
+        }
+    }
+
+    /// Holds what is told of a stream against every packet of it.
+    fn check_jitter(name: impl std::fmt::Display, delay: impl Fn(f64, &mut Chance) -> f64) {
+        let (cell, mut chance, mut late) = (Carried::default(), Chance(7), 0.0);
+        cell.restart(Sequence(0), 8);
+        let (mut truth, mut told, mut last) = (0.0, 0.0, None);
+        let packets = 200_000_u32;
+        for number in 1..=packets {
+            late = delay(late, &mut chance);
+            let arrival = u64::from(number) * 20_000_000 + (late * 1e6) as u64;
+            cell.count_rtp(172, &packet(number as u16, number * 160), || arrival);
+            let transit = late * 8.0;
+            truth += last.map_or(0.0, |last: f64| (transit - last).abs());
+            last = Some(transit);
+            told += f64::from(cell.read().jitter) / 16.0;
+        }
+        let (truth, told) = (truth / f64::from(packets), told / f64::from(packets));
+        assert!((told / truth - 1.0).abs() < 0.05, "{name}: {told:.2} units for {truth:.2}");
     }
 
     #[test]
@@ -446,13 +457,13 @@ mod tests {
         let cell = Carried::default();
         cell.restart(Sequence(0), 8);
         let reads = core::cell::Cell::new(0);
-        for number in 1..=321 {
+        for number in 1..=6400 {
             cell.count_rtp(172, &packet(number, 0), || {
                 reads.set(reads.get() + 1);
                 0
             });
         }
-        // Five times two, and the very first, which has nobody before it.
-        assert_eq!(reads.get(), 11);
+        // Where a pair would lie across two times 64, it is left out.
+        assert!((196..=200).contains(&reads.get()), "{reads:?}");
     }
 }

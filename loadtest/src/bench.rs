@@ -9,6 +9,7 @@ mod cpu;
 pub mod fastpath;
 pub(crate) mod flood;
 mod lane;
+pub mod looker;
 pub mod observe;
 pub(crate) mod pace;
 mod reports;

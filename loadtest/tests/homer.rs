@@ -151,6 +151,21 @@ fn a_capture_server_reads_the_reports_the_dialogue_and_the_end_of_each_call() {
     capture.process.stop().unwrap();
 }
 
+/// The next connection, which comes soon.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("the daemon connects", Duration::from_secs(10), || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    })
+    .unwrap();
+    let (stream, _) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
 /// The next packet of a connection: the numbers and values of its chunks.
 fn next_packet(stream: &mut TcpStream) -> Vec<(u16, Vec<u8>)> {
     let mut header = [0; 6];
@@ -211,7 +226,7 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
         // The next connection is made a second after the last failure.
         std::thread::sleep(Duration::from_millis(1100));
         end_a_call(&mut scene);
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = accept(&listener);
         for _ in 0..2 {
             let chunks = next_packet(&mut stream);
             let value = |kind| chunks.iter().find(|(found, _)| *found == kind).map(|(_, value)| value.as_slice());
@@ -231,7 +246,7 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
     let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
     call.converse(&mut caller, &mut callee, 5).unwrap();
     scene.daemon.process().stop().unwrap();
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     assert_eq!((next_packet(&mut stream).len(), next_packet(&mut stream).len()), (12, 12));
 }
 
@@ -239,8 +254,8 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
 #[ignore = "privileged: namespaces, BPF"]
 fn what_is_configured_wrongly_is_refused_with_the_key() {
     for (args, expected) in [
-        (&["--homer", "nowhere"][..], "homer"),
-        (&["--homer", HOMER, "--homer-protocol", "sctp"][..], "homer-protocol"),
+        (&["--homer", "nowhere"][..], "is no place"),
+        (&["--homer", HOMER, "--homer-protocol", "sctp"][..], "choose udp or tcp"),
     ] {
         let refused = Scene::new(Trunks::new().unwrap(), "xdp", args);
         let why = format!("{:?}", refused.unwrap_err());

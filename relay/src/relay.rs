@@ -56,6 +56,8 @@ pub struct Relay {
     pub(crate) seconds: u64,
     /// Pairs of ports of calls that are on no record.
     pub(crate) orphans: Vec<SlotIndex>,
+    /// Whether what is in the kernel is kept for the next process.
+    pub(crate) is_pinned: bool,
     /// Where what is learned and counted is noted for the next process.
     pub(crate) notes: Option<PathBuf>,
 }
@@ -245,10 +247,7 @@ impl Meter for Relay {
             restarts: self.restarts.count(),
             orphans: self.orphans.len(),
             hops: self.table.hops().usage(),
-            is_pinned: self
-                .kernel
-                .as_ref()
-                .is_some_and(|kernel| kernel.try_lock().is_ok_and(|kernel| kernel.pins().is_some())),
+            is_pinned: self.is_pinned,
             traffic: self.traffic,
         }
     }

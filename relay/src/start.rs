@@ -188,6 +188,7 @@ impl Relay {
         let guard = Some(Guard::start(attachments, restarts.clone()).map_err(StartError::Netlink)?);
         let counted = Mutex::new([0; Reason::COUNT]);
         Ok(Self {
+            is_pinned: kernel.is_some() && pins.is_some(),
             guard,
             kernel,
             counted,

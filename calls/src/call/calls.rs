@@ -7,6 +7,7 @@ use border::{FlowOp, Interfaces, Meter, Ports, SlotIndex};
 use indexmap::IndexMap;
 
 use super::dialogue::Call;
+use super::flows::Flows;
 use super::leg::LegId;
 use super::moment::{Clock, Moment};
 use super::plan::{desired, plan};
@@ -15,6 +16,7 @@ use super::security::Entropy;
 use super::settings::{Settings, Unsupported};
 use super::sources::Sources;
 use super::statistics::Statistics;
+use super::watched::Watched;
 use crate::intent::{Intent, Options};
 use crate::outcome::{CallAccount, EndedCall, Load, Outcome, PortAccount, Refusal, RelayAccount};
 
@@ -54,6 +56,8 @@ pub struct Calls {
     pub(super) announced: HashMap<u64, Vec<u8>>,
     /// What keys are made of.
     pub(super) entropy: Option<Entropy>,
+    /// What has happened, where anybody watches.
+    pub(super) watched: Option<Watched>,
     /// Calls that have ended, where anybody wants to know.
     pub(super) ended: Option<Vec<EndedCall>>,
 }
@@ -63,6 +67,8 @@ pub struct Calls {
 pub(super) struct Entry {
     pub call: Call,
     pub installed: Sources,
+    /// Since when who is heard by whom is as it is.
+    pub flows: Flows,
     /// When the call is looked at for parties that have been deleted.
     pub ends: Option<Moment>,
     /// Recordings that are played when somebody has read them: by the number of each, who is to hear it then.
@@ -100,6 +106,7 @@ impl Calls {
             announcements: beginning,
             announced: HashMap::new(),
             entropy: None,
+            watched: None,
             ended: None,
         }
     }
@@ -155,6 +162,19 @@ impl Calls {
     /// Takes notice of how busy the host and the relay are: new calls may be refused for it.
     pub const fn measure(&mut self, load: Load) {
         self.load = load;
+    }
+
+    /// Somebody watches the calls, or nobody does any more.
+    pub fn watch(&mut self, is_watched: bool) {
+        match is_watched {
+            true => drop(self.watched.get_or_insert_default()),
+            false => self.watched = None,
+        }
+    }
+
+    /// What has happened since this was asked last.
+    pub fn take_watched(&mut self) -> Watched {
+        self.watched.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Carries out an intent: what came of it, and what the relay has to do, in this order, before that is told.
@@ -222,14 +242,20 @@ impl Calls {
     /// The draft becomes the call.
     pub(super) fn replace(&mut self, call_id: &[u8], draft: Call, now: Instant) -> Vec<FlowOp> {
         self.changed.push(call_id.to_vec());
+        if let Some(watched) = &mut self.watched {
+            watched.note_signalled(call_id);
+        }
         let desired = desired(&draft, &self.interfaces);
+        let flows = Flows::of(&draft, now);
         let Some(entry) = self.calls.get_mut(call_id) else {
             let ops = plan(&Sources::new(), &desired);
             self.statistics.created += 1;
             self.numbers += 1;
             self.names.insert(draft.number, call_id.to_vec());
-            self.calls
-                .insert(call_id.to_vec(), Entry { call: draft, installed: desired, ends: None, awaited: Vec::new() });
+            self.calls.insert(
+                call_id.to_vec(),
+                Entry { call: draft, installed: desired, flows, ends: None, awaited: Vec::new() },
+            );
             return ops;
         };
         let kept: HashSet<_> = draft.pairs().into_iter().map(|pair| pair.rtp_slot).collect();
@@ -239,6 +265,7 @@ impl Calls {
         let ops = plan(&entry.installed, &desired);
         let before = std::mem::replace(&mut entry.call, draft).playing;
         entry.installed = desired;
+        entry.flows.follow(flows);
         let playing = entry.call.playing.clone();
         if !before.is_empty() || !playing.is_empty() {
             self.note_announcements(call_id, &before, &playing);
@@ -249,8 +276,15 @@ impl Calls {
 
     fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<CallAccount, Refusal> {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
-        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true };
-        Ok(query.describe(&entry.call, &entry.installed))
+        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: true };
+        Ok(query.describe(&entry.call, &entry.installed, entry.flows.since))
+    }
+
+    /// How a call is doing, for whoever looks at very many: without what leaves, which is what arrives elsewhere.
+    pub fn glance(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Option<CallAccount> {
+        let entry = self.calls.get(call_id)?;
+        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: false };
+        Some(query.describe(&entry.call, &entry.installed, entry.flows.since))
     }
 
     /// Everything about the relay as a whole.

@@ -52,7 +52,11 @@ impl Calls {
     ) -> EndedCall {
         // By the clock that nobody sets.
         let wall = entry.call.created + self.clock.at(now).since(entry.call.began);
-        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true };
-        EndedCall { call_id: call_id.to_vec(), reason, account: query.describe(&entry.call, &entry.installed) }
+        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: false };
+        EndedCall {
+            call_id: call_id.to_vec(),
+            reason,
+            account: query.describe(&entry.call, &entry.installed, entry.flows.since),
+        }
     }
 }

@@ -36,8 +36,16 @@ impl Calls {
             return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Outcome::NothingToEnd, Vec::new())) };
         };
         let reading = Reading::of(&entry.installed, meter);
-        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall, tells_sinks: false };
-        let account = (!delete.fast).then(|| Box::new(query.describe(&entry.call, &entry.installed)));
+        let query = Query {
+            interfaces: &self.interfaces,
+            meter: &reading,
+            now,
+            wall,
+            tells_sinks: false,
+            tells_partners: true,
+        };
+        let account =
+            (!delete.fast).then(|| Box::new(query.describe(&entry.call, &entry.installed, entry.flows.since)));
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
         let mut draft = entry.call.clone();
@@ -60,8 +68,15 @@ impl Calls {
     pub(super) fn terminate(&mut self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
         let reading = Reading::of(&entry.installed, meter);
-        let query = Query { interfaces: &self.interfaces, meter: &reading, now, wall, tells_sinks: false };
-        let account = Box::new(query.describe(&entry.call, &entry.installed));
+        let query = Query {
+            interfaces: &self.interfaces,
+            meter: &reading,
+            now,
+            wall,
+            tells_sinks: false,
+            tells_partners: true,
+        };
+        let account = Box::new(query.describe(&entry.call, &entry.installed, entry.flows.since));
         let ops = self.remove(call_id, End::Forced, now, &reading);
         Ok((Outcome::Ended(Some(account)), ops))
     }

@@ -17,6 +17,7 @@ mod direction;
 mod ended;
 mod ending;
 mod expiry;
+mod flows;
 mod hang_up;
 mod lease;
 mod leg;
@@ -40,12 +41,14 @@ mod subscribe;
 mod subscriber;
 mod treat;
 mod treatments;
+mod watched;
 
 pub use calls::Calls;
 pub use expiry::ExpiredCall;
 pub use moment::Clock;
 pub use record::Unreadable;
 pub use settings::{Limits, Settings, Unsupported};
+pub use watched::Watched;
 
 #[cfg(test)]
 mod tests;

@@ -131,6 +131,15 @@ impl Calls {
 
     /// Takes notice of what the data plane tells; what it has to do for that.
     pub fn hear(&mut self, event: Event, now: Instant) -> Vec<FlowOp> {
+        if let Some(watched) = &mut self.watched {
+            let call_id = match event {
+                Event::Silent { call, .. } | Event::Poor { call, .. } | Event::Doubted { call, .. } => {
+                    self.names.get(&call).map(Vec::as_slice)
+                }
+                Event::Learned { .. } | Event::Faulty { .. } | Event::Ended { .. } | Event::Dropped(_) => None,
+            };
+            watched.note_event(&event, call_id);
+        }
         match event {
             Event::Ended { id, .. } => self.end_announcement(id, now),
             // Whichever of them it was about.
@@ -138,7 +147,11 @@ impl Calls {
                 let ids: Vec<u64> = self.announced.keys().copied().collect();
                 ids.into_iter().flat_map(|id| self.end_announcement(id, now)).collect()
             }
-            Event::Learned { .. } | Event::Silent { .. } | Event::Doubted { .. } => Vec::new(),
+            Event::Learned { .. }
+            | Event::Silent { .. }
+            | Event::Doubted { .. }
+            | Event::Poor { .. }
+            | Event::Faulty { .. } => Vec::new(),
         }
     }
 

@@ -19,11 +19,13 @@ pub(super) struct Query<'a> {
     pub wall: SystemTime,
     /// Whether it is told where packets go: of a call that ends, nowhere.
     pub tells_sinks: bool,
+    /// Whether it is told of each source what leaves from its port.
+    pub tells_partners: bool,
 }
 
 impl Query<'_> {
     /// Everything about one call.
-    pub(super) fn describe(&self, call: &Call, installed: &Sources) -> CallAccount {
+    pub(super) fn describe(&self, call: &Call, installed: &Sources, flows_since: Instant) -> CallAccount {
         let legs = call.legs.iter().map(|(id, leg)| self.leg(call, *id, leg, installed));
         let subscribers = call.subscribers.iter().map(|subscriber| self.subscriber(call, subscriber, installed));
         CallAccount {
@@ -31,6 +33,7 @@ impl Query<'_> {
             is_answered: call.is_answered(),
             created: call.created,
             last_signal: call.last_signal,
+            flows_since,
             parties: legs.chain(subscribers).collect(),
             now: (self.now, self.wall),
         }
@@ -165,7 +168,7 @@ impl Query<'_> {
             interface: None,
             signalled: None,
             // What arrives at the other party's port leaves from here.
-            partner: spec.partner().and_then(|partner| self.meter.totals(partner)),
+            partner: spec.partner().filter(|_| self.tells_partners).and_then(|partner| self.meter.totals(partner)),
             sinks: sinks.collect(),
             totals,
         })

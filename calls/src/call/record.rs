@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::{Calls, Entry};
 use super::dialogue::Call;
+use super::flows::Flows;
 use super::plan::{desired, plan};
 use super::sources::Sources;
 
@@ -108,8 +109,9 @@ impl Calls {
         call.alive = call.alive.max(self.clock.at(now));
         self.numbers = self.numbers.max(call.number.saturating_add(1));
         let installed = desired(&call, &self.interfaces);
+        let flows = Flows::of(&call, now);
         self.names.insert(call.number, call_id.to_vec());
-        self.calls.insert(call_id.to_vec(), Entry { call, installed, ends: None, awaited: Vec::new() });
+        self.calls.insert(call_id.to_vec(), Entry { call, installed, flows, ends: None, awaited: Vec::new() });
         self.look_again(call_id);
         Ok(())
     }

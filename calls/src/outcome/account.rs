@@ -19,6 +19,8 @@ pub struct CallAccount {
     pub created: SystemTime,
     /// When it was signalled last.
     pub last_signal: SystemTime,
+    /// Since when who is heard by whom is as it is: what was signalled later has changed nothing of that.
+    pub flows_since: Instant,
     /// Its parties, and those who get copies of what they say, in the order in which they came.
     pub parties: Vec<PartyAccount>,
     /// When this was said, by both clocks.

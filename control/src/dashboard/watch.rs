@@ -1,6 +1,13 @@
-//! What the page is told: the relay each second, and the calls that fare worst, found by going through all of them again and again.
+//! What the page is told: the relay each second, and the calls that fare worst.
+//!
+//! ```text
+//! each second:  calls of which the relay has told something      at once
+//!               calls that were signalled                        when media should flow
+//!               calls that fare badly, as shown                  again
+//!               a part of all others                             a round in four seconds when somebody begins to look, and in a minute then
+//! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +22,18 @@ use crate::view::{Itself, RelayView, Summary, badness};
 
 /// How often the relay is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// So many calls have all had their turn in one look, and more in so long.
-const FEW: usize = 1000;
-const ROUND: Duration = Duration::from_secs(4);
+/// So many calls have all had their turn in one look, and more in so long: first, and when it is not known which have changed; and else.
+const FEW: usize = 250;
+const FIRST_ROUND: Duration = Duration::from_secs(4);
+const ROUND: Duration = Duration::from_secs(60);
+/// So long after a call was signalled it is looked at: media that does not flow is missed after three seconds.
+const SIGNALLED: Duration = Duration::from_millis(3500);
 /// So many calls are looked at without a pause: proxies' commands wait meanwhile.
 const AT_ONCE: usize = 4;
 /// How many of the worst are told.
 const WORST: usize = 20;
+/// Of those that fare badly so many are looked at again each time.
+const AGAIN: usize = 200;
 /// Scores of calls are counted up to these.
 const SCORES: [f64; 6] = [2.0, 2.5, 3.0, 3.5, 4.0, 4.5];
 
@@ -29,7 +41,7 @@ const SCORES: [f64; 6] = [2.0, 2.5, 3.0, 3.5, 4.0, 4.5];
 #[derive(Serialize)]
 struct Look<'a> {
     relay: RelayView,
-    worst: &'a [Summary],
+    worst: Vec<&'a Summary>,
     /// Calls with which something is wrong, of those that there are.
     troubled: usize,
     /// Calls by path: fast, slow, mixed, none.
@@ -41,69 +53,137 @@ struct Look<'a> {
 /// A round through all calls.
 #[derive(Default)]
 struct Round {
-    worst: Vec<Summary>,
-    troubled: usize,
+    /// With their Call-IDs as they are.
+    worst: Vec<(Vec<u8>, Summary)>,
     paths: HashMap<String, usize>,
     scores: [usize; SCORES.len()],
 }
 
 impl Round {
-    fn add(&mut self, call: Summary) {
-        self.troubled += usize::from(!call.troubles.is_empty());
+    fn add(&mut self, id: Vec<u8>, call: Summary) {
         *self.paths.entry(call.path.clone()).or_default() += 1;
         if let Some(mos) = call.mos
             && let Some(count) = self.scores.get_mut(SCORES.partition_point(|bound| *bound < mos))
         {
             *count += 1;
         }
-        let place = self.worst.partition_point(|other| badness(other) >= badness(&call));
+        let place = self.worst.partition_point(|(_, other)| badness(other) >= badness(&call));
         if place < WORST {
-            self.worst.insert(place, call);
+            self.worst.insert(place, (id, call));
             self.worst.truncate(WORST);
         }
+    }
+
+    /// One that is shown is shown as it is now, and no more when it has ended.
+    fn refresh(&mut self, id: &[u8], call: Option<&Summary>) {
+        match call {
+            Some(call) => {
+                self.worst.iter_mut().filter(|(other, _)| other == id).for_each(|(_, shown)| *shown = call.clone());
+            }
+            None => self.worst.retain(|(other, _)| other != id),
+        }
+    }
+}
+
+/// What is known of the calls.
+#[derive(Default)]
+struct Known {
+    /// Those with which something is wrong.
+    troubled: BTreeMap<Vec<u8>, Summary>,
+    /// The round that is under way, and those that have not had their turn in it.
+    now: Round,
+    left: Vec<Vec<u8>>,
+    /// When it is to be over.
+    until: Option<Instant>,
+    /// The last whole one.
+    last: Round,
+    /// Calls that were signalled, and when they are looked at.
+    due: VecDeque<(Instant, Vec<u8>)>,
+}
+
+impl Known {
+    /// The calls to look at now: those for which there is a reason, and those whose turn it is in the round.
+    fn turn(&mut self, daemon: &Daemon, now: Instant) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let watched = daemon.take_watched();
+        self.due.extend(watched.signalled.into_iter().map(|id| (now + SIGNALLED, id)));
+        let is_due = |(at, _): &(Instant, _)| *at <= now;
+        let mut again: Vec<_> = watched.fallen;
+        while self.due.front().is_some_and(is_due) {
+            again.extend(self.due.pop_front().map(|(_, id)| id));
+        }
+        again.extend(self.troubled.keys().take(AGAIN).cloned());
+        again.extend(self.now.worst.iter().chain(&self.last.worst).map(|(id, _)| id.clone()));
+        if self.until.is_none() || watched.is_incomplete || self.left.is_empty() {
+            let takes = if self.until.is_none() || watched.is_incomplete { FIRST_ROUND } else { ROUND };
+            (self.left, self.now, self.until) = (ids(daemon), Round::default(), Some(now + takes));
+        }
+        // As many as have to be looked at to be through in time.
+        let seconds = self.until.map_or(1, |until| until.saturating_duration_since(now).as_secs().max(1)) as usize;
+        let count = self.left.len().div_ceil(seconds).max(FEW).min(self.left.len());
+        (again, self.left.split_off(self.left.len() - count))
+    }
+
+    /// Takes what a look at a call has shown; none when there is no such call any more.
+    fn take(&mut self, id: Vec<u8>, call: Option<&Summary>) {
+        self.now.refresh(&id, call);
+        self.last.refresh(&id, call);
+        match call.filter(|call| !call.troubles.is_empty()) {
+            Some(call) => drop(self.troubled.insert(id, call.clone())),
+            None => drop(self.troubled.remove(&id)),
+        }
+    }
+
+    fn worst(&self) -> Vec<&Summary> {
+        let rounds = self.now.worst.iter().chain(&self.last.worst).map(|(_, call)| call);
+        let mut worst: Vec<_> = self.troubled.values().chain(rounds).collect();
+        worst.sort_by_key(|call| std::cmp::Reverse(badness(call)));
+        let mut seen = HashSet::new();
+        worst.retain(|call| seen.insert(&call.call_id));
+        worst.truncate(WORST);
+        worst
     }
 }
 
 /// Looks while anybody does.
 pub(super) async fn look(daemon: Arc<Daemon>, itself: Arc<Itself>, told: Arc<watch::Sender<Bytes>>) {
-    let (mut last, mut now) = (Round::default(), Round::default());
-    let mut left: Vec<Vec<u8>> = Vec::new();
-    let (mut ticks, mut round) = (tokio::time::interval(LOOK), Instant::now());
+    let mut known: Option<Known> = None;
+    let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if told.receiver_count() == 0 {
-            (left, last) = (Vec::new(), Round::default());
+            if known.take().is_some() {
+                daemon.watch(false);
+            }
             continue;
         }
-        if left.is_empty() {
-            left = ids(&daemon);
-            round = Instant::now();
-            now = Round::default();
-        }
-        // As many as have to be looked at to be through in time.
-        let seconds = (ROUND.saturating_sub(round.elapsed())).as_secs().max(1) as usize;
-        for number in 0..left.len().div_ceil(seconds).max(FEW) {
-            let Some(id) = left.pop() else { break };
-            // One that has ended meanwhile is none.
-            if let Some(Outcome::Call(account)) = daemon.ask(Intent::Query { call_id: id.clone() }) {
-                now.add(Summary::new(&id, &account));
+        let known = known.get_or_insert_with(|| {
+            daemon.watch(true);
+            Known::default()
+        });
+        let (again, round) = known.turn(&daemon, Instant::now());
+        let mut seen = HashSet::new();
+        let (again, mut looked) = (again.into_iter().map(|id| (id, false)), 0);
+        for (id, is_round) in round.into_iter().map(|id| (id, true)).chain(again) {
+            if !seen.insert(id.clone()) {
+                continue;
             }
-            if number % AT_ONCE == AT_ONCE - 1 {
+            let call = daemon.glance(&id).map(|account| Summary::new(&id, &account));
+            known.take(id.clone(), call.as_ref());
+            if let Some(call) = call.filter(|_| is_round) {
+                known.now.add(id, call);
+            }
+            looked += 1;
+            if looked % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
         }
-        if left.is_empty() {
-            last = std::mem::take(&mut now);
+        if known.left.is_empty() {
+            known.last = std::mem::take(&mut known.now);
         }
-        // What has been found of this round is worse than nothing; the last whole one has the counts.
-        let mut worst: Vec<Summary> = now.worst.iter().chain(&last.worst).cloned().collect();
-        worst.sort_by_key(|call| std::cmp::Reverse(badness(call)));
-        let mut seen = std::collections::HashSet::new();
-        worst.retain(|call| seen.insert(call.call_id.clone()));
-        worst.truncate(WORST);
         let relay = RelayView::new(&daemon.observe().relay, &itself);
-        let look = Look { relay, worst: &worst, troubled: last.troubled, paths: &last.paths, scores: last.scores };
+        let (worst, troubled) = (known.worst(), known.troubled.len());
+        let look = Look { relay, worst, troubled, paths: &known.last.paths, scores: known.last.scores };
         let event = serde_json::to_string(&look).unwrap_or_default();
         let _nobody = told.send(format!("data: {event}\n\n").into());
     }

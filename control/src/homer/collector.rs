@@ -62,47 +62,52 @@ enum Socket {
 pub(super) struct Collector {
     address: Address,
     transport: Transport,
-    socket: Option<Socket>,
-    /// Not before then.
-    again: Instant,
+    /// With the time since when it is there.
+    socket: Option<(Socket, Instant)>,
+    /// When the last try has failed.
+    failed: Option<Instant>,
     is_reached: bool,
 }
 
 impl Collector {
-    pub(super) fn new(address: Address, transport: Transport, now: Instant) -> Self {
-        Self { address, transport, socket: None, again: now, is_reached: true }
+    pub(super) const fn new(address: Address, transport: Transport) -> Self {
+        Self { address, transport, socket: None, failed: None, is_reached: true }
     }
 
     /// Sends a packet; whether that was done. Of UDP nobody knows more than that nothing was wrong.
-    pub(super) fn send(&mut self, packet: &[u8], now: Instant) -> bool {
+    pub(super) fn send(&mut self, packet: &[u8]) -> bool {
         if self.socket.is_none() {
-            if now < self.again {
+            if self.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
                 return false;
             }
             match self.connect() {
-                Ok(socket) => self.socket = Some(socket),
+                Ok(socket) => self.socket = Some((socket, Instant::now())),
                 Err(error) => {
-                    self.fail(&error, now);
+                    self.fail(&error);
                     return false;
                 }
             }
         }
-        let sent = match &mut self.socket {
-            Some(Socket::Udp(socket)) => socket.send(packet).map(drop),
-            Some(Socket::Tcp(stream)) => still_open(stream).and_then(|()| stream.write_all(packet)),
-            None => return false,
+        let Some((socket, since)) = &mut self.socket else { return false };
+        let sent = match socket {
+            Socket::Udp(socket) => socket.send(packet).map(drop),
+            Socket::Tcp(stream) => still_open(stream).and_then(|()| stream.write_all(packet)),
         };
         match sent {
             Ok(()) => {
-                if !std::mem::replace(&mut self.is_reached, true) {
+                // Of the first datagrams nobody knows yet whether anybody takes them.
+                if !self.is_reached && since.elapsed() >= PAUSE {
+                    self.is_reached = true;
                     tracing::info!(homer = %self.address, "Homer is reached again");
                 }
                 true
             }
+            // It is this packet's fault.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => false,
             Err(error) => {
                 // Half a packet may have gone: whoever reads could not tell where the next one begins. An address may have become another one.
                 self.socket = None;
-                self.fail(&error, now);
+                self.fail(&error);
                 false
             }
         }
@@ -129,8 +134,9 @@ impl Collector {
         })
     }
 
-    fn fail(&mut self, error: &io::Error, now: Instant) {
-        self.again = now + PAUSE;
+    /// The pause begins when the try has failed, however long it took.
+    fn fail(&mut self, error: &io::Error) {
+        self.failed = Some(Instant::now());
         if std::mem::replace(&mut self.is_reached, false) {
             tracing::warn!(homer = %self.address, %error, "Homer is not reached: what it would be told is lost meanwhile, and counted");
         }
@@ -167,20 +173,51 @@ mod tests {
         }
     }
 
+    fn address_of(addr: SocketAddr) -> Address {
+        addr.to_string().parse().unwrap()
+    }
+
     #[test]
     fn a_connection_that_was_closed_is_made_again_after_a_pause() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
-        let now = Instant::now();
-        let mut collector = Collector::new(address, Transport::Tcp, now);
-        assert!(collector.send(b"one", now));
+        let mut collector = Collector::new(address_of(listener.local_addr().unwrap()), Transport::Tcp);
+        assert!(collector.send(b"one"));
         drop(listener.accept().unwrap());
         std::thread::sleep(Duration::from_millis(50));
-        assert!(!collector.send(b"two", now) && !collector.send(b"three", now));
-        assert!(collector.send(b"four", now + PAUSE));
+        assert!(!collector.send(b"two") && !collector.send(b"three"));
+        std::thread::sleep(PAUSE);
+        assert!(collector.send(b"four"));
         let (mut stream, _) = listener.accept().unwrap();
         let mut read = [0; 4];
         stream.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"four");
+    }
+
+    #[test]
+    fn who_takes_no_datagrams_is_not_reached_again_until_he_has_taken_some_for_a_while() {
+        // A port that is nobody's any more.
+        let addr = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut collector = Collector::new(address_of(addr), Transport::Udp);
+        let refused = |collector: &mut Collector| {
+            let sent = collector.send(b"one");
+            std::thread::sleep(Duration::from_millis(20));
+            sent && !collector.send(b"two")
+        };
+        assert!(refused(&mut collector) && !collector.is_reached);
+        std::thread::sleep(PAUSE);
+        assert!(refused(&mut collector) && !collector.is_reached);
+        let there = UdpSocket::bind(addr).unwrap();
+        std::thread::sleep(PAUSE);
+        assert!(collector.send(b"three") && !collector.is_reached);
+        std::thread::sleep(PAUSE);
+        assert!(collector.send(b"four") && collector.is_reached);
+        drop(there);
+    }
+
+    #[test]
+    fn a_packet_that_is_too_long_is_lost_alone() {
+        let there = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut collector = Collector::new(address_of(there.local_addr().unwrap()), Transport::Udp);
+        assert!(!collector.send(&[0; 65_520]) && collector.send(b"next") && collector.is_reached);
     }
 }

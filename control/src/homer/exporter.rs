@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,8 +23,12 @@ use super::{quality, rtcp};
 const WAITING: usize = 16_384;
 /// So much is taken at a time: for all of it together the daemon is asked for names.
 const BATCH: usize = 256;
-/// How long it is waited at the end.
-const END: Duration = Duration::from_secs(2);
+/// RTCP comes from whoever talks in a call, and may take no more than this of it from what else there is to tell.
+const RTCP_WAITING: usize = WAITING / 2;
+/// So many bytes of NG messages may wait.
+const DIALOGUE_WAITING: usize = 16 << 20;
+/// The name of a call is remembered for so long after its last report: those that wait may be told when it has ended.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The Call-IDs of calls, by their numbers.
 pub type Names = HashMap<u64, Vec<u8>>;
@@ -61,6 +65,15 @@ pub struct Dialogue {
     pub has_cookie: bool,
     /// What is said.
     pub said: Bytes,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl Dialogue {
+    /// What it takes while it waits.
+    const fn len(&self) -> usize {
+        self.request.len() + self.said.len()
+    }
 }
 
 /// Packets that were sent to Homer, and that it has not got.
@@ -74,7 +87,7 @@ pub struct Counts {
 
 enum Item {
     Rtcp(Rtcp),
-    Dialogue(Dialogue, SystemTime),
+    Dialogue(Dialogue),
     Ended(Box<EndedCall>),
     /// Nothing comes behind it.
     Over,
@@ -84,6 +97,8 @@ enum Item {
 struct Shared {
     sent: AtomicU64,
     lost: AtomicU64,
+    /// Bytes of NG messages that wait.
+    waiting: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -104,10 +119,12 @@ impl Homer {
         let (sender, receiver) = bounded(WAITING);
         let shared = Arc::<Shared>::default();
         let teller = Teller {
-            collector: Collector::new(config.address.clone(), config.transport, Instant::now()),
+            collector: Collector::new(config.address.clone(), config.transport),
             config: config.clone(),
             shared: Arc::clone(&shared),
             names: Box::new(names),
+            known: HashMap::new(),
+            purged: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("homer".to_owned()).spawn(move || teller.run(&receiver))?;
         Ok(Self { sender, shared, config, thread })
@@ -116,7 +133,11 @@ impl Homer {
     /// Who takes RTCP; none where that is not told.
     pub fn rtcp(&self) -> Option<impl Fn(Rtcp) + Send + Sync + 'static> {
         let (sender, shared) = (self.sender.clone(), Arc::clone(&self.shared));
-        self.config.has_rtcp.then_some(move |rtcp| put(&sender, &shared, Item::Rtcp(rtcp)))
+        self.config.has_rtcp.then_some(move |rtcp| {
+            if sender.len() >= RTCP_WAITING || !put(&sender, Item::Rtcp(rtcp)) {
+                lose(&shared, 1);
+            }
+        })
     }
 
     /// Whether the NG dialogue is told.
@@ -126,29 +147,38 @@ impl Homer {
 
     /// Tells of an NG message.
     pub fn tell(&self, dialogue: Dialogue) {
-        put(&self.sender, &self.shared, Item::Dialogue(dialogue, SystemTime::now()));
+        let len = dialogue.len();
+        if self.shared.waiting.fetch_add(len, Ordering::Relaxed) + len > DIALOGUE_WAITING
+            || !put(&self.sender, Item::Dialogue(dialogue))
+        {
+            self.shared.waiting.fetch_sub(len, Ordering::Relaxed);
+            lose(&self.shared, 1);
+        }
     }
 
     /// Tells of calls that have ended.
-    pub fn put(&self, ended: &[EndedCall]) {
+    pub fn put(&self, ended: impl Iterator<Item = EndedCall>) {
         for call in ended {
-            put(&self.sender, &self.shared, Item::Ended(Box::new(call.clone())));
+            if !put(&self.sender, Item::Ended(Box::new(call))) {
+                lose(&self.shared, 1);
+            }
         }
     }
 
-    /// The daemon ends: tells what waits and of these calls as well, as far as that takes no longer than [`END`].
-    pub fn finish(&self, ended: impl Iterator<Item = EndedCall>) {
-        let until = Instant::now() + END;
+    /// The daemon ends: tells what waits and of these calls as well, as far as that takes no longer than this.
+    pub fn finish(&self, ended: impl Iterator<Item = EndedCall>, limit: Duration) {
+        let until = Instant::now() + limit;
         let items = ended.map(|call| Item::Ended(Box::new(call))).chain([Item::Over]);
-        for item in items {
-            if self.sender.send_deadline(item, until).is_err() {
-                break;
-            }
-        }
+        let left = items.fold(0_u64, |left, item| left + u64::from(self.sender.send_deadline(item, until).is_err()));
         while !self.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.shared.is_over.store(true, Ordering::Relaxed);
+        let left = left + self.sender.len() as u64;
+        if left > 0 {
+            lose(&self.shared, left);
+            tracing::warn!(left, "Homer does not hear of what waits, because it is too slow");
+        }
     }
 
     /// What was sent.
@@ -158,10 +188,9 @@ impl Homer {
     }
 }
 
-fn put(sender: &Sender<Item>, shared: &Shared, item: Item) {
-    if sender.try_send(item).is_err() {
-        lose(shared, 1);
-    }
+/// Whether there was room.
+fn put(sender: &Sender<Item>, item: Item) -> bool {
+    sender.try_send(item).is_ok()
 }
 
 fn lose(shared: &Shared, packets: u64) {
@@ -176,48 +205,67 @@ struct Teller {
     config: HomerConfig,
     shared: Arc<Shared>,
     names: Namer,
+    /// Names of calls, and when they were last wanted.
+    known: HashMap<u64, (Vec<u8>, Instant)>,
+    purged: Instant,
 }
 
 impl Teller {
     fn run(mut self, receiver: &Receiver<Item>) {
         while let Ok(first) = receiver.recv() {
             let batch: Vec<_> = std::iter::once(first).chain(receiver.try_iter().take(BATCH)).collect();
-            let names = self.names(&batch);
+            self.learn_names(&batch);
             for item in batch {
                 // Nobody waits for it any more.
                 if matches!(item, Item::Over) || self.shared.is_over.load(Ordering::Relaxed) {
                     return;
                 }
                 // What a peer sends must end nothing but its own packet.
-                if catch_unwind(AssertUnwindSafe(|| self.tell(item, &names))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| self.tell(item))).is_err() {
                     lose(&self.shared, 1);
                 }
             }
         }
     }
 
-    /// The Call-IDs of the calls whose RTCP is in a batch.
-    fn names(&self, batch: &[Item]) -> Names {
-        let numbers = batch.iter().filter_map(|item| match item {
-            Item::Rtcp(rtcp) => Some(rtcp.call),
-            Item::Dialogue(..) | Item::Ended(_) | Item::Over => None,
-        });
-        let numbers: Vec<_> = numbers.collect();
-        if numbers.is_empty() { Names::new() } else { (self.names)(&numbers) }
+    /// Has the Call-IDs of the calls whose RTCP is in a batch: those that are not known yet are asked for, all at once.
+    fn learn_names(&mut self, batch: &[Item]) {
+        let now = Instant::now();
+        let mut unknown = Vec::new();
+        for item in batch {
+            if let Item::Rtcp(rtcp) = item {
+                match self.known.get_mut(&rtcp.call) {
+                    Some((_, wanted)) => *wanted = now,
+                    None => unknown.push(rtcp.call),
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            unknown.sort_unstable();
+            unknown.dedup();
+            self.known.extend((self.names)(&unknown).into_iter().map(|(call, name)| (call, (name, now))));
+        }
+        if self.purged.elapsed() >= REMEMBERED {
+            self.purged = now;
+            self.known.retain(|_, (_, wanted)| now.saturating_duration_since(*wanted) < REMEMBERED);
+        }
     }
 
-    fn tell(&mut self, item: Item, names: &Names) {
+    fn tell(&mut self, item: Item) {
         match item {
             Item::Rtcp(rtcp) => {
-                // Of a call that has just ended, and of what is no report, there is nothing to tell.
-                let (Some(name), Some(json)) = (names.get(&rtcp.call), rtcp::json(&rtcp.datagram)) else { return };
+                // There is nothing to tell of what is no report.
+                let Some(json) = rtcp::json(&rtcp.datagram) else { return };
+                let Some((name, _)) = self.known.get(&rtcp.call) else { return lose(&self.shared, 1) };
+                let name = name.clone();
                 let at = SystemTime::now().checked_sub(rtcp.at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
                 let payload = json.to_string();
-                self.send((Protocol::RTCP, UDP), (rtcp.from, rtcp.to), at, name, payload.as_bytes());
+                self.send((Protocol::RTCP, UDP), (rtcp.from, rtcp.to), at, &name, payload.as_bytes());
             }
-            Item::Dialogue(dialogue, at) => {
+            Item::Dialogue(dialogue) => {
+                self.shared.waiting.fetch_sub(dialogue.len(), Ordering::Relaxed);
                 let Some(protocol) = self.config.dialogue else { return };
-                let Dialogue { from, to, is_stream, request, has_cookie, said } = dialogue;
+                let Dialogue { from, to, is_stream, request, has_cookie, said, at } = dialogue;
                 let frame = match has_cookie {
                     true => Frame::datagram(&request),
                     false => Some(Frame::without_cookie(request.trim_ascii())),
@@ -245,7 +293,7 @@ impl Teller {
         payload: &[u8],
     ) {
         let packet = Packet { protocol, carried_by, from, to, at, capture_id: self.config.id, correlation, payload };
-        let sent = packet.encode().is_some_and(|packet| self.collector.send(&packet, Instant::now()));
+        let sent = packet.encode().is_some_and(|packet| self.collector.send(&packet));
         match sent {
             true => drop(self.shared.sent.fetch_add(1, Ordering::Relaxed)),
             false => lose(&self.shared, 1),

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use border::{Component, SourceTotals};
 use calls::outcome::{EndedCall, MediaAccount};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::view::text;
 
@@ -93,7 +93,6 @@ fn report(
         put("MOS", score(average.mos).into());
         put("MEAN_MOS", score(average.mos).into());
         put("MIN_MOS", score(quality.lowest.mos).into());
-        put("MAX_JITTER", json!(quality.lowest.jitter_ms.max(quality.highest.jitter_ms)));
     }
     Value::Object(told)
 }
@@ -101,6 +100,8 @@ fn report(
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use serde_json::json;
 
     use border::{Path, Quality, Sample, SlotIndex};
     use calls::outcome::{CallAccount, PartyAccount, Protection, SourceAccount};
@@ -193,6 +194,7 @@ mod tests {
             is_answered: true,
             created: SystemTime::UNIX_EPOCH,
             last_signal: SystemTime::UNIX_EPOCH,
+            flows_since: at,
             parties: vec![party("a", "b", 0, 5, Vec::new()), party("b", "a", 2, -1, vec![quality])],
             now: (at, SystemTime::UNIX_EPOCH),
         };

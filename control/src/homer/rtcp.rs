@@ -6,21 +6,28 @@ use serde_json::{Map, Value, json};
 const SENDER: u8 = 200;
 const RECEIVER: u8 = 201;
 const DESCRIPTION: u8 = 202;
+/// All that RTCP has (RFC 5761 4).
+const KINDS: std::ops::RangeInclusive<u8> = 192..=223;
 
-/// A datagram's reports and descriptions; `None` when it has none, or is no RTCP.
+/// A datagram's reports and descriptions; `None` when it has none, or is no compound of whole packets (RFC 3550 6.1, A.2): then it is encrypted, or noise.
 pub(super) fn json(datagram: &[u8]) -> Option<Value> {
     let mut told = Map::new();
     let mut rest = datagram;
+    let first = part(datagram)?.kind;
+    if first != SENDER && first != RECEIVER {
+        return None;
+    }
     while let Some(Part { kind, count, body, behind }) = part(rest) {
         match kind {
             SENDER | RECEIVER if !told.contains_key("type") => report(&mut told, (kind, count), body)?,
             DESCRIPTION if !told.contains_key("sdes_ssrc") => describe(&mut told, count, body),
             // One that says more than another relay tells: its words would have no place.
+            _ if !KINDS.contains(&kind) => return None,
             _ => {}
         }
         rest = behind;
     }
-    told.contains_key("type").then_some(Value::Object(told))
+    (rest.is_empty() && told.contains_key("type")).then_some(Value::Object(told))
 }
 
 /// A packet of a compound.
@@ -130,6 +137,17 @@ mod tests {
         {
             assert_eq!(json(other), None, "{other:x?}");
         }
+    }
+
+    #[test]
+    fn what_may_be_encrypted_is_not_told() {
+        let report = packet(200, 0, &[7, 1, 2, 3, 4, 5]);
+        assert!(json(&report).is_some());
+        let tag = [&[0x80, 0, 0, 1][..], &[7; 10]].concat();
+        for behind in [&tag[..], &[0x80, 100, 0, 0], &[1]] {
+            assert_eq!(json(&[&report[..], behind].concat()), None, "{behind:x?}");
+        }
+        assert_eq!(json(&[packet(202, 0, &[]), report].concat()), None, "a report comes first");
     }
 
     proptest! {

@@ -22,6 +22,7 @@ struct Control([u8; 64]);
 #[derive(Debug)]
 pub(super) struct Addressed {
     socket: UdpSocket,
+    local: SocketAddr,
     /// Whether it is bound to no address of its own.
     is_wildcard: bool,
 }
@@ -29,7 +30,8 @@ pub(super) struct Addressed {
 impl Addressed {
     /// The socket, of either kind.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
-        let addr = socket.local_addr()?.ip();
+        let local = socket.local_addr()?;
+        let addr = local.ip();
         let is_wildcard = addr.is_unspecified();
         if is_wildcard {
             let (level, option) = match addr {
@@ -44,7 +46,7 @@ impl Addressed {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { socket, is_wildcard })
+        Ok(Self { socket, local, is_wildcard })
     }
 
     /// The next datagram: its length, who sent it, and the address that it was for, where that is not the socket's own.
@@ -55,10 +57,9 @@ impl Addressed {
         self.socket.async_io(Interest::READABLE, || receive(&self.socket, buffer)).await
     }
 
-    /// The socket's own address, with the one that a datagram was for.
-    pub(super) fn local(&self, asked: Option<IpAddr>) -> io::Result<SocketAddr> {
-        let local = self.socket.local_addr()?;
-        Ok(SocketAddr::new(asked.unwrap_or(local.ip()), local.port()))
+    /// The socket's own address.
+    pub(super) const fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Sends a datagram from this address, or from the socket's own.

@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -65,8 +65,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    const fn spoken(&self, has_cookie: bool) -> Spoken {
-        Spoken { client: self.addr, local: self.local, is_stream: true, has_cookie }
+    fn spoken(&self, has_cookie: bool) -> Spoken {
+        Spoken { client: self.addr, local: self.local, is_stream: true, has_cookie, at: SystemTime::now() }
     }
 }
 
@@ -165,8 +165,9 @@ async fn guard(request: Request, next: Next) -> Response {
 
 async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
+    let spoken = client.spoken(true);
     let reply = daemon.datagram(&body, Proxy::Host(client.addr.ip())).await;
-    daemon.spoken(&client.spoken(true), &body, reply.as_ref());
+    daemon.spoken(&spoken, &body, reply.as_ref());
     match reply {
         Some(reply) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response(),
         None => (StatusCode::BAD_REQUEST, "a cookie, a space and a dictionary are expected\n").into_response(),
@@ -175,8 +176,9 @@ async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Exten
 
 async fn plain(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
+    let spoken = client.spoken(false);
     let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip())).await;
-    daemon.spoken(&client.spoken(false), &body, Some(&reply));
+    daemon.spoken(&spoken, &body, Some(&reply));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response()
 }
 
@@ -201,11 +203,12 @@ async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client
     let proxy = Proxy::Host(client.addr.ip());
     let reply = async |request: &[u8]| {
         client.place.asked(Instant::now());
+        let spoken = client.spoken(has_cookie);
         let reply = match has_cookie {
             true => daemon.datagram(request, proxy).await,
             false => Some(daemon.message(&Frame::without_cookie(request.trim_ascii()), proxy).await),
         };
-        daemon.spoken(&client.spoken(has_cookie), request, reply.as_ref());
+        daemon.spoken(&spoken, request, reply.as_ref());
         reply
     };
     let mut unanswered = 0;

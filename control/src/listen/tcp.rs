@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -106,7 +106,7 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     let ends = (stream.peer_addr()?, stream.local_addr()?);
-    let spoken = Spoken { client: ends.0, local: ends.1, is_stream: true, has_cookie: true };
+    let spoken = || Spoken { client: ends.0, local: ends.1, is_stream: true, has_cookie: true, at: SystemTime::now() };
     let (mut received, mut scan, mut has_asked) = (Vec::with_capacity(4096), Scan::default(), false);
     loop {
         let mut done = 0;
@@ -121,6 +121,7 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
             place.asked(Instant::now());
             let frame = rest.get(..len).unwrap_or_default().trim_ascii_start();
             // One write for each reply: clients take what comes together as one.
+            let spoken = spoken();
             let reply = daemon.datagram(frame, Proxy::Host(client)).await;
             daemon.spoken(&spoken, frame, reply.as_ref());
             if let Some(reply) = reply {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
@@ -49,6 +50,7 @@ impl NgUdp {
         let Self(socket, guests) = self;
         let socket = Arc::new(socket);
         let mut buffer = vec![0; MAX_MESSAGE];
+        let own = socket.local();
         let mut turned_away = 0_u64;
         loop {
             match socket.receive(&mut buffer).await {
@@ -61,8 +63,8 @@ impl NgUdp {
                 }
                 Ok((len, client, asked)) => {
                     let (request, proxy) = (buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
-                    let local = socket.local(asked).unwrap_or(client);
-                    let spoken = Spoken { client, local, is_stream: false, has_cookie: true };
+                    let local = SocketAddr::new(asked.unwrap_or(own.ip()), own.port());
+                    let spoken = Spoken { client, local, is_stream: false, has_cookie: true, at: SystemTime::now() };
                     match daemon.try_datagram(request, proxy) {
                         Reply::Done(reply) => {
                             daemon.spoken(&spoken, request, reply.as_ref());

@@ -41,9 +41,9 @@ struct Expected<'a> {
 
 /// What is wrong with a call that two or more have agreed on for a while.
 pub(super) fn troubles(account: &CallAccount) -> Vec<Trouble> {
-    let (now, wall) = account.now;
-    // A party that was just signalled may well not have begun.
-    let is_new = wall.duration_since(account.last_signal).is_ok_and(|since| since < PATIENCE);
+    let (now, _) = account.now;
+    // Who has just been asked to speak may well not have begun. What is signalled without a change of that is no excuse.
+    let is_new = now.saturating_duration_since(account.flows_since) < PATIENCE;
     if is_new || !account.is_answered {
         return Vec::new();
     }

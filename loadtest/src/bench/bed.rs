@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -60,7 +61,7 @@ pub(super) struct Bed {
     _others: [Program; 2],
     daemon: Daemon,
     source: Host,
-    _relay: Host,
+    relay: Arc<Host>,
     _far: Host,
 }
 
@@ -79,6 +80,16 @@ fn beside(last: u8) -> IpAddr {
 impl Bed {
     /// The bed without calls, for so many flows of a family. `sink` is the program that counts at the ends.
     pub(super) fn new(action: Action, flows: u32, sink: &str, folder: &Path) -> anyhow::Result<Self> {
+        Self::with(action, flows, sink, (folder, &[]))
+    }
+
+    /// The same with a daemon that is told more.
+    pub(super) fn with(
+        action: Action,
+        flows: u32,
+        sink: &str,
+        (folder, args): (&Path, &[String]),
+    ) -> anyhow::Result<Self> {
         let flows = flows.next_multiple_of(2);
         let (source, host, far) = (Host::new("generator")?, Host::new("relay")?, Host::new("far")?);
         let port = |device, addr| Port { device, addr };
@@ -119,6 +130,7 @@ impl Bed {
         std::fs::create_dir_all(&folder)?;
         let mut command = host.command(&binary()?.to_string_lossy());
         command.args(["serve", "--log-format", "json", "--engine", "xdp", "--workers", "1", "--delete-delay", "0"]);
+        command.args(args);
         // No more ports than flows: the relay gives them in an order of its own, and in the end all of them.
         let last_port = u32::from(FIRST_PORT) + flows - 1;
         command.args(["--port-min", &FIRST_PORT.to_string(), "--port-max", &last_port.to_string()]);
@@ -142,7 +154,7 @@ impl Bed {
             _others: [bare, touch],
             daemon,
             source,
-            _relay: host,
+            relay: Arc::new(host),
             _far: far,
         })
     }
@@ -182,6 +194,16 @@ impl Bed {
     /// How many frames of the relay the sinks have counted in all.
     pub(super) fn sunk(&self) -> anyhow::Result<u64> {
         sunk(&self.our_sink)
+    }
+
+    /// The relay's host.
+    pub(super) fn relay(&self) -> Arc<Host> {
+        Arc::clone(&self.relay)
+    }
+
+    /// The Call-ID of the first of the calls, within the first trunk.
+    pub(super) fn first_call(family: Family) -> String {
+        format!("{family:?}-a-0")
     }
 
     /// The daemon.

@@ -1,17 +1,18 @@
-//! What it costs the daemon to be looked at: scraped each second, and with the dashboard open, while many calls stand and others come and go.
+//! What it costs to be looked at: the daemon, while many calls stand and others come and go; and the fast path, while as much as can be goes by it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
+use super::bed::{Action, Bed, Subject as Program};
+use super::flood::Family;
 use super::go_on;
+use super::looker::{Captured, Looker, look};
 use crate::rig::caller::{Caller, Pace};
-use crate::rig::host::{Host, in_namespace};
-use crate::rig::proxied::{DASHBOARD, METRICS, Proxied, Subject};
+use crate::rig::host::Host;
+use crate::rig::proxied::{DASHBOARD, HOMER, METRICS, Proxied, Subject};
 
 /// How many calls of the caller are under way at once.
 const WINDOW: usize = 32;
@@ -27,25 +28,15 @@ pub struct ObservePlan {
     pub standing: usize,
     /// Whole calls a second that come and go.
     pub rate: f64,
+    /// How many flows of calls go by the fast path, two for each.
+    pub flows: u32,
 }
 
 impl ObservePlan {
     /// A short form: whether everything works, not what it costs.
     pub const fn smoke() -> Self {
-        Self { rounds: 1, time: Duration::from_millis(1500), standing: 200, rate: 50.0 }
+        Self { rounds: 1, time: Duration::from_millis(1500), standing: 200, rate: 50.0, flows: 20 }
     }
-}
-
-/// Who looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Looker {
-    /// Nobody.
-    Nobody,
-    /// Prometheus, each second.
-    Scraper,
-    /// The dashboard.
-    Dashboard,
 }
 
 /// One line of the result: medians over the rounds.
@@ -63,6 +54,19 @@ pub struct ObserveRow {
     pub lost: usize,
 }
 
+/// Packets by the fast path.
+#[derive(Clone, Debug, Serialize)]
+pub struct FastRow {
+    /// Who looked.
+    pub looker: Looker,
+    /// Millions a second: the median.
+    pub mpps: f64,
+    /// Of what it is while nobody looks, the median over the rounds, each against the one beside it; in percent.
+    pub of_nobody_percent: f64,
+    /// What came to whoever looked, in all rounds.
+    pub looks: u64,
+}
+
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Observe {
@@ -70,6 +74,10 @@ pub struct Observe {
     pub standing: usize,
     /// All lines.
     pub rows: Vec<ObserveRow>,
+    /// Calls whose packets went by the fast path.
+    pub fast_calls: u32,
+    /// All lines of it.
+    pub fast: Vec<FastRow>,
 }
 
 impl Observe {
@@ -81,6 +89,9 @@ impl Observe {
         for row in &self.rows {
             ensure!(row.lost == 0 && (row.looker == Looker::Nobody || row.looks > 0), "{row:?}");
         }
+        for row in &self.fast {
+            ensure!(row.mpps > 0.0 && (row.looker == Looker::Nobody || row.looks > 0), "{row:?}");
+        }
         Ok(())
     }
 }
@@ -90,36 +101,64 @@ impl Observe {
 /// # Errors
 /// When the relay does not start, or does not do as it should.
 pub fn run(plan: &ObservePlan) -> anyhow::Result<Observe> {
-    let folder = tempfile::tempdir_in("/dev/shm").context("/dev/shm cannot be written")?;
-    let relay = Proxied::start(Subject::Watched, folder.path())?;
-    let mut caller = Caller::on(relay.host())?;
-    eprintln!("{} calls", plan.standing);
-    caller.stand(plan.standing, WINDOW)?;
-    let lookers = [Looker::Nobody, Looker::Scraper, Looker::Dashboard];
+    let rows = commands(plan)?;
+    let fast = fast_path(plan)?;
+    Ok(Observe { standing: plan.standing, rows, fast_calls: plan.flows / 2, fast })
+}
+
+/// Has something done while somebody looks; what came to him.
+fn beside<T>(
+    host: &Host,
+    looker: Looker,
+    captured: Option<Captured<'_>>,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, u64)> {
+    go_on()?;
+    let (is_over, seen) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| look(host, looker, captured, (&is_over, &seen)));
+        // As long as it takes until whoever looks does.
+        std::thread::sleep(Duration::from_millis(300));
+        let done = work();
+        is_over.store(true, Ordering::Relaxed);
+        let looked = looking.join().map_err(|_| anyhow::anyhow!("whoever looks has panicked")).flatten();
+        looked.and_then(|()| Ok((done?, seen.load(Ordering::Relaxed))))
+    })
+}
+
+/// Commands, and the daemon's time.
+fn commands(plan: &ObservePlan) -> anyhow::Result<Vec<ObserveRow>> {
+    let folders = [(), ()].map(|()| tempfile::tempdir_in("/dev/shm").context("/dev/shm cannot be written"));
+    let [watched, told] = folders;
+    let (watched, told) = (watched?, told?);
+    // Whether Homer is told cannot be changed under way.
+    let relays = [Proxied::start(Subject::Watched, watched.path())?, Proxied::start(Subject::Told, told.path())?];
+    let mut callers = [Caller::on(relays[0].host())?, Caller::on(relays[1].host())?];
+    for caller in &mut callers {
+        eprintln!("{} calls", plan.standing);
+        caller.stand(plan.standing, WINDOW)?;
+    }
+    let lookers = [Looker::Nobody, Looker::Scraper, Looker::Dashboard, Looker::All];
     let mut taken = lookers.map(|_| (Vec::new(), [const { Vec::new() }; 3], 0, 0));
     for round in 1..=plan.rounds {
         for (looker, (cpu, replies, looks, lost)) in lookers.into_iter().zip(&mut taken) {
-            go_on()?;
-            let (is_over, seen) = (AtomicBool::new(false), AtomicU64::new(0));
-            let churned = std::thread::scope(|scope| {
-                let looking = scope.spawn(|| look(relay.host(), looker, &is_over, &seen));
-                // As long as it takes until whoever looks does.
-                std::thread::sleep(Duration::from_millis(200));
-                let before = relay.worked();
-                let churned = caller.churn(Pace::PerSecond(plan.rate), plan.time);
-                let worked = before.and_then(|before| Ok(relay.worked()?.saturating_sub(before)));
-                is_over.store(true, Ordering::Relaxed);
-                let looked = looking.join().map_err(|_| anyhow::anyhow!("whoever looks has panicked")).flatten();
-                anyhow::Ok((looked.and(churned)?, worked?))
-            });
-            let (mut churned, worked) = churned?;
+            let [(plain, of_plain), (told, of_told)] = {
+                let [plain, told] = &mut callers;
+                [(&relays[0], plain), (&relays[1], told)]
+            };
+            let (relay, caller) = if looker == Looker::All { (told, of_told) } else { (plain, of_plain) };
+            let ((mut churned, worked), seen) = beside(relay.host(), looker, None, || {
+                let before = relay.worked()?;
+                let churned = caller.churn(Pace::PerSecond(plan.rate), plan.time)?;
+                Ok((churned, relay.worked()?.saturating_sub(before)))
+            })?;
             churned.replies.sort_unstable();
             cpu.push(100.0 * worked.as_secs_f64() / churned.took.as_secs_f64());
             for (values, share) in replies.iter_mut().zip([0.5, 0.99, 1.0]) {
                 let place = ((churned.replies.len().max(1) - 1) as f64 * share) as usize;
                 values.push(f64::from(*churned.replies.get(place).context("no replies")?) / 1000.0);
             }
-            *looks += seen.load(Ordering::Relaxed);
+            *looks += seen;
             *lost += churned.lost;
             eprintln!("round {round}: {looker:?}: {:.1} % of a processor", cpu.last().copied().unwrap_or(0.0));
         }
@@ -128,51 +167,47 @@ pub fn run(plan: &ObservePlan) -> anyhow::Result<Observe> {
         let (cpu_percent, reply_us) = (median(cpu), replies.map(median));
         ObserveRow { looker, cpu_percent, reply_us, looks, lost }
     });
-    Ok(Observe { standing: plan.standing, rows: rows.collect() })
+    Ok(rows.collect())
 }
 
-/// Looks until it is over, and counts what comes.
-fn look(host: &Host, looker: Looker, is_over: &AtomicBool, seen: &AtomicU64) -> anyhow::Result<()> {
-    let ask = |at: &'static str, path: &'static str| {
-        in_namespace(host, move || {
-            let mut stream = TcpStream::connect(at)?;
-            stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-            Ok(stream)
-        })
-    };
-    let mut buffer = vec![0; 1 << 20];
-    match looker {
-        Looker::Nobody => {}
-        Looker::Scraper => {
-            while !is_over.load(Ordering::Relaxed) {
-                let mut stream = ask(METRICS, "/metrics")?;
-                let mut body = Vec::new();
-                while let Ok(len @ 1..) = stream.read(&mut buffer) {
-                    body.extend_from_slice(buffer.get(..len).unwrap_or_default());
-                }
-                let is_whole = String::from_utf8_lossy(&body).contains("intertrunk_calls ");
-                seen.fetch_add(u64::from(is_whole), Ordering::Relaxed);
-                for _ in 0..10 {
-                    if !is_over.load(Ordering::Relaxed) {
-                        std::thread::sleep(Duration::from_millis(100));
-                    }
-                }
-            }
-        }
-        Looker::Dashboard => {
-            let mut stream = ask(DASHBOARD, "/events")?;
-            while !is_over.load(Ordering::Relaxed) {
-                // Without an event for a while it is tried again.
-                if let Ok(len) = stream.read(&mut buffer) {
-                    let came = buffer.get(..len).unwrap_or_default();
-                    let events = came.windows(6).filter(|window| *window == b"data: ").count();
-                    seen.fetch_add(events as u64, Ordering::Relaxed);
-                }
-            }
+/// Packets by the fast path, as many as the machine makes.
+fn fast_path(plan: &ObservePlan) -> anyhow::Result<Vec<FastRow>> {
+    let folder = tempfile::tempdir()?;
+    let args = [
+        format!("--listen-metrics={METRICS}"),
+        format!("--listen-dashboard={DASHBOARD}"),
+        format!("--homer={HOMER}"),
+        "--homer-enable-ng".to_owned(),
+    ];
+    let mut bed = Bed::with(Action::Tx, plan.flows, "sink", (folder.path(), &args))?;
+    let family = Family::Ipv4;
+    bed.set_up(family)?;
+    let (host, socket) = (bed.relay(), bed.daemon().kept().folder().join("control.sock"));
+    let captured = Captured { call_id: &Bed::first_call(family), socket: &socket, folder: folder.path() };
+    let lookers = [Looker::All, Looker::Capturer];
+    let (mut alone, mut beside_them) = (Vec::new(), lookers.map(|_| (Vec::new(), Vec::new(), 0)));
+    for round in 1..=plan.rounds {
+        for (looker, (rates, ratios, looks)) in lookers.into_iter().zip(&mut beside_them) {
+            let nobody = bed.measure(Program::Ours, family, plan.flows, plan.time)?.mpps();
+            let (rate, seen) = beside(&host, looker, Some(captured), || {
+                Ok(bed.measure(Program::Ours, family, plan.flows, plan.time)?.mpps())
+            })?;
+            eprintln!("round {round}: {looker:?}: {rate:.2} Mpps, {nobody:.2} while nobody looks");
+            alone.push(nobody);
+            rates.push(rate);
+            ratios.push(100.0 * rate / nobody);
+            *looks += seen;
         }
     }
-    Ok(())
+    bed.stop()?;
+    let nobody = FastRow { looker: Looker::Nobody, mpps: median(alone), of_nobody_percent: 100.0, looks: 0 };
+    let others = lookers.into_iter().zip(beside_them).map(|(looker, (rates, ratios, looks))| FastRow {
+        looker,
+        mpps: median(rates),
+        of_nobody_percent: median(ratios),
+        looks,
+    });
+    Ok(std::iter::once(nobody).chain(others).collect())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -164,7 +164,8 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
         Bench::Srtp { smoke, json } => bench_srtp(smoke, json),
         Bench::Observe { rounds, millis, standing, smoke, json } => {
             let time = Duration::from_millis(millis.max(500));
-            let full = ObservePlan { rounds: rounds.max(1), time, standing: standing as usize, rate: 500.0 };
+            let full =
+                ObservePlan { rounds: rounds.max(1), time, standing: standing as usize, rate: 500.0, flows: 2000 };
             bench_observe(&if smoke { ObservePlan::smoke() } else { full }, smoke, json)
         }
     }
@@ -350,6 +351,12 @@ fn bench_observe(plan: &ObservePlan, is_checked: bool, json: bool) -> anyhow::Re
             "{looker:<11} {:>16.1} {p50:>14.0} {p99:>8.0} {most:>8.0} {:>6} {:>5}",
             row.cpu_percent, row.looks, row.lost
         );
+    }
+    println!("{} calls by the fast path, as many packets as the machine makes", result.fast_calls);
+    println!("who looks        Mpps  of nobody");
+    for row in &result.fast {
+        let looker = format!("{:?}", row.looker).to_lowercase();
+        println!("{looker:<11} {:>9.2} {:>8.1} %", row.mpps, row.of_nobody_percent);
     }
     Ok(ExitCode::SUCCESS)
 }

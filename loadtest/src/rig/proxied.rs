@@ -20,6 +20,8 @@ const PORTS: (u16, u16) = (1024, 65535);
 /// Where one that is watched tells its metrics, and has its dashboard.
 pub(crate) const METRICS: &str = "127.0.0.1:9723";
 pub(crate) const DASHBOARD: &str = "127.0.0.1:9724";
+/// Where one that is to tell Homer everything does so.
+pub(crate) const HOMER: &str = "127.0.0.1:9060";
 
 /// Which relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ pub(crate) enum Subject {
     Soaked,
     /// The same as the first, and it can be scraped and looked at.
     Watched,
+    /// The same, and Homer is told everything.
+    Told,
     Rtpengine,
 }
 
@@ -41,6 +45,7 @@ impl Subject {
             Self::Forgetful => "forgetful",
             Self::Soaked => "soaked",
             Self::Watched => "watched",
+            Self::Told => "told",
             Self::Rtpengine => "rtpengine",
         }
     }
@@ -48,7 +53,7 @@ impl Subject {
     /// How many calls can stand at once, with some descriptors left for those that come and go.
     pub(crate) fn most_calls(self) -> anyhow::Result<usize> {
         match self {
-            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched => Ok(usize::MAX),
+            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched | Self::Told => Ok(usize::MAX),
             // Two sockets for each side, which it closes a second after the call has ended: that many calls end in a second at the highest rate that
             // it is asked for.
             Self::Rtpengine => {
@@ -71,7 +76,7 @@ impl Subject {
             .collect();
         let (min, max) = PORTS;
         let mut words = match self {
-            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched => {
+            Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched | Self::Told => {
                 vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
             }
             Self::Rtpengine => {
@@ -85,7 +90,10 @@ impl Subject {
         let timeout = if self == Self::Soaked { 5 } else { 86_400 };
         words.extend([format!("--timeout={timeout}"), format!("--silent-timeout={timeout}")]);
         words.push("--delete-delay=0".to_owned());
-        if self == Self::Watched {
+        if self == Self::Told {
+            words.extend([format!("--homer={HOMER}"), "--homer-enable-ng".to_owned()]);
+        }
+        if matches!(self, Self::Watched | Self::Told) {
             words.extend([format!("--listen-metrics={METRICS}"), format!("--listen-dashboard={DASHBOARD}")]);
         }
         if self == Self::Soaked {
@@ -96,7 +104,7 @@ impl Subject {
             words.extend(["--log-level=warn", "--workers=1"].map(str::to_owned));
         }
         match self {
-            Self::Intertrunk | Self::Soaked | Self::Watched => words.extend(Kept::of(folder).args()),
+            Self::Intertrunk | Self::Soaked | Self::Watched | Self::Told => words.extend(Kept::of(folder).args()),
             Self::Forgetful => words.push("--take-over=false".to_owned()),
             Self::Rtpengine => {}
         }

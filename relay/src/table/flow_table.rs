@@ -349,6 +349,11 @@ impl FlowTable {
         self.program(&mut sources, sender, now);
     }
 
+    /// Tells control of something.
+    pub(super) fn tell(&self, event: Event) {
+        self.shape.events.tell(event);
+    }
+
     /// What all sources together have carried.
     pub(crate) const fn sums(&self) -> &Sums {
         &self.sums

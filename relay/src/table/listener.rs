@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use border::Event;
 use crossbeam::channel::RecvTimeoutError;
 use flow::SlotIndex;
 use flow::counters::{Carried, Volume};
@@ -16,6 +17,9 @@ use crate::table::doubt::Doubt;
 use crate::table::flow_table::FlowTable;
 use crate::table::reader::{Ear, Heard, News, Reader, Rtcp, Told};
 use crate::table::reports::{Reports, Sent};
+
+/// Below this score, in tenths, many are dissatisfied (ITU-T G.107, annex B).
+const POOR: u8 = 36;
 
 /// So long at most what comes and goes waits to be looked at where nothing is heard.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -137,12 +141,12 @@ impl Listener {
 
     /// Reads a datagram. A fault in that costs its party's account, and nobody else's anything.
     fn try_read(&mut self, table: &FlowTable, heard: &Heard) {
+        let call = self.ears.get(&heard.slot).map(|listening| listening.ear.call);
         let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.read(table, heard)));
-        if read.is_err() {
-            tracing::error!(
-                slot = heard.slot.0,
-                "a fault in reading RTCP (please report it): this party's quality is not told any more"
-            );
+        if read.is_err()
+            && let Some(call) = call
+        {
+            table.tell(Event::Faulty { call, slot: heard.slot });
         }
     }
 
@@ -161,8 +165,13 @@ impl Listener {
         let sent = listening.sent(table, heard.slot, &mut said.sent);
         let other = listening.ear.partner.and_then(|partner| self.ears.get(&partner)?.said.as_ref());
         let was_doubted = said.reports.doubt.is_doubted();
+        let before = said.reports.lowest();
         said.reports.read(other.map(|other| &other.reports), sent, &heard.datagram, heard.at);
         listening.ear.publish(&said.reports.qualities);
+        if let Some(mos) = said.reports.lowest().filter(|mos| *mos < POOR && before.is_none_or(|before| *mos < before))
+        {
+            table.tell(Event::Poor { call: listening.ear.call, slot: heard.slot, mos });
+        }
         let is_doubted = said.reports.doubt.is_doubted();
         listening.said = Some(said);
         self.ears.insert(heard.slot, listening);

@@ -99,7 +99,7 @@ pub(crate) struct Notes {
 }
 
 /// The first line of the file; the number is that of its format.
-const TITLE: &str = "intertrunk notes 4";
+const TITLE: &str = "intertrunk notes 5";
 /// Bytes before the notes.
 const HEADING: usize = 4096;
 /// Where it stands of which maps the fast path's counters are that were noted last.

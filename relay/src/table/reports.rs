@@ -63,6 +63,11 @@ impl Reports {
         }
     }
 
+    /// The lowest score of all reports.
+    pub(crate) fn lowest(&self) -> Option<u8> {
+        self.qualities.iter().filter_map(|quality| quality.lowest.mos).min()
+    }
+
     fn report(&mut self, ssrc: u32, block: &Block, other: Option<&Self>, clock_khz: u16, now: Instant) {
         // Zero says that none has come, and is also what a device without a clock sends.
         let answered =

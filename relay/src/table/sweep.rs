@@ -9,8 +9,9 @@ use crate::table::flow_table::{Cells, FlowTable};
 use crate::table::source::Source;
 use crate::table::sources::{CHUNK, Sources};
 
-/// Who has been heard and sends nothing for so long has fallen silent: longer than a pause between two words that are not sent.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Who has been heard and sends nothing for so long has fallen silent: longer than a pause between two words that are not sent. Whoever watches is to know
+/// within five seconds, and a look at all sources takes one.
+const SILENCE: Duration = Duration::from_secs(3);
 
 impl FlowTable {
     /// Folds the counters of all sources of one of so many parts of the slots, and ends the learning of those whose time is over. Every slot has

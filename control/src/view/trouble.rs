@@ -196,19 +196,34 @@ mod tests {
         }
 
         fn offer(&mut self, sdp: Vec<u8>) {
+            self.offer_again(sdp, None, 0);
+        }
+
+        fn offer_again(&mut self, sdp: Vec<u8>, to_tag: Option<&[u8]>, after: u64) {
             let offer = Offer {
                 call_id: b"call".to_vec(),
                 from_tag: b"a".to_vec(),
-                to_tag: None,
+                to_tag: to_tag.map(<[u8]>::to_vec),
                 via_branch: None,
                 sdp,
                 options: Options::default(),
                 knows_load_limit: false,
             };
-            assert!(matches!(self.handle(Intent::Offer(Box::new(offer)), Duration::ZERO), Outcome::Description(_)));
+            let done = self.handle(Intent::Offer(Box::new(offer)), Duration::from_secs(after));
+            assert!(matches!(done, Outcome::Description(_)));
         }
 
         fn answer(&mut self, sdp: Vec<u8>) {
+            self.answer_again(sdp, 0);
+        }
+
+        /// A re-INVITE that is answered at once.
+        fn signal(&mut self, directions: [&str; 2], after: u64) {
+            self.offer_again(sdp("audio", directions[0]), Some(b"b"), after);
+            self.answer_again(sdp("audio", directions[1]), after);
+        }
+
+        fn answer_again(&mut self, sdp: Vec<u8>, after: u64) {
             let answer = Answer {
                 call_id: b"call".to_vec(),
                 from_tag: b"a".to_vec(),
@@ -217,7 +232,8 @@ mod tests {
                 sdp,
                 options: Options::default(),
             };
-            assert!(matches!(self.handle(Intent::Answer(Box::new(answer)), Duration::ZERO), Outcome::Description(_)));
+            let done = self.handle(Intent::Answer(Box::new(answer)), Duration::from_secs(after));
+            assert!(matches!(done, Outcome::Description(_)));
         }
 
         fn account(&mut self, after: u64) -> CallAccount {
@@ -259,6 +275,20 @@ mod tests {
         assert_eq!(unheard, "b");
         rig.heard = slots;
         assert_eq!(rig.troubles(5), []);
+    }
+
+    #[test]
+    fn what_is_signalled_without_a_change_hides_no_silence_and_who_resumes_may_take_a_breath() {
+        let mut rig = answered("audio", ["sendrecv", "sendrecv"]);
+        for after in [2, 4, 6] {
+            rig.signal(["sendrecv", "sendrecv"], after);
+        }
+        assert_eq!(rig.troubles(7), [Trouble::Silent]);
+        rig.signal(["sendonly", "recvonly"], 8);
+        rig.signal(["inactive", "inactive"], 9);
+        assert_eq!(rig.troubles(30), []);
+        rig.signal(["sendrecv", "sendrecv"], 30);
+        assert_eq!((rig.troubles(32), rig.troubles(34)), (vec![], vec![Trouble::Silent]));
     }
 
     #[test]

@@ -262,6 +262,11 @@ impl Daemon {
             .flatten()
     }
 
+    /// The Call-ID of the call in a place, from zero on. One that ends has the last one take its place.
+    pub fn call_at(&self, place: usize) -> Option<Vec<u8>> {
+        self.lock().calls.at(place).map(<[u8]>::to_vec)
+    }
+
     /// Copies of what comes for a call and leaves for it, as it is on the wire, or as it is behind SRTP; `None` where somebody has them already.
     pub fn tap(&self, account: &CallAccount, is_plain: bool) -> Option<TapReader> {
         let medias = account.parties.iter().flat_map(|party| &party.medias);

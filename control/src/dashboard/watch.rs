@@ -8,12 +8,11 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use calls::intent::Intent;
-use calls::outcome::Outcome;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -90,9 +89,10 @@ impl Round {
 struct Known {
     /// Those with which something is wrong.
     troubled: BTreeMap<Vec<u8>, Summary>,
-    /// The round that is under way, and those that have not had their turn in it.
+    /// The round that is under way, from the last place to the first, and how many have not had their turn in it: a call that takes the place of one that
+    /// has ended has had it.
     now: Round,
-    left: Vec<Vec<u8>>,
+    left: usize,
     /// When it is to be over.
     until: Option<Instant>,
     /// The last whole one.
@@ -103,7 +103,7 @@ struct Known {
 
 impl Known {
     /// The calls to look at now: those for which there is a reason, and those whose turn it is in the round.
-    fn turn(&mut self, daemon: &Daemon, now: Instant) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    fn turn(&mut self, daemon: &Daemon, now: Instant) -> (Vec<Vec<u8>>, Range<usize>) {
         let watched = daemon.take_watched();
         self.due.extend(watched.signalled.into_iter().map(|id| (now + SIGNALLED, id)));
         let is_due = |(at, _): &(Instant, _)| *at <= now;
@@ -113,14 +113,15 @@ impl Known {
         }
         again.extend(self.troubled.keys().take(AGAIN).cloned());
         again.extend(self.now.worst.iter().chain(&self.last.worst).map(|(id, _)| id.clone()));
-        if self.until.is_none() || watched.is_incomplete || self.left.is_empty() {
+        if self.until.is_none() || watched.is_incomplete || self.left == 0 {
             let takes = if self.until.is_none() || watched.is_incomplete { FIRST_ROUND } else { ROUND };
-            (self.left, self.now, self.until) = (ids(daemon), Round::default(), Some(now + takes));
+            (self.left, self.now, self.until) = (daemon.calls(), Round::default(), Some(now + takes));
         }
         // As many as have to be looked at to be through in time.
         let seconds = self.until.map_or(1, |until| until.saturating_duration_since(now).as_secs().max(1)) as usize;
-        let count = self.left.len().div_ceil(seconds).max(FEW).min(self.left.len());
-        (again, self.left.split_off(self.left.len() - count))
+        let end = self.left;
+        self.left -= end.div_ceil(seconds).max(FEW).min(end);
+        (again, self.left..end)
     }
 
     /// Takes what a look at a call has shown; none when there is no such call any more.
@@ -135,11 +136,15 @@ impl Known {
 
     fn worst(&self) -> Vec<&Summary> {
         let rounds = self.now.worst.iter().chain(&self.last.worst).map(|(_, call)| call);
-        let mut worst: Vec<_> = self.troubled.values().chain(rounds).collect();
-        worst.sort_by_key(|call| std::cmp::Reverse(badness(call)));
-        let mut seen = HashSet::new();
-        worst.retain(|call| seen.insert(&call.call_id));
-        worst.truncate(WORST);
+        let mut worst: Vec<&Summary> = Vec::new();
+        // All calls may be in trouble at once: they are not sorted for the sake of twenty.
+        for call in self.troubled.values().chain(rounds) {
+            let place = worst.partition_point(|other| badness(other) >= badness(call));
+            if place < WORST && !worst.iter().any(|other| other.call_id == call.call_id) {
+                worst.insert(place, call);
+                worst.truncate(WORST);
+            }
+        }
         worst
     }
 }
@@ -163,8 +168,9 @@ pub(super) async fn look(daemon: Arc<Daemon>, itself: Arc<Itself>, told: Arc<wat
         });
         let (again, round) = known.turn(&daemon, Instant::now());
         let mut seen = HashSet::new();
-        let (again, mut looked) = (again.into_iter().map(|id| (id, false)), 0);
-        for (id, is_round) in round.into_iter().map(|id| (id, true)).chain(again) {
+        let mut looked = 0;
+        let round = round.rev().filter_map(|place| Some((daemon.call_at(place)?, true)));
+        for (id, is_round) in round.chain(again.into_iter().map(|id| (id, false))) {
             if !seen.insert(id.clone()) {
                 continue;
             }
@@ -178,7 +184,7 @@ pub(super) async fn look(daemon: Arc<Daemon>, itself: Arc<Itself>, told: Arc<wat
                 tokio::task::yield_now().await;
             }
         }
-        if known.left.is_empty() {
+        if known.left == 0 {
             known.last = std::mem::take(&mut known.now);
         }
         let relay = RelayView::new(&daemon.observe().relay, &itself);
@@ -186,12 +192,5 @@ pub(super) async fn look(daemon: Arc<Daemon>, itself: Arc<Itself>, told: Arc<wat
         let look = Look { relay, worst, troubled, paths: &known.last.paths, scores: known.last.scores };
         let event = serde_json::to_string(&look).unwrap_or_default();
         let _nobody = told.send(format!("data: {event}\n\n").into());
-    }
-}
-
-fn ids(daemon: &Daemon) -> Vec<Vec<u8>> {
-    match daemon.ask(Intent::List { limit: usize::MAX }) {
-        Some(Outcome::Calls(ids)) => ids,
-        Some(_) | None => Vec::new(),
     }
 }

@@ -23,6 +23,9 @@ use super::{quality, rtcp};
 const WAITING: usize = 16_384;
 /// So much is taken at a time: for all of it together the daemon is asked for names.
 const BATCH: usize = 256;
+/// While there is something to tell now and then, the thread looks by itself: to be woken for each item would cost whoever has it more than the item.
+const DOZE: Duration = Duration::from_millis(5);
+const DOZES: u32 = 200;
 /// RTCP comes from whoever talks in a call, and may take no more than this of it from what else there is to tell.
 const RTCP_WAITING: usize = WAITING / 2;
 /// So many bytes of NG messages may wait.
@@ -212,8 +215,19 @@ struct Teller {
 
 impl Teller {
     fn run(mut self, receiver: &Receiver<Item>) {
-        while let Ok(first) = receiver.recv() {
-            let batch: Vec<_> = std::iter::once(first).chain(receiver.try_iter().take(BATCH)).collect();
+        let mut quiet = 0;
+        loop {
+            let mut batch: Vec<_> = receiver.try_iter().take(BATCH).collect();
+            if batch.is_empty() && quiet < DOZES {
+                quiet += 1;
+                std::thread::sleep(DOZE);
+                continue;
+            }
+            if batch.is_empty() {
+                let Ok(item) = receiver.recv() else { return };
+                batch.push(item);
+            }
+            quiet = 0;
             self.learn_names(&batch);
             for item in batch {
                 // Nobody waits for it any more.

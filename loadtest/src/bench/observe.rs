@@ -14,6 +14,8 @@ use crate::rig::caller::{Caller, Pace};
 use crate::rig::host::Host;
 use crate::rig::proxied::{DASHBOARD, HOMER, METRICS, Proxied, Subject};
 
+/// So long after it has been started somebody looks.
+const STARTED: Duration = Duration::from_millis(300);
 /// How many calls of the caller are under way at once.
 const WINDOW: usize = 32;
 
@@ -28,6 +30,8 @@ pub struct ObservePlan {
     pub standing: usize,
     /// Whole calls a second that come and go.
     pub rate: f64,
+    /// How long the dashboard is open before: at first it has all calls looked at, in some seconds.
+    pub settled: Duration,
     /// How many flows of calls go by the fast path, two for each.
     pub flows: u32,
 }
@@ -35,7 +39,7 @@ pub struct ObservePlan {
 impl ObservePlan {
     /// A short form: whether everything works, not what it costs.
     pub const fn smoke() -> Self {
-        Self { rounds: 1, time: Duration::from_millis(1500), standing: 200, rate: 50.0, flows: 20 }
+        Self { rounds: 1, time: Duration::from_millis(1500), standing: 200, rate: 50.0, settled: STARTED, flows: 20 }
     }
 }
 
@@ -109,7 +113,7 @@ pub fn run(plan: &ObservePlan) -> anyhow::Result<Observe> {
 /// Has something done while somebody looks; what came to him.
 fn beside<T>(
     host: &Host,
-    looker: Looker,
+    (looker, settled): (Looker, Duration),
     captured: Option<Captured<'_>>,
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, u64)> {
@@ -117,8 +121,8 @@ fn beside<T>(
     let (is_over, seen) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| look(host, looker, captured, (&is_over, &seen)));
-        // As long as it takes until whoever looks does.
-        std::thread::sleep(Duration::from_millis(300));
+        // As long as it takes until whoever looks does, and has seen all.
+        std::thread::sleep(if matches!(looker, Looker::Dashboard | Looker::All) { settled } else { STARTED });
         let done = work();
         is_over.store(true, Ordering::Relaxed);
         let looked = looking.join().map_err(|_| anyhow::anyhow!("whoever looks has panicked")).flatten();
@@ -147,7 +151,7 @@ fn commands(plan: &ObservePlan) -> anyhow::Result<Vec<ObserveRow>> {
                 [(&relays[0], plain), (&relays[1], told)]
             };
             let (relay, caller) = if looker == Looker::All { (told, of_told) } else { (plain, of_plain) };
-            let ((mut churned, worked), seen) = beside(relay.host(), looker, None, || {
+            let ((mut churned, worked), seen) = beside(relay.host(), (looker, plan.settled), None, || {
                 let before = relay.worked()?;
                 let churned = caller.churn(Pace::PerSecond(plan.rate), plan.time)?;
                 Ok((churned, relay.worked()?.saturating_sub(before)))
@@ -189,7 +193,7 @@ fn fast_path(plan: &ObservePlan) -> anyhow::Result<Vec<FastRow>> {
     for round in 1..=plan.rounds {
         for (looker, (rates, ratios, looks)) in lookers.into_iter().zip(&mut beside_them) {
             let nobody = bed.measure(Program::Ours, family, plan.flows, plan.time)?.mpps();
-            let (rate, seen) = beside(&host, looker, Some(captured), || {
+            let (rate, seen) = beside(&host, (looker, STARTED), Some(captured), || {
                 Ok(bed.measure(Program::Ours, family, plan.flows, plan.time)?.mpps())
             })?;
             eprintln!("round {round}: {looker:?}: {rate:.2} Mpps, {nobody:.2} while nobody looks");

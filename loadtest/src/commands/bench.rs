@@ -164,8 +164,14 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
         Bench::Srtp { smoke, json } => bench_srtp(smoke, json),
         Bench::Observe { rounds, millis, standing, smoke, json } => {
             let time = Duration::from_millis(millis.max(500));
-            let full =
-                ObservePlan { rounds: rounds.max(1), time, standing: standing as usize, rate: 500.0, flows: 2000 };
+            let full = ObservePlan {
+                rounds: rounds.max(1),
+                time,
+                standing: standing as usize,
+                rate: 500.0,
+                settled: Duration::from_secs(6),
+                flows: 2000,
+            };
             bench_observe(&if smoke { ObservePlan::smoke() } else { full }, smoke, json)
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{Capture, List, Set, Show, Stats, Terminate, Top};
+use crate::commands::{Capture, List, Names, Set, Show, Stats, Terminate, Top};
 use crate::config::{Config, Options};
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
@@ -44,6 +44,9 @@ pub enum Command {
     Terminate(Terminate),
     /// Change a limit, a time-out or the level of the log of the running relay, or say what they are
     Set(Set),
+    /// Say what may stand behind a command, for shells
+    #[command(hide = true)]
+    Names(Names),
     /// Have the running relay take no new calls, and wait until it has ended with the last one
     Drain {
         /// Which relay.

@@ -46,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Stats(stats) => stats.run().map(|()| ExitCode::SUCCESS),
         Command::Top(top) => top.run().map(|()| ExitCode::SUCCESS),
         Command::Capture(capture) => capture.run().map(|()| ExitCode::SUCCESS),
+        Command::Names(names) => names.run().map(|()| ExitCode::SUCCESS),
         Command::Terminate(terminate) => terminate.run().map(|()| ExitCode::SUCCESS),
         Command::Set(set) => set.run().map(|()| ExitCode::SUCCESS),
     };

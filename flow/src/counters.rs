@@ -49,6 +49,9 @@ pub struct Counters {
 /// on the way has grown or shrunk by meanwhile, five times as much where delays hang together.
 pub const JITTER_SAMPLE: u32 = 64;
 
+/// No packet of a stream is later than the one before by more: no phone's buffer is as long by far.
+const LONGEST_NS: u64 = 10_000_000_000;
+
 /// How far behind the highest number a packet may come and still be called late (`MAX_MISORDER` of RFC 3550 A.1).
 pub const MISORDER: i16 = 100;
 
@@ -125,8 +128,10 @@ impl Timing {
         // The second takes it away: what comes next is nobody's neighbour, be it after an hour on hold.
         let last = self.transit.load();
         self.transit.store(if is_first { transit } else { 0 });
-        if !is_first && last != 0 {
-            let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();
+        // Those of two sources, or with times of their own making, are no neighbours.
+        let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();
+        let longest = (LONGEST_NS.wrapping_mul(u64::from(scale)) >> 32) as u32;
+        if !is_first && last != 0 && difference <= longest {
             self.jitter.store(Mean::of(self.jitter.load()).and(difference).word());
         }
     }

@@ -215,6 +215,71 @@ fn names_that_look_alike_are_told_apart_and_each_call_is_found_by_what_is_shown(
 }
 
 #[test]
+#[ignore = "privileged: namespaces, BPF, bash"]
+fn the_shell_completes_names_of_calls_and_settings_and_runs_none_of_them() {
+    let mut scene = scene();
+    let party = loadtest::rig::party::Party::new(&scene.trunks, loadtest::rig::trunks::Trunk::Pbx1, 4000).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let proof = folder.path().join("proof");
+    let hostile = format!("x$(touch {})`touch {}`", proof.display(), proof.display());
+    for call_id in ["abc@pbx:5060", "abd@pbx", &hostile] {
+        let offer = json!({"command": "offer", "call-id": call_id, "from-tag": "a", "sdp": party.sdp()});
+        assert_eq!(scene.ng.request(&offer).unwrap()["result"], "ok");
+    }
+    // What is called is the daemon of this test.
+    let program =
+        format!("#!/bin/sh\nexec {} \"$@\" --socket {}\n", binary().unwrap().display(), socket(&scene).display());
+    std::fs::write(folder.path().join("intertrunk"), program).unwrap();
+    let script = "chmod +x \"$1/intertrunk\"; PATH=\"$1:$PATH\"; _intertrunk() { COMPREPLY=(others); }; . \"$2\"
+        COMP_LINE=\"$3\" COMP_POINT=${#3}; COMP_WORDS=(\"${@:4}\") COMP_CWORD=$(($# - 4)); _intertrunk_named; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let snippet = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/completions/intertrunk.bash");
+    let completed = |line: &str, words: &[&str]| {
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", script, "bash"]).arg(folder.path()).arg(&snippet).arg(line).args(words);
+        let mut found: Vec<_> = told(&bash.output().unwrap()).lines().map(str::to_owned).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(completed("intertrunk show ab", &["intertrunk", "show", "ab"]), ["abc@pbx:5060", "abd@pbx"]);
+    // As bash takes words apart.
+    assert_eq!(completed("intertrunk show abc@p", &["intertrunk", "show", "abc", "@", "p"]), ["pbx:5060"]);
+    let all = completed("intertrunk terminate ", &["intertrunk", "terminate", ""]);
+    assert!(all.len() == 3 && all[2].starts_with("x\\$\\(touch"), "{all:?}");
+    assert_eq!(completed("intertrunk set time", &["intertrunk", "set", "time"]), ["timeout"]);
+    for (line, words) in [
+        ("intertrunk set timeout 3", &["intertrunk", "set", "timeout", "3"][..]),
+        ("intertrunk show --js", &["intertrunk", "show", "--js"]),
+        ("intertrunk li", &["intertrunk", "li"]),
+    ] {
+        assert_eq!(completed(line, words), ["others"], "{line}");
+    }
+    assert!(!proof.exists(), "a Call-ID was run");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn what_was_said_last_is_shown_as_it_came_and_as_it_went_on_without_keys() {
+    let mut scene = scene();
+    let (caller, _callee, call) = scene.call([false; 2], &[]).unwrap();
+    let key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+    let secured =
+        format!("{}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n", caller.sdp().replace("RTP/AVP", "RTP/SAVP"));
+    let again =
+        json!({"command": "offer", "call-id": "call-1", "from-tag": "caller", "to-tag": "callee", "sdp": secured});
+    drop(scene.ng.request(&again));
+    let shown = one(&scene, &["show", "call-1"]);
+    let said = shown["descriptions"].as_array().unwrap();
+    let kinds: Vec<_> = said.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["offer", "answer"], "{shown}");
+    let came = said[1]["before"].as_str().unwrap();
+    let went = said[1]["after"].as_str().unwrap();
+    assert!(came.contains("m=audio 6000") && went.contains(&format!("m=audio {}", call.for_caller.port())), "{said:?}");
+    let told = told(&command(&scene, &["show", "call-1", "--sdp"]));
+    assert!(told.contains("as it went on") && told.contains("inline:...") && !told.contains(key), "{told}");
+    assert!(!shown.to_string().contains(key), "{shown}");
+}
+
+#[test]
 #[ignore = "privileged: namespaces, BPF, setpriv"]
 fn who_may_not_ask_hears_nothing_and_who_is_let_in_may() {
     let folder = tempfile::tempdir().unwrap();

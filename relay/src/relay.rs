@@ -160,8 +160,8 @@ impl Relay {
     }
 
     /// All RTCP that is read, with what is behind SRTCP, is given to this, too: from now on, by a thread that does nothing else, which must not wait. Where
-    /// RTCP is not read there is none.
-    pub fn export_rtcp(&self, export: impl Fn(Rtcp) + Send + Sync + 'static) {
+    /// RTCP is not read there is none. `None` is one of a source that sends more than anybody needs to.
+    pub fn export_rtcp(&self, export: impl Fn(Option<Rtcp>) + Send + Sync + 'static) {
         if let Some(reader) = self.table.reader() {
             reader.export(export);
         }

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use border::{FlowOp, Interfaces, Meter, Ports, SlotIndex};
 use indexmap::IndexMap;
 
+use super::described::Described;
 use super::dialogue::Call;
 use super::flows::Flows;
 use super::leg::LegId;
@@ -69,6 +70,8 @@ pub(super) struct Entry {
     pub installed: Sources,
     /// Since when who is heard by whom is as it is.
     pub flows: Flows,
+    /// What was said last.
+    pub described: Described,
     /// When the call is looked at for parties that have been deleted.
     pub ends: Option<Moment>,
     /// Recordings that are played when somebody has read them: by the number of each, who is to hear it then.
@@ -254,7 +257,14 @@ impl Calls {
             self.names.insert(draft.number, call_id.to_vec());
             self.calls.insert(
                 call_id.to_vec(),
-                Entry { call: draft, installed: desired, flows, ends: None, awaited: Vec::new() },
+                Entry {
+                    call: draft,
+                    installed: desired,
+                    flows,
+                    described: Described::default(),
+                    ends: None,
+                    awaited: Vec::new(),
+                },
             );
             return ops;
         };
@@ -277,7 +287,8 @@ impl Calls {
     fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<CallAccount, Refusal> {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
         let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: true };
-        Ok(query.describe(&entry.call, &entry.installed, entry.flows.since))
+        let account = query.describe(&entry.call, &entry.installed, entry.flows.since);
+        Ok(CallAccount { descriptions: entry.described.accounts(), ..account })
     }
 
     /// How a call is doing, for whoever looks at very many: without what leaves, which is what arrives elsewhere.

@@ -132,6 +132,9 @@ impl Calls {
         let Some(entry) = self.calls.swap_remove(call_id) else { return Vec::new() };
         self.changed.push(call_id.to_vec());
         self.names.remove(&entry.call.number);
+        if let Some(watched) = &mut self.watched {
+            watched.note_ended(call_id);
+        }
         if let Some(planned) = entry.ends {
             self.ends.remove(&(planned, call_id.to_vec()));
         }

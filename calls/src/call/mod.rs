@@ -12,6 +12,7 @@
 
 mod account;
 mod calls;
+mod described;
 mod dialogue;
 mod direction;
 mod ended;

@@ -35,6 +35,7 @@ impl Query<'_> {
             last_signal: call.last_signal,
             flows_since,
             parties: legs.chain(subscribers).collect(),
+            descriptions: Vec::new(),
             now: (self.now, self.wall),
         }
     }
@@ -50,6 +51,7 @@ impl Query<'_> {
             via_branch: leg.via_branch.clone(),
             label: leg.label.clone(),
             created: leg.created,
+            is_leaving: leg.ends.is_some(),
             aliases: leg.aliases.clone(),
             hears: talk().collect(),
             heard_by: talk().chain(copies).collect(),
@@ -137,6 +139,7 @@ impl Query<'_> {
             via_branch: None,
             label: subscriber.label.clone(),
             created: subscriber.created,
+            is_leaving: false,
             partner: None,
             aliases: Vec::new(),
             hears: tags.map(|tag| Relation { tag, edge: Edge::Copy }).collect(),

@@ -9,6 +9,7 @@ use border::{FlowOp, InterfaceId, PortPair};
 use serde::{Deserialize, Serialize};
 
 use super::calls::{Calls, Entry};
+use super::described::Described;
 use super::dialogue::Call;
 use super::flows::Flows;
 use super::plan::{desired, plan};
@@ -111,7 +112,10 @@ impl Calls {
         let installed = desired(&call, &self.interfaces);
         let flows = Flows::of(&call, now);
         self.names.insert(call.number, call_id.to_vec());
-        self.calls.insert(call_id.to_vec(), Entry { call, installed, flows, ends: None, awaited: Vec::new() });
+        self.calls.insert(
+            call_id.to_vec(),
+            Entry { call, installed, flows, described: Described::default(), ends: None, awaited: Vec::new() },
+        );
         self.look_again(call_id);
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::roles::{Parties, Roles};
 use super::security::{self, Entropy, Security, Shown};
 use super::signalled::{self, Signalled};
 use crate::intent::{Answer, Echo, Finality, Ice, Offer, Options, RtcpForm, Sdes};
-use crate::outcome::{Outcome, Refusal};
+use crate::outcome::{DescriptionKind as Kind, Outcome, Refusal};
 use crate::sdp::{self, Body, Edit, NewMedia, Profile, RtcpAttribute, Told, edit};
 
 /// How many medias the legs of a call may have together: one call shall not have the ports of hundreds.
@@ -84,7 +84,8 @@ impl Calls {
         }
         draft.offer_security(&said, roles, &options.sdes, self.entropy)?;
         let relayed = said.iter().map(|said| said.open).collect();
-        let signal = Signal { kind: Kind::Offer, roles, receiver: roles.answerer, relayed, options };
+        let came = (offer.from_tag.as_slice(), offer.sdp.as_slice());
+        let signal = Signal { kind: Kind::Offer, roles, receiver: roles.answerer, relayed, options, came };
         self.apply(call_id, draft, &signal, &body, now, wall)
     }
 
@@ -138,7 +139,8 @@ impl Calls {
                 *relayed = said.open && media.said.open;
             }
         }
-        let signal = Signal { kind: Kind::Answer, roles, receiver: roles.offerer, relayed, options };
+        let came = (answer.to_tag.as_slice(), answer.sdp.as_slice());
+        let signal = Signal { kind: Kind::Answer, roles, receiver: roles.offerer, relayed, options, came };
         self.apply(call_id, draft, &signal, &body, now, wall)
     }
 
@@ -195,6 +197,10 @@ impl Calls {
         lease.keep();
         let sdp = signal.describe(&mut draft, body, &self.interfaces, &self.mark);
         let ops = self.replace(call_id, draft, now);
+        if let Some(entry) = self.calls.get_mut(call_id) {
+            let (tag, came) = signal.came;
+            entry.described.note(signal.kind, tag, [came, &sdp], wall);
+        }
         Ok((Outcome::Description(sdp), ops))
     }
 }
@@ -289,13 +295,6 @@ fn digest(sdp: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Whether a description asks or agrees.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Offer,
-    Answer,
-}
-
 /// A description on its way from one party to the other.
 struct Signal<'a> {
     kind: Kind,
@@ -305,6 +304,8 @@ struct Signal<'a> {
     /// Which of its medias are relayed; the others stay as they are.
     relayed: Vec<bool>,
     options: &'a Options,
+    /// Who has said it, and how it came.
+    came: (&'a [u8], &'a [u8]),
 }
 
 impl Signal<'_> {

@@ -12,6 +12,8 @@ pub struct Watched {
     pub signalled: Vec<Vec<u8>>,
     /// Calls of which somebody has fallen silent, or reports worse than before.
     pub fallen: Vec<Vec<u8>>,
+    /// Calls that have ended.
+    pub ended: Vec<Vec<u8>>,
     /// There was more than there is room for: each call may be among them.
     pub is_incomplete: bool,
 }
@@ -19,6 +21,10 @@ pub struct Watched {
 impl Watched {
     pub(super) fn note_signalled(&mut self, call_id: &[u8]) {
         put(&mut self.signalled, call_id, &mut self.is_incomplete);
+    }
+
+    pub(super) fn note_ended(&mut self, call_id: &[u8]) {
+        put(&mut self.ended, call_id, &mut self.is_incomplete);
     }
 
     /// Notes what the data plane tells of the call of this name.

@@ -69,13 +69,19 @@ impl<'a> Frame<'a> {
     /// The frame in a datagram. None without a cookie and a space: nobody could tell whose reply it is, so the datagram
     /// is dropped.
     pub fn datagram(bytes: &'a [u8]) -> Option<Self> {
+        let frame = Self::with_cookie(bytes);
+        if frame.is_none() {
+            tracing::warn!(length = bytes.len(), "dropped an NG datagram that has no cookie");
+        }
+        frame
+    }
+
+    /// The same without a word about those that have none.
+    pub fn with_cookie(bytes: &'a [u8]) -> Option<Self> {
         let space = bytes.iter().position(|byte| *byte == b' ').filter(|at| (1..=MAX_COOKIE).contains(at));
         // Cookies are what programs write, and no media packet is: one that strays here must not be taken for a command.
         let space = space.filter(|at| bytes.iter().take(*at).all(u8::is_ascii_graphic));
-        let Some((cookie, payload)) = space.and_then(|at| bytes.split_at_checked(at)) else {
-            tracing::warn!(length = bytes.len(), "dropped an NG datagram that has no cookie");
-            return None;
-        };
+        let (cookie, payload) = space.and_then(|at| bytes.split_at_checked(at))?;
         Some(Self { cookie: Some(cookie), payload: payload.trim_ascii_start() })
     }
 

@@ -23,8 +23,34 @@ pub struct CallAccount {
     pub flows_since: Instant,
     /// Its parties, and those who get copies of what they say, in the order in which they came.
     pub parties: Vec<PartyAccount>,
+    /// Its last descriptions; of one call alone, and since this daemon has it.
+    pub descriptions: Vec<DescriptionAccount>,
     /// When this was said, by both clocks.
     pub now: (Instant, SystemTime),
+}
+
+/// Whether a description asks or agrees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DescriptionKind {
+    /// It asks.
+    Offer,
+    /// It agrees.
+    Answer,
+}
+
+/// A description on its way from one party to another, without keys and passwords.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescriptionAccount {
+    /// Whether it asks or agrees.
+    pub kind: DescriptionKind,
+    /// The tag of whoever has said it.
+    pub tag: Vec<u8>,
+    /// As it came.
+    pub before: Vec<u8>,
+    /// As it went on.
+    pub after: Vec<u8>,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// A party as it is.
@@ -40,6 +66,8 @@ pub struct PartyAccount {
     pub created: SystemTime,
     /// The tag of the party that it talks with.
     pub partner: Option<Vec<u8>>,
+    /// The proxy has said that it has left; its media goes on for a while.
+    pub is_leaving: bool,
     /// Other tags that it has used.
     pub aliases: Vec<Vec<u8>>,
     /// Whom it hears.

@@ -8,7 +8,10 @@ mod totals;
 
 use std::time::Duration;
 
-pub use account::{CallAccount, MediaAccount, PartyAccount, Protection, Relation, SinkAccount, SourceAccount};
+pub use account::{
+    CallAccount, DescriptionAccount, DescriptionKind, MediaAccount, PartyAccount, Protection, Relation, SinkAccount,
+    SourceAccount,
+};
 pub use ended::EndedCall;
 pub use histogram::Histogram;
 pub use refusal::Refusal;

@@ -29,6 +29,9 @@ pub struct Show {
     which: Which,
     /// The Call-ID
     call_id: String,
+    /// Its last offer and answer as well, as they came and as they went on
+    #[arg(long)]
+    sdp: bool,
 }
 
 /// Ends calls, whatever their proxies think of it.
@@ -103,13 +106,33 @@ impl Show {
             return tell_json(&client.ask::<Value>(&request)?);
         }
         let call: CallView = client.ask(&request)?;
-        Ok(io::stdout().lock().write_all(text(&call, Paint::of_output()).as_bytes())?)
+        let mut told = text(&call, Paint::of_output());
+        if self.sdp {
+            told += &descriptions(&call, Paint::of_output());
+        }
+        Ok(io::stdout().lock().write_all(told.as_bytes())?)
     }
+}
+
+/// What was said last in a call.
+fn descriptions(call: &CallView, paint: Paint) -> String {
+    let mut told = String::new();
+    for one in &call.descriptions {
+        for (what, sdp) in [("as it came", &one.before), ("as it went on", &one.after)] {
+            told += &paint.head(&format!("{} of {}, {} ago, {what}", one.kind, one.tag, span(one.ago)));
+            told.push('\n');
+            told.extend(sdp.lines().map(|line| format!("  {line}\n")));
+        }
+    }
+    if told.is_empty() {
+        told.push_str("nothing was said since this daemon has the call\n");
+    }
+    told
 }
 
 /// A call for people.
 fn text(call: &CallView, paint: Paint) -> String {
-    let CallView { summary, signalled_ago, parties } = call;
+    let CallView { summary, signalled_ago, parties, .. } = call;
     let mut lines = vec![
         paint.head(&summary.call_id),
         format!(

@@ -2,6 +2,7 @@
 
 mod calls;
 mod capture;
+mod names;
 mod paint;
 mod pcapng;
 mod relay;
@@ -20,6 +21,7 @@ use crate::console::{Client, ClientError};
 
 pub use calls::{List, Show, Terminate};
 pub use capture::Capture;
+pub use names::Names;
 pub use relay::Stats;
 pub use settings::Set;
 pub use top::Top;

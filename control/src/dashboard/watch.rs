@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,8 @@ impl Round {
 struct Known {
     /// Those with which something is wrong.
     troubled: BTreeMap<Vec<u8>, Summary>,
+    /// The last of them that was looked at again.
+    again: Vec<u8>,
     /// The round that is under way, from the last place to the first, and how many have not had their turn in it: a call that takes the place of one that
     /// has ended has had it.
     now: Round,
@@ -106,12 +108,28 @@ impl Known {
     fn turn(&mut self, daemon: &Daemon, now: Instant) -> (Vec<Vec<u8>>, Range<usize>) {
         let watched = daemon.take_watched();
         self.due.extend(watched.signalled.into_iter().map(|id| (now + SIGNALLED, id)));
+        for id in watched.ended {
+            self.take(id, None);
+        }
+        if watched.is_incomplete {
+            // Some of them may have ended.
+            (self.troubled, self.last) = (BTreeMap::new(), Round::default());
+        }
         let is_due = |(at, _): &(Instant, _)| *at <= now;
         let mut again: Vec<_> = watched.fallen;
         while self.due.front().is_some_and(is_due) {
             again.extend(self.due.pop_front().map(|(_, id)| id));
         }
-        again.extend(self.troubled.keys().take(AGAIN).cloned());
+        // Each time those behind the last ones.
+        let next: Vec<_> = self
+            .troubled
+            .range((Bound::Excluded(self.again.clone()), Bound::Unbounded))
+            .map(|(id, _)| id)
+            .take(AGAIN)
+            .cloned()
+            .collect();
+        self.again = if next.len() < AGAIN { Vec::new() } else { next.last().cloned().unwrap_or_default() };
+        again.extend(next);
         again.extend(self.now.worst.iter().chain(&self.last.worst).map(|(id, _)| id.clone()));
         if self.until.is_none() || watched.is_incomplete || self.left == 0 {
             let takes = if self.until.is_none() || watched.is_incomplete { FIRST_ROUND } else { ROUND };

@@ -64,6 +64,8 @@ pub(super) struct Collector {
     transport: Transport,
     /// With the time since when it is there.
     socket: Option<(Socket, Instant)>,
+    /// Which of its addresses is next.
+    turn: usize,
     /// When the last try has failed.
     failed: Option<Instant>,
     is_reached: bool,
@@ -71,7 +73,7 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) const fn new(address: Address, transport: Transport) -> Self {
-        Self { address, transport, socket: None, failed: None, is_reached: true }
+        Self { address, transport, socket: None, turn: 0, failed: None, is_reached: true }
     }
 
     /// Sends a packet; whether that was done. Of UDP nobody knows more than that nothing was wrong.
@@ -107,15 +109,34 @@ impl Collector {
             Err(error) => {
                 // Half a packet may have gone: whoever reads could not tell where the next one begins. An address may have become another one.
                 self.socket = None;
+                self.turn = self.turn.wrapping_add(1);
+                let is_slow = error.kind() == io::ErrorKind::WouldBlock;
+                let error =
+                    if is_slow { io::Error::other(format!("it has taken nothing for {PATIENCE:?}")) } else { error };
                 self.fail(&error);
                 false
             }
         }
     }
 
-    fn connect(&self) -> io::Result<Socket> {
-        let addr = (self.address.host.as_str(), self.address.port).to_socket_addrs()?.next();
-        let addr = addr.ok_or_else(|| io::Error::other("there is no address of that name"))?;
+    /// By the first of its addresses that will do. By UDP one hears of a failure only later, and goes on to the next.
+    fn connect(&mut self) -> io::Result<Socket> {
+        let addrs: Vec<_> = (self.address.host.as_str(), self.address.port).to_socket_addrs()?.collect();
+        let (count, first) = (addrs.len(), self.turn);
+        let mut failed = io::Error::other("there is no address of that name");
+        for (number, addr) in addrs.iter().cycle().skip(first % count.max(1)).take(count).enumerate() {
+            match self.connect_to(*addr, PATIENCE / count as u32) {
+                Ok(socket) => {
+                    self.turn = first + number;
+                    return Ok(socket);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn connect_to(&self, addr: SocketAddr, patience: Duration) -> io::Result<Socket> {
         Ok(match self.transport {
             Transport::Udp => {
                 let any: SocketAddr = match addr {
@@ -127,7 +148,7 @@ impl Collector {
                 Socket::Udp(socket)
             }
             Transport::Tcp => {
-                let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+                let stream = TcpStream::connect_timeout(&addr, patience)?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 Socket::Tcp(stream)
             }

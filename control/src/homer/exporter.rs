@@ -30,6 +30,8 @@ const DOZES: u32 = 200;
 const RTCP_WAITING: usize = WAITING / 2;
 /// So many bytes of NG messages may wait.
 const DIALOGUE_WAITING: usize = 16 << 20;
+/// The longest Call-ID that is taken.
+const LONGEST_NAME: usize = 255;
 /// The name of a call is remembered for so long after its last report: those that wait may be told when it has ended.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
@@ -100,6 +102,8 @@ enum Item {
 struct Shared {
     sent: AtomicU64,
     lost: AtomicU64,
+    /// What the thread has taken, and not told yet.
+    in_hand: AtomicU64,
     /// Bytes of NG messages that wait.
     waiting: AtomicUsize,
     is_over: AtomicBool,
@@ -134,10 +138,11 @@ impl Homer {
     }
 
     /// Who takes RTCP; none where that is not told.
-    pub fn rtcp(&self) -> Option<impl Fn(Rtcp) + Send + Sync + 'static> {
+    pub fn rtcp(&self) -> Option<impl Fn(Option<Rtcp>) + Send + Sync + 'static> {
         let (sender, shared) = (self.sender.clone(), Arc::clone(&self.shared));
-        self.config.has_rtcp.then_some(move |rtcp| {
-            if sender.len() >= RTCP_WAITING || !put(&sender, Item::Rtcp(rtcp)) {
+        self.config.has_rtcp.then_some(move |rtcp: Option<Rtcp>| {
+            let is_told = rtcp.is_some_and(|rtcp| sender.len() < RTCP_WAITING && put(&sender, Item::Rtcp(rtcp)));
+            if !is_told {
                 lose(&shared, 1);
             }
         })
@@ -162,8 +167,11 @@ impl Homer {
     /// Tells of calls that have ended.
     pub fn put(&self, ended: impl Iterator<Item = EndedCall>) {
         for call in ended {
-            if !put(&self.sender, Item::Ended(Box::new(call))) {
-                lose(&self.shared, 1);
+            let item = Item::Ended(Box::new(call));
+            if let Err(full) = self.sender.try_send(item)
+                && let Item::Ended(call) = full.into_inner()
+            {
+                lose(&self.shared, quality::reports(&call).len() as u64);
             }
         }
     }
@@ -177,7 +185,7 @@ impl Homer {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.shared.is_over.store(true, Ordering::Relaxed);
-        let left = left + self.sender.len() as u64;
+        let left = left + self.sender.len() as u64 + self.shared.in_hand.load(Ordering::Relaxed);
         if left > 0 {
             lose(&self.shared, left);
             tracing::warn!(left, "Homer does not hear of what waits, because it is too slow");
@@ -228,6 +236,7 @@ impl Teller {
                 batch.push(item);
             }
             quiet = 0;
+            self.shared.in_hand.store(batch.len() as u64, Ordering::Relaxed);
             self.learn_names(&batch);
             for item in batch {
                 // Nobody waits for it any more.
@@ -238,6 +247,7 @@ impl Teller {
                 if catch_unwind(AssertUnwindSafe(|| self.tell(item))).is_err() {
                     lose(&self.shared, 1);
                 }
+                self.shared.in_hand.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -281,10 +291,12 @@ impl Teller {
                 let Some(protocol) = self.config.dialogue else { return };
                 let Dialogue { from, to, is_stream, request, has_cookie, said, at } = dialogue;
                 let frame = match has_cookie {
-                    true => Frame::datagram(&request),
+                    true => Frame::with_cookie(&request),
                     false => Some(Frame::without_cookie(request.trim_ascii())),
                 };
-                let name = frame.map(|frame| frame.call_id()).unwrap_or_default();
+                let mut name = frame.map(|frame| frame.call_id()).unwrap_or_default();
+                // No call has a longer one.
+                name.truncate(LONGEST_NAME);
                 let carried_by = if is_stream { TCP } else { UDP };
                 self.send((Protocol(protocol), carried_by), (from, to), at, &name, &said);
             }

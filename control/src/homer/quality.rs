@@ -51,7 +51,8 @@ fn report(
     heard: Option<&MediaAccount>,
     at: SystemTime,
 ) -> Value {
-    let call_id = text(&call.call_id);
+    // As it stands in the packet and in SIP, so that both are found together.
+    let call_id = String::from_utf8_lossy(&call.call_id).into_owned();
     let codec = text(&media.codec);
     let (name, clock) = codec.split_once('/').unwrap_or((&codec, ""));
     let clock = clock.split('/').next().and_then(|clock| clock.parse::<u32>().ok());
@@ -166,6 +167,7 @@ mod tests {
             via_branch: None,
             label: None,
             created: SystemTime::UNIX_EPOCH,
+            is_leaving: false,
             partner: Some(partner.as_bytes().to_vec()),
             aliases: Vec::new(),
             hears: Vec::new(),
@@ -196,6 +198,7 @@ mod tests {
             last_signal: SystemTime::UNIX_EPOCH,
             flows_since: at,
             parties: vec![party("a", "b", 0, 5, Vec::new()), party("b", "a", 2, -1, vec![quality])],
+            descriptions: Vec::new(),
             now: (at, SystemTime::UNIX_EPOCH),
         };
         let told = reports(&EndedCall { call_id: b"call".to_vec(), reason: "deleted", account });

@@ -73,11 +73,16 @@ fn report(told: &mut Map<String, Value>, (kind, count): (u8, u8), body: &[u8]) -
     Some(())
 }
 
+/// So many items of a description are told: there are eight kinds.
+const ITEMS: usize = 16;
+
 /// The first chunk of a description; more than one come from mixers only.
 fn describe(told: &mut Map<String, Value>, count: u8, body: &[u8]) {
     let Some((ssrc, mut rest)) = word(body) else { return };
     let mut items = Vec::new();
-    while let [kind @ 1..=255, len, behind @ ..] = rest {
+    while let [kind @ 1..=255, len, behind @ ..] = rest
+        && items.len() < ITEMS
+    {
         let Some((text, behind)) = behind.split_at_checked(usize::from(*len)) else { break };
         items.push(json!({"type": kind, "text": String::from_utf8_lossy(text)}));
         rest = behind;

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use border::{Component, Edge, Passes, Path, Quality, Sample};
-use calls::outcome::{CallAccount, MediaAccount, PartyAccount, Protection, SinkAccount, SourceAccount};
+use calls::outcome::{
+    CallAccount, DescriptionAccount, DescriptionKind, MediaAccount, PartyAccount, Protection, SinkAccount,
+    SourceAccount,
+};
 use calls::sdp::Direction;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,24 @@ pub struct CallView {
     pub signalled_ago: f64,
     /// Its parties, and those who get copies.
     pub parties: Vec<PartyView>,
+    /// Its last offer and its last answer, since this daemon has it; not in records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub descriptions: Vec<DescriptionView>,
+}
+
+/// A description on its way from one party to another.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DescriptionView {
+    /// `offer` or `answer`.
+    pub kind: String,
+    /// The tag of whoever has said it.
+    pub tag: String,
+    /// Seconds ago.
+    pub ago: f64,
+    /// As it came, without keys and passwords; what is no UTF-8 is replaced.
+    pub before: String,
+    /// As it went on.
+    pub after: String,
 }
 
 /// A call in a list.
@@ -194,6 +215,7 @@ impl CallView {
             summary: Summary::new(call_id, account),
             signalled_ago: clock.since(account.last_signal),
             parties: account.parties.iter().map(|party| clock.party(party)).collect(),
+            descriptions: account.descriptions.iter().map(|one| clock.description(one)).collect(),
         }
     }
 }
@@ -263,6 +285,21 @@ impl Clock {
 
     fn ago(&self, instant: Instant) -> f64 {
         self.0.0.saturating_duration_since(instant).as_secs_f64()
+    }
+
+    fn description(&self, one: &DescriptionAccount) -> DescriptionView {
+        let plain = |sdp: &[u8]| {
+            // What a terminal would take for an order is none of a description's lines.
+            let text = String::from_utf8_lossy(sdp);
+            text.chars().filter(|letter| !letter.is_control() || *letter == '\n').collect()
+        };
+        DescriptionView {
+            kind: if one.kind == DescriptionKind::Offer { "offer" } else { "answer" }.to_owned(),
+            tag: text(&one.tag),
+            ago: self.since(one.at),
+            before: plain(&one.before),
+            after: plain(&one.after),
+        }
     }
 
     fn party(&self, party: &PartyAccount) -> PartyView {

@@ -62,6 +62,8 @@ pub(super) fn troubles(account: &CallAccount) -> Vec<Trouble> {
 fn expected(account: &CallAccount) -> impl Iterator<Item = Expected<'_>> {
     account.parties.iter().flat_map(|party| {
         let partner = account.parties.iter().find(|other| other.tag.is_some() && other.tag == party.partner);
+        // Whose call is over need not speak any more, nor be spoken to.
+        let partner = partner.filter(|partner| !partner.is_leaving && !party.is_leaving);
         let theirs = partner.map(|partner| partner.medias.as_slice()).unwrap_or_default();
         let medias = party.medias.iter().zip(theirs).filter(|(mine, theirs)| sends(mine) && wants(theirs));
         medias.flat_map(move |(mine, _)| {
@@ -289,6 +291,23 @@ mod tests {
         assert_eq!(rig.troubles(30), []);
         rig.signal(["sendrecv", "sendrecv"], 30);
         assert_eq!((rig.troubles(32), rig.troubles(34)), (vec![], vec![Trouble::Silent]));
+    }
+
+    #[test]
+    fn a_call_that_is_deleted_and_waits_for_its_end_is_no_trouble() {
+        let mut rig = answered("audio", ["sendrecv", "sendrecv"]);
+        let delete = calls::intent::Delete {
+            call_id: b"call".to_vec(),
+            from_tag: None,
+            to_tag: None,
+            via_branch: None,
+            delay: Some(30),
+            fast: false,
+            fatal: false,
+        };
+        assert_eq!(rig.troubles(6), [Trouble::Silent]);
+        assert!(matches!(rig.handle(Intent::Delete(delete), Duration::from_secs(7)), Outcome::Ended(_)));
+        assert_eq!(rig.troubles(12), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use border::{Passes, Path, SinkState, SourceTotals};
+use border::{Component, Passes, Path, SinkState, SourceTotals};
 use flow::{Reason, SlotIndex};
 
 use crate::hops::NO_PORT;
@@ -29,13 +29,15 @@ impl FlowTable {
             to: destination.as_ref().ok().map(|destination| destination.to),
             reason: destination.as_ref().err().copied(),
         });
+        let is_rtp = source.spec.component == Component::Rtp;
         Some(SourceTotals {
             fast_packets: source.tally.fast_packets(),
             slow_packets: source.tally.slow_packets(),
             bytes: source.tally.bytes(),
             errors: source.errors,
-            lost: source.tally.lost(),
-            late: source.tally.late(),
+            // RTCP has no numbers by which one could tell.
+            lost: if is_rtp { source.tally.lost() } else { 0 },
+            late: if is_rtp { source.tally.late() } else { 0 },
             ssrc_changes: source.tally.changes(),
             jitter_ms: source.tally.jitter_ms(source.spec.clock_khz),
             ssrc: source.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),

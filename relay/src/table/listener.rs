@@ -74,8 +74,40 @@ struct Listening {
     ear: Arc<Ear>,
     /// What the source that the party hears had carried at the last report, by XDP and by a worker.
     carried: [Volume; 2],
+    /// What of it is exported.
+    budget: Budget,
     /// What it has said; many parties never report.
     said: Option<Box<Said>>,
+}
+
+/// How much of what a party says is exported: it reports each five seconds, and no call is to have what is everybody's.
+struct Budget {
+    left: u8,
+    since: Option<Instant>,
+}
+
+impl Budget {
+    /// At once, and then one more in so long.
+    const MOST: u8 = 10;
+    const PAUSE: Duration = Duration::from_millis(200);
+
+    const fn new() -> Self {
+        Self { left: Self::MOST, since: None }
+    }
+
+    /// Whether there is one more.
+    fn take(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let more = now.saturating_duration_since(since).as_millis() / Self::PAUSE.as_millis();
+        if more > 0 {
+            self.left =
+                u8::try_from(more.min(255)).map_or(Self::MOST, |more| self.left.saturating_add(more)).min(Self::MOST);
+            self.since = Some(now);
+        }
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
 }
 
 /// What a party has said.
@@ -127,7 +159,7 @@ impl Listener {
     fn open(&mut self, table: &FlowTable, slot: SlotIndex, ear: Arc<Ear>) {
         let carried = ear.partner.map_or([Volume(0); 2], |partner| carried(table, partner.sibling()));
         let Some(listening) = self.ears.get_mut(&slot) else {
-            self.ears.insert(slot, Listening { ear, carried, said: None });
+            self.ears.insert(slot, Listening { ear, carried, budget: Budget::new(), said: None });
             return;
         };
         // Its word about another one's media is not its word about this one's; the table has forgotten it, too.
@@ -158,8 +190,12 @@ impl Listener {
         let Some(mut listening) = self.ears.remove(&heard.slot) else { return };
         if let Some(reader) = table.reader() {
             let Ear { call, local, .. } = *listening.ear;
-            let datagram = || heard.datagram.clone();
-            reader.exported(|| Rtcp { call, from: heard.sender, to: local, at: heard.at, datagram: datagram() });
+            let listening = &mut listening;
+            reader.exported(move || {
+                let datagram = heard.datagram.clone();
+                let rtcp = Rtcp { call, from: heard.sender, to: local, at: heard.at, datagram };
+                listening.budget.take(heard.at).then_some(rtcp)
+            });
         }
         let mut said = listening.said.take().unwrap_or_default();
         let sent = listening.sent(table, heard.slot, &mut said.sent);

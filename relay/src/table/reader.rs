@@ -46,8 +46,8 @@ pub struct Rtcp {
     pub datagram: Bytes,
 }
 
-/// Who gets all RTCP that is read.
-type Export = Box<dyn Fn(Rtcp) + Send + Sync>;
+/// Who gets the RTCP that is read; none is one of a source that sends more than anybody needs to.
+type Export = Box<dyn Fn(Option<Rtcp>) + Send + Sync>;
 
 /// What comes and goes.
 pub(super) enum News {
@@ -137,12 +137,12 @@ impl Reader {
     }
 
     /// All that is read is given to this, too, from now on; the first one that is named stays. It must not wait.
-    pub(crate) fn export(&self, export: impl Fn(Rtcp) + Send + Sync + 'static) {
+    pub(crate) fn export(&self, export: impl Fn(Option<Rtcp>) + Send + Sync + 'static) {
         let _first = self.export.set(Box::new(export));
     }
 
     /// Whoever gets all that is read, if anybody does.
-    pub(super) fn exported(&self, rtcp: impl FnOnce() -> Rtcp) {
+    pub(super) fn exported(&self, rtcp: impl FnOnce() -> Option<Rtcp>) {
         if let Some(export) = self.export.get() {
             export(rtcp());
         }

@@ -17,6 +17,7 @@ mod random;
 mod records;
 mod security;
 mod timeouts;
+mod watched;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

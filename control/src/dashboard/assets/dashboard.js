@@ -207,6 +207,21 @@ async function showCall() {
     section.append(scroll);
     return section;
   }));
+  const said = call.descriptions ?? [];
+  const key = said.map(one => one.before + one.after).join();
+  // As long as nothing new is said it stays, also where somebody has scrolled or marked it.
+  if (at("descriptions").dataset.key !== key) {
+    at("descriptions").dataset.key = key;
+    at("descriptions").replaceChildren(...said.flatMap(one => [
+      put("h2", `${one.kind} of ${one.tag}: as it came, and as it went on`),
+      (() => {
+        const pair = document.createElement("div");
+        pair.className = "pair";
+        pair.append(put("pre", one.before), put("pre", one.after));
+        return pair;
+      })(),
+    ]));
+  }
 }
 
 function row(cells, kind) {
@@ -229,6 +244,8 @@ function turn() {
       at("callid").textContent = id;
       at("callstate").textContent = "";
       at("legs").replaceChildren();
+      at("descriptions").replaceChildren();
+      delete at("descriptions").dataset.key;
       callCharts ??= {
         packets: new Chart("callpackets", [["packets / s", "--mark"]]), loss: new Chart("callloss", [["lost", "--bad"]]),
         jitter: new Chart("calljitter", [["jitter, ms", "--doubt"]]), mos: new Chart("callmos", [["MOS", "--good"]]),

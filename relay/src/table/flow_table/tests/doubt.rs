@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::table::listener::Listener;
-use crate::table::reader::Heard;
+use crate::table::reader::{Heard, Rtcp};
 
 /// A receiver report of a party about source 7.
 fn receiver_report(highest: u32) -> Vec<u8> {
@@ -132,7 +132,14 @@ fn what_is_read_is_given_to_whoever_exports_it_with_its_call_and_ends() {
     call.table.reader().unwrap().export(move |rtcp| kept.lock().unwrap().push(rtcp));
     call.report(FROM_B, &receiver_report(250));
     call.report(FROM_A, &receiver_report(1));
+    let told_of_a = exported.lock().unwrap().len();
+    for _ in 0..20 {
+        call.report(FROM_A, &receiver_report(1));
+    }
     let exported = exported.lock().unwrap();
+    let (of_flood, first) = (&exported[told_of_a..], exported.iter().take(2).flatten().cloned());
+    let exported: Vec<Rtcp> = first.collect();
+    assert!((9..=12).contains(&of_flood.iter().flatten().count()), "a source has a few at once");
     let told: Vec<_> = exported.iter().map(|rtcp| (rtcp.call, rtcp.from.to_string(), rtcp.to.to_string())).collect();
     assert_eq!(
         told,

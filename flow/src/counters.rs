@@ -112,9 +112,9 @@ impl Timing {
         self.transit.store(0);
     }
 
-    /// A packet, the first of two in a row or the second.
+    /// A packet, the first of two in a row (0) or the second (1): by number, because a verifier follows each branch to the program's end.
     #[inline(always)]
-    fn sample(&self, is_first: bool, timestamp: u32, now_ns: u64) {
+    fn sample(&self, place: u32, timestamp: u32, now_ns: u64) {
         let scale = self.scale.load();
         if scale == 0 {
             return;
@@ -127,11 +127,11 @@ impl Timing {
         };
         // The second takes it away: what comes next is nobody's neighbour, be it after an hour on hold.
         let last = self.transit.load();
-        self.transit.store(if is_first { transit } else { 0 });
+        self.transit.store(transit * (1 - place));
         // Those of two sources, or with times of their own making, are no neighbours.
         let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();
         let longest = (LONGEST_NS.wrapping_mul(u64::from(scale)) >> 32) as u32;
-        if !is_first && last != 0 && difference <= longest {
+        if place * last != 0 && difference <= longest {
             self.jitter.store(Mean::of(self.jitter.load()).and(difference).word());
         }
     }
@@ -150,8 +150,6 @@ struct Mean {
 impl Mean {
     /// Bits of a word for the mean; the others are for the count.
     const BITS: u32 = 28;
-    /// Minutes, with any clock; sixteen times that is a mean still.
-    const LONGEST: u32 = 1 << 23;
 
     #[inline(always)]
     const fn of(word: u32) -> Self {
@@ -160,10 +158,10 @@ impl Mean {
 
     #[inline(always)]
     fn and(self, difference: u32) -> Self {
-        let difference = if difference < Self::LONGEST { difference } else { Self::LONGEST };
         let count = self.count + 1;
         let sixteenths = self.sixteenths - (self.sixteenths + count / 2) / count + (difference << 4) / count;
-        Self { count: if count < 16 { count } else { 15 }, sixteenths }
+        // Fifteen is as far as it goes.
+        Self { count: count - (count >> 4), sixteenths }
     }
 
     #[inline(always)]
@@ -202,10 +200,10 @@ pub(crate) fn count_rtp<'a>(
     // At another place of each 64, until all have been: no rhythm of the sender's is always met at the same beat.
     let number = counted.0 as u32;
     let place = number.wrapping_sub((number / JITTER_SAMPLE).wrapping_mul(37)) & (JITTER_SAMPLE - 1);
-    if place < 2
+    if place & !1 == 0
         && let Some(timing) = timing()
     {
-        timing.sample(place == 0, rtp.timestamp, clock());
+        timing.sample(place, rtp.timestamp, clock());
     }
 }
 

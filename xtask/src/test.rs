@@ -27,9 +27,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("models");
     let models = models()?;
     step("privileged tests");
-    // Two at a time, though they share the kernel: each has hosts of its own, waits most of its time, and asserts no times.
+    // Three at a time, though they share the kernel: each has hosts of its own, waits most of its time, and asserts no times.
     let privileged =
-        count(cargo().args(["test", "--workspace", "--locked"]).env("RUST_TEST_THREADS", "2"), &["--ignored"])?;
+        count(cargo().args(["test", "--workspace", "--locked"]).env("RUST_TEST_THREADS", "3"), &["--ignored"])?;
 
     step("licences");
     licences::check()?;

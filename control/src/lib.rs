@@ -8,6 +8,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod dashboard;
 pub mod doctor;
+pub mod event_log;
 pub mod homer;
 pub mod host_load;
 pub mod instance;

@@ -3,6 +3,7 @@
 //! Each count has one writer: the fast path's are written by the softirq that gets the flow's packets, the slow path's by the slot's worker.
 //! So they are plain additions.
 
+use crate::moment::Moment;
 use crate::rtp::{RtpFields, Sequence};
 use crate::word::Word;
 
@@ -207,30 +208,6 @@ pub(crate) fn count_rtp<'a>(
     }
 }
 
-/// A moment by a steady clock, to some milliseconds, of the last minutes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Moment(u16);
-
-impl Moment {
-    /// Bits of nanoseconds that are left out: 4.2 ms.
-    const FINENESS: u32 = 22;
-
-    /// So many moments may whoever notes one be ahead: a second and some.
-    const AHEAD: u16 = 256;
-
-    /// The moment of a clock's nanoseconds.
-    pub const fn of(clock_ns: u64) -> Self {
-        Self((clock_ns >> Self::FINENESS) as u16)
-    }
-
-    /// Nanoseconds from this one, in the last four minutes, to a clock's.
-    pub const fn until(self, clock_ns: u64) -> u64 {
-        let whole = ((clock_ns >> Self::FINENESS) as u16).wrapping_sub(self.0);
-        // Whoever notes a moment may be ahead of whoever reads it: it has read its clock before.
-        if whole > u16::MAX - Self::AHEAD { 0 } else { (whole as u64) << Self::FINENESS }
-    }
-}
-
 /// What a worker carried of a slot: the slow path's counters.
 #[repr(C, align(32))]
 #[derive(Default)]
@@ -260,12 +237,12 @@ impl Carried {
 
     /// The peer is heard by the slot's own rule, and nobody is asked about it.
     pub fn hear(&self, moment: Moment) {
-        self.heard.store(moment.0);
+        self.heard.store(moment.word());
     }
 
     /// When it was heard so last.
     pub fn heard(&self) -> Moment {
-        Moment(self.heard.load())
+        Moment::from_word(self.heard.load())
     }
 
     /// Starts a new stream at a sequence number. The volume goes on: only its differences mean anything. Called while nobody counts.
@@ -307,17 +284,6 @@ mod tests {
 
     fn packet(sequence: u16, timestamp: u32) -> RtpFields {
         RtpFields { sequence: Sequence(sequence), timestamp, ssrc: 1 }
-    }
-
-    #[test]
-    fn a_moment_is_some_milliseconds_exact_for_four_minutes() {
-        for began in [0, 1 << 30, u64::MAX / 3] {
-            for passed in [0, 1_000_000, 500_000_000, 240_000_000_000] {
-                let told = Moment::of(began).until(began + passed);
-                assert!(told.abs_diff(passed) < 1 << Moment::FINENESS, "{began} {passed} {told}");
-                assert_eq!(Moment::of(began + passed / 300).until(began), 0, "who reads it is late");
-            }
-        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod local;
 pub mod memory;
 #[cfg(all(test, loom))]
 mod models;
+mod moment;
 #[cfg(feature = "vectors")]
 pub mod mutants;
 pub mod reason;
@@ -43,6 +44,7 @@ pub use headers::{Addr4, Addr6, Be16};
 pub use hop::{Bearing, Hop, HopCell, HopId, Mac};
 pub use knock::{Epoch, Knocker, Knockers};
 pub use local::{Locals, SlotIndex};
+pub use moment::Moment;
 pub use reason::Reason;
 pub use slot::{Rule, Slot};
 pub use tables::{LAYOUT, Tables};

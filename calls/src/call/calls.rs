@@ -12,7 +12,7 @@ use super::flows::Flows;
 use super::leg::LegId;
 use super::moment::{Clock, Moment};
 use super::plan::{desired, plan};
-use super::query::Query;
+use super::query::{Query, Tells};
 use super::security::Entropy;
 use super::settings::{Settings, Unsupported};
 use super::sources::Sources;
@@ -286,16 +286,26 @@ impl Calls {
 
     fn query(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Result<CallAccount, Refusal> {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
-        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: true };
-        let account = query.describe(&entry.call, &entry.installed, entry.flows.since);
+        let account = self.account(entry, Tells { sinks: true, partners: true }, (now, wall), meter);
         Ok(CallAccount { descriptions: entry.described.accounts(), ..account })
     }
 
     /// How a call is doing, for whoever looks at very many: without what leaves, which is what arrives elsewhere.
     pub fn glance(&self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Option<CallAccount> {
         let entry = self.calls.get(call_id)?;
-        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: false };
-        Some(query.describe(&entry.call, &entry.installed, entry.flows.since))
+        Some(self.account(entry, Tells { sinks: true, partners: false }, (now, wall), meter))
+    }
+
+    /// How a call is doing, or did until now.
+    pub(super) fn account(
+        &self,
+        entry: &Entry,
+        tells: Tells,
+        (now, wall): (Instant, SystemTime),
+        meter: &dyn Meter,
+    ) -> CallAccount {
+        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells };
+        query.describe(&entry.call, &entry.installed, entry.flows.since)
     }
 
     /// Everything about the relay as a whole.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use border::Meter;
 
 use super::calls::{Calls, Entry};
-use super::query::Query;
+use super::query::Tells;
 use crate::outcome::EndedCall;
 
 /// So many wait at most for whoever takes them: he does so after every command.
@@ -52,11 +52,7 @@ impl Calls {
     ) -> EndedCall {
         // By the clock that nobody sets.
         let wall = entry.call.created + self.clock.at(now).since(entry.call.began);
-        let query = Query { interfaces: &self.interfaces, meter, now, wall, tells_sinks: true, tells_partners: false };
-        EndedCall {
-            call_id: call_id.to_vec(),
-            reason,
-            account: query.describe(&entry.call, &entry.installed, entry.flows.since),
-        }
+        let tells = Tells { sinks: true, partners: false };
+        EndedCall { call_id: call_id.to_vec(), reason, account: self.account(entry, tells, (now, wall), meter) }
     }
 }

@@ -7,7 +7,7 @@ use border::{FlowOp, Meter};
 use super::account::Account;
 use super::calls::{Calls, Done};
 use super::plan::plan;
-use super::query::Query;
+use super::query::Tells;
 use super::reading::Reading;
 use super::sources::Sources;
 use crate::intent::{Delete, Unsubscribe};
@@ -18,6 +18,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// So many calls end at a time at most: others wait meanwhile.
 const ENDS: usize = 32;
+
+/// What is told at last: where packets go is nowhere then.
+const LAST: Tells = Tells { sinks: false, partners: true };
 
 impl Calls {
     pub(super) fn delete(&mut self, delete: &Delete, now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
@@ -36,16 +39,7 @@ impl Calls {
             return if delete.fatal { Err(Refusal::NoMatch) } else { Ok((Outcome::NothingToEnd, Vec::new())) };
         };
         let reading = Reading::of(&entry.installed, meter);
-        let query = Query {
-            interfaces: &self.interfaces,
-            meter: &reading,
-            now,
-            wall,
-            tells_sinks: false,
-            tells_partners: true,
-        };
-        let account =
-            (!delete.fast).then(|| Box::new(query.describe(&entry.call, &entry.installed, entry.flows.since)));
+        let account = (!delete.fast).then(|| Box::new(self.account(entry, LAST, (now, wall), &reading)));
         let seconds = delete.delay.or(entry.call.delete_delay).map(|seconds| Duration::from_secs(seconds.into()));
         let delay = seconds.unwrap_or(self.settings.delete_delay).min(LONGEST_DELAY);
         let mut draft = entry.call.clone();
@@ -68,15 +62,7 @@ impl Calls {
     pub(super) fn terminate(&mut self, call_id: &[u8], now: Instant, wall: SystemTime, meter: &dyn Meter) -> Done {
         let entry = self.calls.get(call_id).ok_or(Refusal::UnknownCall)?;
         let reading = Reading::of(&entry.installed, meter);
-        let query = Query {
-            interfaces: &self.interfaces,
-            meter: &reading,
-            now,
-            wall,
-            tells_sinks: false,
-            tells_partners: true,
-        };
-        let account = Box::new(query.describe(&entry.call, &entry.installed, entry.flows.since));
+        let account = Box::new(self.account(entry, LAST, (now, wall), &reading));
         let ops = self.remove(call_id, End::Forced, now, &reading);
         Ok((Outcome::Ended(Some(account)), ops))
     }

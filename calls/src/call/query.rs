@@ -17,10 +17,16 @@ pub(super) struct Query<'a> {
     pub meter: &'a dyn Meter,
     pub now: Instant,
     pub wall: SystemTime,
-    /// Whether it is told where packets go: of a call that ends, nowhere.
-    pub tells_sinks: bool,
-    /// Whether it is told of each source what leaves from its port.
-    pub tells_partners: bool,
+    pub tells: Tells,
+}
+
+/// What of it.
+#[derive(Clone, Copy)]
+pub(super) struct Tells {
+    /// Where packets go: of a call that ends, nowhere.
+    pub sinks: bool,
+    /// Of each source what leaves from its port, which is what arrives elsewhere.
+    pub partners: bool,
 }
 
 impl Query<'_> {
@@ -153,7 +159,7 @@ impl Query<'_> {
         let spec = installed.get(&slot)?;
         let totals = self.meter.totals(slot);
         // What the data plane does not know (yet) is as it was asked for.
-        let sinks_of = |totals: &SourceTotals| if self.tells_sinks { totals.sinks.clone() } else { Vec::new() };
+        let sinks_of = |totals: &SourceTotals| if self.tells.sinks { totals.sinks.clone() } else { Vec::new() };
         let asked = |sink: &Sink| SinkState { sink: *sink, from: None, to: None, reason: None };
         let sinks = totals.as_ref().map_or_else(|| spec.sinks.iter().map(asked).collect(), sinks_of);
         let sinks = sinks.into_iter().map(|SinkState { sink, from, to, reason }| SinkAccount {
@@ -171,7 +177,7 @@ impl Query<'_> {
             interface: None,
             signalled: None,
             // What arrives at the other party's port leaves from here.
-            partner: spec.partner().filter(|_| self.tells_partners).and_then(|partner| self.meter.totals(partner)),
+            partner: spec.partner().filter(|_| self.tells.partners).and_then(|partner| self.meter.totals(partner)),
             sinks: sinks.collect(),
             totals,
         })

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use border::{Component, Content, SourceSpec};
-use flow::counters::Moment;
+use flow::Moment;
 use flow::slot::Flags;
 use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;

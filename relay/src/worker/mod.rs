@@ -19,6 +19,7 @@ pub(crate) mod intake;
 mod outbox;
 mod oversize;
 mod players;
+mod request;
 mod ring;
 mod socket;
 mod sockets;

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use flow::compose::Outgoing;
-use flow::{Be16, Bearing};
+use flow::{Be16, Bearing, SlotIndex};
 
 use super::*;
 use crate::worker::bound::BoundPorts;

@@ -1,6 +1,6 @@
 //! Peers that are watched: the workers carry their packets by the rule, and the table learns from what they note.
 
-use flow::counters::Moment;
+use flow::Moment;
 
 use super::*;
 

@@ -251,6 +251,14 @@ impl Carried {
         self.timing.restart(clock_khz);
     }
 
+    /// The packets of another synchronisation source begin after this number; of the first one, nobody has changed to it.
+    pub(crate) fn begin(&self, highest: Sequence, is_first: bool) {
+        self.highest.store(highest.0);
+        if !is_first {
+            self.timing.count_change();
+        }
+    }
+
     /// The payload's clock is another from now on.
     pub fn set_clock(&self, clock_khz: u16) {
         self.timing.set_clock(clock_khz);

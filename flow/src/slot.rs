@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::checksum::Delta;
-use crate::counters::{self, Counters, Timing, Volume};
+use crate::counters::{self, Carried, Counters, Timing, Volume};
 use crate::headers::{Addr4, Addr6, Be16};
 use crate::hop::{HopCell, HopId};
 use crate::knock::{Epoch, Knocker, Knockers};
@@ -373,6 +373,15 @@ impl Slot {
             timing.count_change();
         }
     }
+
+    /// Notes the synchronisation source of a packet that a worker carries, of a stream that is not held to one. Another one begins with this number.
+    pub fn note_carried_ssrc(&self, rtp: &RtpFields, carried: &Carried) {
+        let last = self.ssrc.load();
+        if last != rtp.ssrc {
+            self.ssrc.store(rtp.ssrc);
+            carried.begin(Sequence(rtp.sequence.0.wrapping_sub(1)), last == 0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -484,5 +493,14 @@ pub(crate) mod tests {
             assert_eq!((slot.ssrc(), slot.counters(&timing).changes), (ssrc, changes));
         }
         assert_eq!(slot.counters(&timing).highest, Sequence(99));
+    }
+
+    #[test]
+    fn a_worker_notes_sources_as_the_fast_path_does() {
+        let (slot, carried) = (Slot::default(), Carried::default());
+        for (ssrc, changes) in [(5, 0), (5, 0), (6, 1), (5, 2)] {
+            slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, &carried);
+            assert_eq!((slot.ssrc(), carried.read().changes, carried.read().highest), (ssrc, changes, Sequence(99)));
+        }
     }
 }

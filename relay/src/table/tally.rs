@@ -147,12 +147,17 @@ impl Tally {
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
         self.late += u64::from(by_fast.late) + u64::from(by_slow.late);
         self.jitter = if by_fast.packets >= by_slow.packets { fast.jitter } else { slow.jitter };
-        self.changes += u64::from(by_fast.changes);
-        if by_fast.changes > 0 {
+        let changes = u64::from(by_fast.changes) + u64::from(by_slow.changes);
+        self.changes += changes;
+        if changes > 0 {
             // The numbers of the source before say nothing about this one's.
             self.highest = None;
         }
         self.expect(&by_fast, fast.highest, &by_slow, slow.highest);
+        if changes > 0 && by_fast.rtp > 0 && by_slow.rtp > 0 {
+            // Nobody knows whose number the last one was.
+            self.highest = None;
+        }
         progress
     }
 
@@ -284,6 +289,21 @@ mod tests {
         // 11 by the slow path, 12 to 20 by the fast one.
         tally.fold(reading(19, 20), reading(1, 11), Instant::now());
         assert_eq!(tally.lost(), 0);
+    }
+
+    #[test]
+    fn sources_in_turns_on_both_paths_have_lost_nothing() {
+        let mut tally = tally(1);
+        for number in 1..50_u16 {
+            // Each path has seen the change to another source; the numbers of the two are near each other.
+            let side = |packets, highest| Counters { changes: number, ..reading(packets, highest) };
+            let packets = 2 * u32::from(number);
+            let fast = [1, 2].map(|more| side(packets + more, 100 + 2 * number + more as u16));
+            tally.fold(fast[0], side(packets, 160 + number), Instant::now());
+            // Only that of the lower numbers goes on: it is no late packet of the other.
+            tally.fold(fast[1], side(packets, 160 + number), Instant::now());
+        }
+        assert_eq!((tally.lost(), tally.changes()), (0, 98));
     }
 
     #[test]

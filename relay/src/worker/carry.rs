@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use border::{Edge, Intake};
 use bytes::Bytes;
-use crossbeam::utils::CachePadded;
 use flow::Moment;
 use flow::compose::Outgoing;
 use flow::headers::TTL;
@@ -21,35 +19,10 @@ use crate::worker::departure::{Departure, Way};
 use crate::worker::handler::Arrival;
 use crate::worker::outbox::{Outbox, Own};
 use crate::worker::oversize::Oversize;
+use crate::worker::reasons::Reasons;
 
 /// So many fans are kept before those that are superseded are looked for.
 const FANS: usize = 1024;
-
-/// Counts of packets by reason, of one worker: in cache lines that no other worker writes.
-#[derive(Debug)]
-pub(crate) struct Reasons(CachePadded<[AtomicU64; Reason::COUNT]>);
-
-impl Default for Reasons {
-    fn default() -> Self {
-        Self(CachePadded::new([const { AtomicU64::new(0) }; Reason::COUNT]))
-    }
-}
-
-impl Reasons {
-    pub(crate) fn count(&self, reason: Reason) {
-        self.add(reason, 1);
-    }
-
-    pub(crate) fn add(&self, reason: Reason, packets: u64) {
-        if let Some(counter) = self.0.get(reason as usize) {
-            counter.fetch_add(packets, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn read(&self) -> [u64; Reason::COUNT] {
-        std::array::from_fn(|reason| self.0.get(reason).map_or(0, |counter| counter.load(Ordering::Relaxed)))
-    }
-}
 
 /// What a worker needs to carry packets.
 pub(crate) struct Carrier {
@@ -216,6 +189,11 @@ impl Carrier {
         let is_rtp = !index.is_odd();
         match fields {
             Some(fields) if is_rtp && ssrc.is_none_or(|ssrc| ssrc == fields.ssrc) => {
+                if ssrc.is_none()
+                    && let Some(slot) = self.table.slot(index)
+                {
+                    slot.note_carried_ssrc(fields, carried);
+                }
                 carried.count_rtp(bytes, fields, || clock_ns);
             }
             // What is no RTP, and what comes from a guest, has no place in the order of the peer's packets.
@@ -495,3 +473,6 @@ enum Known {
     /// It may teach the table something.
     Ask,
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::table::{FlowTable, Reader, rig};
-use crate::worker::carry::{Carrier, Reasons};
+use crate::worker::carry::Carrier;
 use crate::worker::handler::Arrival;
 use crate::worker::outbox::Outbox;
+use crate::worker::reasons::Reasons;
 
 const LOCALS: [&str; 3] = ["192.0.2.1", "198.51.100.1", "2001:db8::1"];
 

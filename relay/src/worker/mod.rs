@@ -19,6 +19,7 @@ pub(crate) mod intake;
 mod outbox;
 mod oversize;
 mod players;
+mod reasons;
 mod request;
 mod ring;
 mod socket;
@@ -27,8 +28,9 @@ mod thread;
 mod wheel;
 
 pub(crate) use bound::BoundPorts;
-pub(crate) use carry::{Carrier, Reasons};
+pub(crate) use carry::Carrier;
 pub(crate) use players::Players;
+pub(crate) use reasons::Reasons;
 pub(crate) use ring::probe as probe_ring;
 pub(crate) use sockets::Sockets;
 pub(crate) use thread::{Manner, Work, Worker};

@@ -7,8 +7,8 @@ use media::{HEAD_ROOM, Packet, TAIL_ROOM};
 use super::*;
 use crate::host::Wake;
 use crate::table::{Announcer, FlowTable, rig};
-use crate::worker::carry::Reasons;
 use crate::worker::handler::Arrival;
+use crate::worker::reasons::Reasons;
 
 const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 

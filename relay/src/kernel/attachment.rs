@@ -1,18 +1,12 @@
-//! Where the local addresses are, and whether the programs are attached and can be relied on: looked at once a second, for nobody tells
-//! when somebody detaches one, and an address may move (keepalived's), or come only later.
-//!
-//! By a thread of its own: the kernel answers about devices, and attaches, under a lock that a slow driver can hold for seconds, and neither
-//! commands nor the sweep may wait for that.
+//! Where the local addresses are, and whether the programs are attached and can be relied on.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use border::{PastStack, Turns};
+use border::PastStack;
 
 use crate::hops::NO_PORT;
 use crate::hops::{Port, Ports};
@@ -21,7 +15,6 @@ use crate::host::netlink::Netlink;
 use crate::host::{Device, devices};
 use crate::kernel::programs::{Kernel, XdpMode};
 use crate::kernel::queues::Queues;
-use crate::supervise::Restarts;
 use crate::table::FlowTable;
 use crate::table::{Fitness, Seat};
 
@@ -37,9 +30,6 @@ enum State {
     /// The device does not exist any more. One of the same name is another device.
     Gone,
 }
-
-/// How often the devices are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The XDP program.
 pub(crate) struct Program {
@@ -86,85 +76,19 @@ pub(crate) struct Attachments {
     /// The devices that frames may leave by.
     ports: Ports,
     table: Arc<FlowTable>,
-    shared: Arc<Shared>,
+    found: Arc<Found>,
 }
 
-/// What the thread and others look at.
+/// What was found when it was looked last, for whoever asks.
 #[derive(Default)]
-struct Shared {
-    is_stopped: AtomicBool,
-    lost: AtomicU64,
-    regained: AtomicU64,
-    steering_lost: AtomicU64,
-    steering_regained: AtomicU64,
-    queues: AtomicUsize,
-    past_stack: AtomicU64,
-    missing: AtomicUsize,
-}
-
-/// The running thread.
-pub(crate) struct Guard {
-    thread: Option<JoinHandle<()>>,
-    shared: Arc<Shared>,
-}
-
-impl Guard {
-    /// Guards these attachments; what becomes of them is told to the table.
-    ///
-    /// # Errors
-    /// When the kernel gives no thread.
-    pub(crate) fn start(mut attachments: Attachments, restarts: Restarts) -> io::Result<Self> {
-        let shared = Arc::clone(&attachments.shared);
-        let mut look = move || {
-            while !attachments.shared.is_stopped.load(Ordering::Relaxed) {
-                std::thread::park_timeout(INTERVAL);
-                attachments.look();
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("attachments".to_owned())
-            .spawn(move || restarts.supervise("the thread that guards the programs", &mut look))?;
-        Ok(Self { thread: Some(thread), shared })
-    }
-
-    /// How many devices that are there have no fast path now.
-    pub(crate) fn missing(&self) -> usize {
-        self.shared.missing.load(Ordering::Relaxed)
-    }
-
-    /// How often the fast path was lost and came back.
-    pub(crate) fn turns(&self) -> Turns {
-        Turns { lost: self.shared.lost.load(Ordering::Relaxed), regained: self.shared.regained.load(Ordering::Relaxed) }
-    }
-
-    /// How often steering was lost and came back.
-    pub(crate) fn steering_turns(&self) -> Turns {
-        let Shared { steering_lost, steering_regained, .. } = &*self.shared;
-        Turns { lost: steering_lost.load(Ordering::Relaxed), regained: steering_regained.load(Ordering::Relaxed) }
-    }
-
-    /// What comes to the workers past the stack.
-    pub(crate) fn past_stack(&self) -> PastStack {
-        let Shared { queues, past_stack, .. } = &*self.shared;
-        PastStack { queues: queues.load(Ordering::Relaxed), packets: past_stack.load(Ordering::Relaxed) }
-    }
-
-    /// Whether the thread has ended although nobody asked it to.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.shared.is_stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("the thread that guards the XDP program had panicked");
-            }
-        }
-    }
+pub(super) struct Found {
+    pub(super) lost: AtomicU64,
+    pub(super) regained: AtomicU64,
+    pub(super) steering_lost: AtomicU64,
+    pub(super) steering_regained: AtomicU64,
+    pub(super) queues: AtomicUsize,
+    pub(super) past_stack: AtomicU64,
+    pub(super) missing: AtomicUsize,
 }
 
 impl Attachments {
@@ -189,7 +113,7 @@ impl Attachments {
             queues,
             ports: HashMap::new(),
             table,
-            shared: Arc::default(),
+            found: Arc::default(),
         };
         for device in seated.iter().flatten() {
             if !attachments.held.iter().any(|held| held.device.index == device.index) {
@@ -201,6 +125,11 @@ impl Attachments {
             attachments.table.ours().set_seat(local, attachments.seat(device.as_ref()));
         }
         Ok(attachments)
+    }
+
+    /// What is found, each time anew.
+    pub(super) fn found(&self) -> Arc<Found> {
+        Arc::clone(&self.found)
     }
 
     /// The devices that frames may leave by; with [`NO_PORT`] those that take no redirected frames.
@@ -270,7 +199,7 @@ impl Attachments {
     }
 
     /// Looks at the host's addresses and at every device, attaches the program where it is missing, and says what has changed.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         match devices::host_addresses() {
             Ok(host) => self.table.trust().set_host(host),
             Err(error) => tracing::debug!(%error, "the host's addresses cannot be read"),
@@ -289,8 +218,8 @@ impl Attachments {
         let there = self.held.iter().filter(|held| matches!(held.state, State::Whole | State::Down));
         queues.look(&there.map(|held| &held.device).collect::<Vec<_>>());
         let PastStack { queues, packets } = queues.past_stack();
-        self.shared.queues.store(queues, Ordering::Relaxed);
-        self.shared.past_stack.store(packets, Ordering::Relaxed);
+        self.found.queues.store(queues, Ordering::Relaxed);
+        self.found.past_stack.store(packets, Ordering::Relaxed);
     }
 
     /// Looks whether the steering program is where it was, and attaches it again.
@@ -303,12 +232,12 @@ impl Attachments {
             Err(error) => return tracing::debug!(%error, "it cannot be seen whether media ports are steered"),
         }
         if !*is_failure_told {
-            self.shared.steering_lost.fetch_add(1, Ordering::Relaxed);
+            self.found.steering_lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!("somebody has detached the steering program: the slow path hears nothing until it is back");
         }
         match kernel.steer() {
             Ok(()) => {
-                self.shared.steering_regained.fetch_add(1, Ordering::Relaxed);
+                self.found.steering_regained.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("media ports are steered again");
                 *is_failure_told = false;
             }
@@ -345,7 +274,7 @@ impl Attachments {
         });
         let forwards = self.program.as_ref().is_some_and(|program| program.forwards);
         let missing = self.held.iter().filter(|held| forwards && held.state != State::Whole).count();
-        self.shared.missing.store(missing, Ordering::Relaxed);
+        self.found.missing.store(missing, Ordering::Relaxed);
         for (local, addr) in addrs.iter().enumerate() {
             self.table.ours().set_seat(local, self.seat(found.get(addr)));
         }
@@ -385,7 +314,7 @@ impl Attachments {
         };
         let (before, now) = (*state, state_of(found.as_ref(), program.id));
         if before == State::Whole && now != State::Whole {
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            self.found.lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(device = device.name, "the fast path is lost and the slow path carries on: {}", why(now));
         }
         *state = match (now, found) {
@@ -407,7 +336,7 @@ impl Attachments {
             (now, _) => now,
         };
         if *state == State::Whole && (before, now) != (State::Whole, State::Whole) {
-            self.shared.regained.fetch_add(1, Ordering::Relaxed);
+            self.found.regained.fetch_add(1, Ordering::Relaxed);
             tracing::info!(device = device.name, "the fast path is back");
         }
     }

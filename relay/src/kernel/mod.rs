@@ -6,6 +6,7 @@
 //! ```
 
 mod attachment;
+mod guard;
 mod inventory;
 #[cfg(feature = "measure")]
 pub mod measure;
@@ -15,7 +16,8 @@ mod queues;
 mod sizes;
 mod steering;
 
-pub(crate) use attachment::{Attachments, Guard, Program};
+pub(crate) use attachment::{Attachments, Program};
+pub(crate) use guard::Guard;
 pub use inventory::{Inventory, inventory};
 pub(crate) use pins::{Pins, PinsError, Shape};
 pub(crate) use programs::{Facts, Kernel, program_name};

@@ -9,6 +9,9 @@ use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
+#[path = "rig/streams.rs"]
+mod streams;
+
 /// Words in the beginning of a frame that the generator writes: 56 bytes, the headers of an RTP packet over IPv4 and two bytes more.
 const WORDS: usize = 7;
 /// The same for IPv6: 72 bytes, the headers without the last two bytes of the SSRC.
@@ -280,10 +283,17 @@ fn generate(context: XdpContext) -> u32 {
 #[inline(always)]
 fn next_frame(context: &XdpContext) -> Option<u64> {
     let frame: &mut [u64; WORDS] = words_mut(context)?;
-    let Next { side, port, sequence, timestamp } = next_packet()?;
+    let next = next_packet()?;
     for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
         *word = plan(index)?;
     }
+    Some(write_next(frame, next))
+}
+
+/// Writes what differs from packet to packet into a copy of the template; tells the side.
+#[inline(always)]
+fn write_next(frame: &mut [u64; WORDS], next: Next) -> u64 {
+    let Next { side, port, sequence, timestamp } = next;
     // Bytes 26-29 and 30-33 are the addresses: their last bytes are bytes 5 of word 3 and 1 of word 4.
     frame[3] += side << 40;
     frame[4] += side << 8;
@@ -291,7 +301,7 @@ fn next_frame(context: &XdpContext) -> Option<u64> {
     frame[4] |= port << 16 | port << 32;
     frame[5] |= sequence << 32 | timestamp << 48;
     frame[6] |= timestamp >> 16;
-    Some(side)
+    side
 }
 
 /// Writes the next frame of a flood over IPv4: now and then one of the parties', all others from strangers to the same ports.
@@ -358,6 +368,18 @@ struct Next {
     timestamp: u64,
 }
 
+impl Next {
+    /// The packet of a flow in this round. Flows of both directions in turn: side 0 sends from address .10 to .1, side 1 from .11 to .2.
+    #[inline(always)]
+    fn of(flow: u64, first_port: u64, round: u64) -> Self {
+        let (side, call) = (flow & 1, flow >> 1);
+        let port = u64::from(((first_port + 2 * call) as u16).to_be());
+        let sequence = u64::from((round as u16).to_be());
+        let timestamp = u64::from((round as u32).wrapping_mul(160).to_be());
+        Self { side, port, sequence, timestamp }
+    }
+}
+
 #[inline(always)]
 fn next_packet() -> Option<Next> {
     let (flows, mask, first_port) = (plan(FLOWS)?, plan(MASK)?, plan(FIRST_PORT)?);
@@ -368,13 +390,7 @@ fn next_packet() -> Option<Next> {
     let (number, flow) = (position[0], next_flow(position, flows, mask));
     position[0] = number + 1;
 
-    // Flows of both directions in turn: side 0 sends from address .10 to .1, side 1 from .11 to .2.
-    let (side, call) = (flow & 1, flow >> 1);
-    let port = u64::from(((first_port + 2 * call) as u16).to_be());
-    let round = number.checked_div(flows)?;
-    let sequence = u64::from((round as u16).to_be());
-    let timestamp = u64::from((round as u32).wrapping_mul(160).to_be());
-    Some(Next { side, port, sequence, timestamp })
+    Some(Next::of(flow, first_port, number.checked_div(flows)?))
 }
 
 /// The next flow in an order that goes through all of them and that no prefetcher knows: a full-period sequence over a power of two, its

@@ -2,3 +2,4 @@
 
 pub(crate) mod bench;
 pub(crate) mod fault;
+pub(crate) mod load;

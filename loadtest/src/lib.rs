@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice))]
 
 pub mod bench;
+pub mod compare;
 pub mod demo;
 pub mod error;
 pub mod fault;

@@ -16,6 +16,7 @@ use loadtest::rig::trunks::Trunk;
 
 use crate::commands::bench::Bench;
 use crate::commands::fault::Fault;
+use crate::commands::load::Load;
 
 #[derive(Parser)]
 struct Arguments {
@@ -30,6 +31,9 @@ enum Command {
     /// Measure something against something else
     #[command(flatten)]
     Bench(Bench),
+    /// Make calls in great numbers, and compare
+    #[command(flatten)]
+    Load(Load),
     /// Have something fail under load, and see what becomes of the calls
     #[command(subcommand)]
     Fault(Fault),
@@ -88,6 +92,7 @@ fn carry_out(command: Command, is_stopped: &Arc<AtomicBool>) -> anyhow::Result<E
         Command::Demo(demo) => run(&demo, is_stopped).map(|outcome| report(&outcome, demo.json)),
         Command::Bench(bench) => commands::bench::run(bench),
         Command::Fault(fault) => commands::fault::run(fault),
+        Command::Load(load) => load.carry_out(),
     }
 }
 

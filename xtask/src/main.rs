@@ -53,6 +53,17 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Make calls in great numbers: `report` compares everything that carries packets, and writes pages; `streams` looks for every packet of 20,000
+    /// streams; `sipp` makes whole calls through Kamailio
+    #[command(disable_help_flag = true)]
+    Loadtest {
+        /// What to do
+        #[arg(value_parser = ["report", "streams", "sipp"])]
+        what: String,
+        /// `--quick`, and what each says with `--help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Have something fail under load, and see what becomes of the calls: `kill`, `upgrade`, `points`, `soak`, `hostile`, `secured`, `host`, `package`
     #[command(disable_help_flag = true)]
     Fault {
@@ -100,6 +111,7 @@ fn main() -> ExitCode {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
+        Task::Loadtest { what, args } => setup::install_rival().and_then(|()| loadtest(&what, &args)),
         Task::Fault { what, args } if what == "upgrade" => setup::install()
             .and_then(|()| run(cargo().args(["build", "--quiet", "--release"]).args(smoke::OTHER)))
             .and_then(|()| loadtest("fault", &[vec![what], args].concat())),

@@ -97,8 +97,10 @@ const MACHINE: [Need; 3] = [
 ];
 
 /// What `cargo xtask bench slowpath` compares with.
-const RIVAL: [Need; 1] =
-    [Need { what: "rtpengine, to compare with", package: "rtpengine-daemon", is_there: || exists("rtpengine") }];
+const RIVAL: [Need; 2] = [
+    Need { what: "rtpengine, to compare with", package: "rtpengine-daemon", is_there: || exists("rtpengine") },
+    Need { what: "nft, whose address translation is compared, too", package: "nftables", is_there: || exists("nft") },
+];
 
 /// Whether a program is of the version that the XDP program is built with: Debian's ordinary compiler is years older, and has the same path.
 fn is_web(program: &str) -> bool {

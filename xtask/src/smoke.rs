@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 17] = [
+const FORMS: [(&str, &[&str]); 19] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -18,6 +18,8 @@ const FORMS: [(&str, &[&str]); 17] = [
     ),
     ("bench srtp", &["bench-srtp", "--smoke"]),
     ("bench observe", &["bench-observe", "--smoke"]),
+    ("loadtest report", &["report", "--smoke", "--out", "target/report-smoke"]),
+    ("loadtest streams", &["streams", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
     ("fault upgrade", &["fault", "upgrade", "--smoke"]),
     ("fault points", &["fault", "points", "--smoke"]),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::flood::{Family, Flows, Rate, flood, party, relay, sunk};
 use crate::rig::daemon::{Daemon, NgClient, binary};
 use crate::rig::host::{Host, Port};
-use crate::rig::party::{media, sdp};
+use crate::rig::party::{is_fast, media, sdp};
 use crate::rig::process::wait_until;
 use crate::rig::program::Program;
 
@@ -291,19 +291,6 @@ impl Bed {
         self.daemon.process().stop()?;
         Ok(self.daemon)
     }
-}
-
-/// Whether all RTP of a call is on the fast path, by the reply to a query. RTCP is read, and that only a worker can.
-fn is_fast(call: &Value) -> bool {
-    let tags = call.get("tags").and_then(Value::as_object);
-    let medias = tags.into_iter().flat_map(|tags| tags.values()).filter_map(|tag| tag.get("medias")?.as_array());
-    let streams = medias.flatten().filter_map(|media| media.get("streams")?.as_array()).flatten();
-    let is_rtp = |stream: &&Value| {
-        let flags = stream.get("flags").and_then(Value::as_array);
-        flags.is_some_and(|flags| flags.iter().any(|flag| flag == "RTP"))
-    };
-    let mut paths = streams.filter(is_rtp).filter_map(|stream| stream.get("path")?.as_str()).peekable();
-    paths.peek().is_some() && paths.all(|path| path == "fast")
 }
 
 /// One of the calls.

@@ -18,6 +18,8 @@ const CORE: usize = 0;
 const BURST: Duration = Duration::from_micros(50);
 /// A relay from which nothing has come for so long has nothing under way any more.
 const REST: Duration = Duration::from_millis(50);
+/// Who keeps up has sent the last frame so soon after it came, even where somebody else had the processor for a moment.
+const SOON: Duration = Duration::from_millis(20);
 /// How long a relay may take for what it has queued; the next one shall not be measured meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Passed {
     pub(crate) sent: u64,
     pub(crate) arrived: u64,
+    /// Those that had arrived soon after the last was sent.
+    in_time: u64,
     /// From the first frame to the last.
     pub(crate) time: Duration,
     /// Time of the relay's processors.
@@ -35,9 +39,30 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
+    /// Several as one; `None` of none.
+    pub(crate) fn of_all(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().reduce(|mut sum, other| {
+            sum.sent += other.sent;
+            sum.arrived += other.arrived;
+            sum.in_time += other.in_time;
+            sum.time += other.time;
+            sum.busy += other.busy;
+            for (count, more) in sum.delays.iter_mut().zip(other.delays) {
+                *count += more;
+            }
+            sum
+        })
+    }
+
     /// Share of the frames that were lost.
     pub(crate) fn loss(&self) -> f64 {
         1.0 - self.arrived as f64 / self.sent as f64
+    }
+
+    /// Whether the relay keeps up with this pace: no more than this share is lost, or left in a queue that grows. The queues of thousands of sockets
+    /// hold what comes in half a second.
+    pub(crate) fn is_carried(&self, loss: f64) -> bool {
+        self.sent.saturating_sub(self.in_time) as f64 <= loss * self.sent as f64
     }
 
     /// The delay that so great a share of the frames stayed within, in microseconds.
@@ -58,11 +83,21 @@ fn delay_us(bucket: usize) -> f64 {
     (8 + rest + 1) as f64 * (high as f64 - 3.0).exp2() / 1000.0
 }
 
-/// Sends so many frames a second out of a device of a host for about so long. `busy` tells how long the relay has been at work.
+/// What is sent, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'a> {
+    /// The generator's program.
+    pub(crate) program: &'static str,
+    /// The device, and its host.
+    pub(crate) host: &'a Host,
+    pub(crate) device: &'a str,
+    pub(crate) flows: Flows,
+}
+
+/// Sends so many frames a second for about so long. `busy` tells how long the relay has been at work.
 pub(crate) fn pace(
     generator: &mut Program,
-    (host, device): (&Host, &str),
-    flows: Flows,
+    Sending { program, host, device, flows }: Sending<'_>,
     per_second: u32,
     time: Duration,
     sink: &Program,
@@ -79,9 +114,9 @@ pub(crate) fn pace(
     let mut due: PerCpuArray<_, [u64; 3]> = generator.ebpf.map_mut("DUE").context("no DUE")?.try_into()?;
     due.set(0, vec![[0; 3]; nr_cpus().map_err(|(_, error)| error)?].try_into()?, 0)?;
     let index = host.device_index(device)?;
-    generator.xdp("generate_stamped")?;
+    generator.xdp(program)?;
     let generator = &*generator;
-    let program = generator.loaded("generate_stamped")?;
+    let program = generator.loaded(program)?;
     in_namespace(host, || {
         let mut core = CpuSet::new();
         core.set(CORE);
@@ -98,11 +133,14 @@ pub(crate) fn pace(
         let (arrived, sent, delays) = (sunk(sink)?, made(generator)?, histogram(sink)?);
         let before = busy()?;
         program.test_run(options((f64::from(per_second) * time.as_secs_f64()) as u32))?;
+        std::thread::sleep(SOON);
+        let in_time = sunk(sink)? - arrived;
         rest(sink)?;
-        let busy = busy()? - before;
+        // Readings of a processor that idles are of ticks, and may go back by one.
+        let busy = busy()?.saturating_sub(before);
         let (arrived, sent) = (sunk(sink)? - arrived, made(generator)? - sent);
         let delays = histogram(sink)?.iter().zip(&delays).map(|(after, before)| after - before).collect();
-        Ok(Passed { sent, arrived, time: span(generator)?, busy, delays })
+        Ok(Passed { sent, arrived, in_time, time: span(generator)?, busy, delays })
     })
 }
 

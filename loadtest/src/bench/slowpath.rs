@@ -16,8 +16,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::lane::{Lane, Subject};
+use super::lane::{Lane, LanePlan};
 use super::pace::Passed;
+use super::subject::Subject;
 
 /// Everything that is compared.
 const SUBJECTS: [Subject; 6] =
@@ -170,14 +171,12 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
 /// Every relay with its calls.
 fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
     let is_wanted = |subject: &Subject| plan.only.is_empty() || plan.only.iter().any(|only| only == subject.name());
-    // The daemon refuses to send by AF_XDP there.
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let minor = release.strip_prefix("6.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-    let is_had =
-        |subject: &Subject| *subject != Subject::XskOut || !minor.is_some_and(|minor| (6..=17).contains(&minor));
-    let set_up = SUBJECTS.into_iter().filter(is_wanted).filter(is_had).map(|subject| {
+    let tried = SUBJECTS.into_iter().filter(is_wanted).map(|subject| Ok((subject, subject.obstacle()?)));
+    let had = tried.collect::<anyhow::Result<Vec<_>>>()?.into_iter().filter(|(_, obstacle)| obstacle.is_none());
+    let set_up = had.map(|(subject, _)| {
         eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
-        Lane::new(subject, plan.streams, plan.is_secured, folder)
+        let (flows, is_secured) = (plan.streams, plan.is_secured);
+        Lane::new(LanePlan { subject, flows, is_secured, has_reports: subject.is_ours() }, folder)
     });
     set_up.collect()
 }
@@ -193,7 +192,7 @@ fn search(lanes: &mut [Lane], plan: &SlowpathPlan) -> anyhow::Result<(BTreeMap<S
             for _ in 0..TRIES {
                 let passed = lane.pace(pace as u32, plan.time)?;
                 eprintln!("search: {}", tell(lane.subject, &passed));
-                if passed.loss() < LOSS {
+                if passed.is_carried(LOSS) {
                     let name = match lane.subject.workers() {
                         1 => lane.subject.name().to_owned(),
                         workers => format!("{}-{workers}", lane.subject.name()),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::crowd::Crowd;
 use crate::bench::flood::{Family, Flows, flood, party, refused, relay};
-use crate::bench::pace::{Passed, pace};
+use crate::bench::pace::{Passed, Sending, pace};
 use crate::bench::secured::{Secured, set_up};
 use crate::rig::daemon::NgClient;
 use crate::rig::process::wait_until;
@@ -111,7 +111,8 @@ pub fn run(plan: SecuredPlan) -> anyhow::Result<SecuredCalls> {
     set_up(&mut scene.ng, &mut forged, forged_port, plan.forged, Secured::Sender)?;
     let send = |generator: &mut Program, first_port, count, time| {
         let flows = Flows { family: V4, count, every: None, first_port };
-        pace(generator, (source, FAR_DEVICE), flows, count * OF_A_FLOW, time, &sink, &|| Ok(Duration::ZERO))
+        let sending = Sending { program: "generate_stamped", host: source, device: FAR_DEVICE, flows };
+        pace(generator, sending, count * OF_A_FLOW, time, &sink, &|| Ok(Duration::ZERO))
     };
 
     let alone = beside(&mut crowd, || {

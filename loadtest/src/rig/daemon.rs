@@ -210,12 +210,7 @@ impl Daemon {
     /// # Errors
     /// When the log cannot be read.
     pub fn ended_calls(&self) -> anyhow::Result<Vec<EndedCall>> {
-        let ended = |line: &Value| {
-            let number = |name: &str| line.get("fields")?.get(name)?.as_u64();
-            (message(line) == Some("call ended")).then_some(())?;
-            Some(EndedCall { fast_packets: number("fast_packets")?, slow_packets: number("slow_packets")? })
-        };
-        Ok(self.log()?.iter().filter_map(ended).collect())
+        Ok(EndedCall::all(&self.process.output()?))
     }
 
     /// The lines of the log.
@@ -253,6 +248,19 @@ pub struct EndedCall {
     pub fast_packets: u64,
     /// Packets that the workers carried.
     pub slow_packets: u64,
+}
+
+impl EndedCall {
+    /// All that a daemon's log tells of.
+    pub fn all(log: &str) -> Vec<Self> {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ended = |line: Value| {
+            let number = |name: &str| line.get("fields")?.get(name)?.as_u64();
+            (message(&line) == Some("call ended")).then_some(())?;
+            Some(Self { fast_packets: number("fast_packets")?, slow_packets: number("slow_packets")? })
+        };
+        lines.filter_map(ended).collect()
+    }
 }
 
 fn message(line: &Value) -> Option<&str> {

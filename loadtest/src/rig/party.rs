@@ -242,3 +242,16 @@ pub fn media(reply: &Value) -> anyhow::Result<SocketAddr> {
     let port = line("m=audio ").and_then(|rest| rest.split(' ').next()).context("no m=")?.parse()?;
     Ok(SocketAddr::new(ip, port))
 }
+
+/// Whether all RTP of a call is on the fast path, by the reply to a query. RTCP is read, and that only a worker can.
+pub fn is_fast(call: &Value) -> bool {
+    let tags = call.get("tags").and_then(Value::as_object);
+    let medias = tags.into_iter().flat_map(|tags| tags.values()).filter_map(|tag| tag.get("medias")?.as_array());
+    let streams = medias.flatten().filter_map(|media| media.get("streams")?.as_array()).flatten();
+    let is_rtp = |stream: &&Value| {
+        let flags = stream.get("flags").and_then(Value::as_array);
+        flags.is_some_and(|flags| flags.iter().any(|flag| flag == "RTP"))
+    };
+    let mut paths = streams.filter(is_rtp).filter_map(|stream| stream.get("path")?.as_str()).peekable();
+    paths.peek().is_some() && paths.all(|path| path == "fast")
+}

@@ -1,0 +1,144 @@
+//! Load tests: what calls in great numbers come to, and the comparison with what Intertrunk replaces.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use loadtest::bench::streams::{self, StreamsPlan};
+use loadtest::compare::result::Comparison;
+use loadtest::compare::{self, Plan, page};
+
+#[derive(Subcommand)]
+pub(crate) enum Load {
+    /// Compare everything that carries packets, and write the report
+    Report(Report),
+    /// Have tens of thousands of streams talk through the fast path, each with a packet every 20 ms, and look for every packet
+    Streams(Talk),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Report {
+    /// One short round of everything, in minutes: its figures are not for quoting
+    #[arg(long)]
+    quick: bool,
+    /// In seconds: fails unless everything works, and tells no figures worth anything
+    #[arg(long)]
+    smoke: bool,
+    /// Only these, such as `intertrunk-xdp`; and no commands
+    #[arg(long)]
+    only: Vec<String>,
+    /// The folder that report.html, report.md and report.json are written to
+    #[arg(long, default_value = "target/report")]
+    out: PathBuf,
+    /// Measure nothing: write the pages anew from this report.json
+    #[arg(long, conflicts_with_all = ["quick", "smoke", "only"])]
+    from: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Talk {
+    /// How many, two for each call
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2..=40_000))]
+    streams: u32,
+    /// How long, in seconds
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// In seconds: fails unless every packet arrives
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Talk {
+    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let time = Duration::from_secs(self.seconds);
+        let full = StreamsPlan { streams: self.streams.next_multiple_of(2), time, ..StreamsPlan::default() };
+        let found = streams::run(if self.smoke { StreamsPlan::smoke() } else { full })?;
+        if self.json {
+            println!("{}", serde_json::to_string(&found)?);
+        } else {
+            println!("{} streams, {:.0} packets a second in all", found.streams, found.per_second);
+            println!("made     {:>12}", found.made);
+            println!("refused  {:>12}  by the cable to the relay", found.refused);
+            println!("arrived  {:>12}  of which the fast path counted {}", found.arrived, found.fast_packets);
+            println!("lost     {:>12}", found.lost);
+            println!("late     {:>12}", found.late);
+            println!("twice    {:>12}", found.twice);
+            println!("delay us          p50      p99    p99.9   p99.99");
+            for (name, delays) in [("the cable", found.cable_us), ("the relay", found.relay_us)] {
+                let [p50, p99, p999, p9999] = [delays.p50, delays.p99, delays.p999, delays.p9999];
+                println!("{name:<12} {p50:>8.1} {p99:>8.1} {p999:>8.1} {p9999:>8.1}");
+            }
+            println!("the relay adds {:.1} us to what 99 % stay within", found.added_p99_us);
+        }
+        // Whoever asks for it wants to know whether every packet came.
+        found.check()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Load {
+    pub(crate) fn carry_out(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Report(report) => report.carry_out(),
+            Self::Streams(talk) => talk.carry_out(),
+        }
+    }
+}
+
+impl Report {
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let comparison = match &self.from {
+            Some(file) => read(file)?,
+            None => self.measure()?,
+        };
+        let folder = &self.out;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let json = serde_json::to_string_pretty(&comparison)?;
+        let pages = [
+            ("report.json", json),
+            ("report.html", page::html(&comparison)?),
+            ("report.md", page::markdown(&comparison)),
+        ];
+        for (name, text) in pages {
+            let file = folder.join(name);
+            std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            eprintln!("{}", file.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn measure(&self) -> anyhow::Result<Comparison> {
+        let form = if self.smoke {
+            Plan::smoke()
+        } else if self.quick {
+            Plan::quick()
+        } else {
+            Plan::full()
+        };
+        let plan = Plan { only: self.only.clone(), ..form };
+        let short = if self.smoke {
+            " --smoke"
+        } else if self.quick {
+            " --quick"
+        } else {
+            ""
+        };
+        let only: String = self.only.iter().map(|name| format!(" --only {name}")).collect();
+        let comparison = compare::run(&plan, format!("cargo xtask loadtest report{short}{only}"))?;
+        if self.smoke {
+            comparison.check()?;
+        }
+        Ok(comparison)
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<Comparison> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no report", file.display()))
+}

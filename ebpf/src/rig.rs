@@ -9,6 +9,8 @@ use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
+#[path = "rig/counter.rs"]
+mod counter;
 #[path = "rig/streams.rs"]
 mod streams;
 

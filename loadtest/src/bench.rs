@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 mod bed;
+pub mod calls;
 pub mod control;
 mod cpu;
 pub mod fastpath;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use loadtest::bench::calls::{self, CallsPlan};
 use loadtest::bench::streams::{self, StreamsPlan};
 use loadtest::compare::result::Comparison;
 use loadtest::compare::{self, Plan, page};
@@ -16,6 +17,8 @@ pub(crate) enum Load {
     Report(Report),
     /// Have tens of thousands of streams talk through the fast path, each with a packet every 20 ms, and look for every packet
     Streams(Talk),
+    /// Make whole calls with sipp through Kamailio: many that stand, calls in which something happens, and how many can be set up in a second
+    Sipp(Sipp),
 }
 
 #[derive(clap::Args)]
@@ -82,11 +85,76 @@ impl Talk {
     }
 }
 
+#[derive(clap::Args)]
+pub(crate) struct Sipp {
+    /// How many calls stand at once
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=2400))]
+    calls: u32,
+    /// For how long, in seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// A short form of everything, in seconds: fails unless every call goes well
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sipp {
+    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let full = CallsPlan { standing: self.calls, time: Duration::from_secs(self.seconds), ..CallsPlan::default() };
+        let folder = tempfile::tempdir()?;
+        let found = calls::run(&if self.smoke { CallsPlan::smoke() } else { full }, folder.path())?;
+        if self.json {
+            println!("{}", serde_json::to_string(&found)?);
+        } else {
+            println!("engine {}", found.engine);
+            println!(
+                "calls       asked  at once  done  failed  messages again     sent  received   lost  on cables  fast path"
+            );
+            for round in [&found.standing].into_iter().chain(&found.others) {
+                let counts = round.sipp.caller;
+                println!(
+                    "{:<10} {:>6} {:>8} {:>5} {:>7} {:>15} {:>8} {:>9} {:>6} {:>10} {:>9.1}%",
+                    round.scenario.name(),
+                    round.calls,
+                    round.most_at_once,
+                    counts.successful,
+                    counts.failed + round.sipp.callee.failed,
+                    counts.retransmissions + round.sipp.callee.retransmissions,
+                    round.sent,
+                    round.received,
+                    round.lost,
+                    round.lost_on_cables,
+                    round.fast_percent().unwrap_or(0.0)
+                );
+            }
+            for step in &found.ramp.steps {
+                println!(
+                    "{:>5.0} calls a second: {:.0} reached, {} failed, set up in {:.0} ms on average, {:.2} processors",
+                    step.asked,
+                    step.reached,
+                    step.failed,
+                    step.set_up_ms.unwrap_or(0.0),
+                    step.usage.machine
+                );
+            }
+            let limit = found.ramp.limit.as_deref().unwrap_or("nothing that was tried");
+            println!("the highest rate of calls: {:.0} a second; the limit: {limit}", found.ramp.highest);
+        }
+        found.check()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Load {
     pub(crate) fn carry_out(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Report(report) => report.carry_out(),
             Self::Streams(talk) => talk.carry_out(),
+            Self::Sipp(sipp) => sipp.carry_out(),
         }
     }
 }

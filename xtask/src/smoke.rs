@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 19] = [
+const FORMS: [(&str, &[&str]); 20] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -18,7 +18,8 @@ const FORMS: [(&str, &[&str]); 19] = [
     ),
     ("bench srtp", &["bench-srtp", "--smoke"]),
     ("bench observe", &["bench-observe", "--smoke"]),
-    ("loadtest report", &["report", "--smoke", "--out", "target/report-smoke"]),
+    ("loadtest report", &REPORT),
+    ("loadtest sipp", &["sipp", "--smoke"]),
     ("loadtest streams", &["streams", "--smoke"]),
     ("fault kill", &["fault", "kill", "--smoke"]),
     ("fault upgrade", &["fault", "upgrade", "--smoke"]),
@@ -27,6 +28,24 @@ const FORMS: [(&str, &[&str]); 19] = [
     ("fault hostile", &["fault", "hostile", "--smoke"]),
     ("fault secured", &["fault", "secured", "--smoke"]),
     ("fault host", &["fault", "host", "--smoke"]),
+];
+
+/// One of each kind: the benches above try the others.
+const REPORT: [&str; 14] = [
+    "report",
+    "--smoke",
+    "--out",
+    "target/report-smoke",
+    "--only",
+    "reflector",
+    "--only",
+    "intertrunk-xdp",
+    "--only",
+    "intertrunk-xsk",
+    "--only",
+    "rtpengine",
+    "--only",
+    "nftables",
 ];
 
 /// Another version of the daemon, which takes over from this one.

@@ -75,11 +75,11 @@ impl CallsPlan {
     pub fn smoke() -> Self {
         Self {
             standing: 20,
-            time: Duration::from_secs(2),
+            time: Duration::from_secs(1),
             rate: 20.0,
             others: 4,
             others_at_once: 4,
-            others_talk: Duration::from_secs(2),
+            others_talk: Duration::from_millis(600),
             others_rate: 10.0,
             ramp: RampPlan {
                 rates: vec![10.0],

@@ -93,6 +93,12 @@ pub(crate) struct Sipp {
     /// For how long, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// How many calls of each other kind are made
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2400))]
+    others: u32,
+    /// Where logs, scenarios and what sipp has counted stay; nowhere unless told
+    #[arg(long)]
+    folder: Option<PathBuf>,
     /// A short form of everything, in seconds: fails unless every call goes well
     #[arg(long)]
     smoke: bool,
@@ -104,9 +110,14 @@ pub(crate) struct Sipp {
 impl Sipp {
     #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
     fn carry_out(self) -> anyhow::Result<ExitCode> {
-        let full = CallsPlan { standing: self.calls, time: Duration::from_secs(self.seconds), ..CallsPlan::default() };
-        let folder = tempfile::tempdir()?;
-        let found = calls::run(&if self.smoke { CallsPlan::smoke() } else { full }, folder.path())?;
+        let time = Duration::from_secs(self.seconds);
+        let full = CallsPlan { standing: self.calls, time, others: self.others, ..CallsPlan::default() };
+        let gone = tempfile::tempdir()?;
+        if let Some(folder) = &self.folder {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let folder = self.folder.as_deref().unwrap_or(gone.path());
+        let found = calls::run(&if self.smoke { CallsPlan::smoke() } else { full }, folder)?;
         if self.json {
             println!("{}", serde_json::to_string(&found)?);
         } else {

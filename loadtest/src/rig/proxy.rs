@@ -62,8 +62,8 @@ impl Proxy {
 
     fn run(trunks: &Trunks, folder: &Path, config: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let mut command = trunks.relay.command("kamailio");
-        // Small, in the foreground, and talking to us.
-        command.arg("-f").arg(config).args(args).args(["-m", "64", "-M", "8", "-DD", "-E"]);
+        // In the foreground, and talking to us; with memory for the transactions of hundreds of calls a second, which it keeps for seconds.
+        command.arg("-f").arg(config).args(args).args(["-m", "512", "-M", "8", "-DD", "-E"]);
         let mut process = Process::start("kamailio", command, &folder.join("kamailio.log"))?;
         let mut listening = false;
         let up = wait_until("Kamailio listens", Duration::from_secs(15), || {

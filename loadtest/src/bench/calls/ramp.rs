@@ -88,6 +88,8 @@ pub struct RampStep {
     pub usage: Usage,
     /// Whether the rate could be had.
     pub passed: bool,
+    /// What the caller complained of first.
+    pub complaint: Option<String>,
 }
 
 /// What came of all rates.
@@ -126,12 +128,14 @@ pub(super) fn run(
             step.usage.caller,
             step.usage.callee
         );
-        let (passed, usage) = (step.passed, step.usage);
+        let (passed, usage, complaint) = (step.passed, step.usage, step.complaint.clone());
         steps.push(step);
         if !passed {
             let (name, most) = usage.most();
             let (machine, processors) = (usage.machine, usage.processors);
-            limit = Some(format!("{name} used {most:.2} processors; all together {machine:.2} of {processors}"));
+            let complaint = complaint.map(|complaint| format!("; the caller: {complaint}")).unwrap_or_default();
+            limit =
+                Some(format!("{name} used {most:.2} processors; all together {machine:.2} of {processors}{complaint}"));
             break;
         }
         highest = rate;
@@ -166,7 +170,8 @@ fn step(
     // Twice as many as there would be at once, and some: who is late shall be late, and not be held back.
     let at_once = rate * sipp.length().as_secs_f64() * 2.0 + 20.0;
     sipp.concurrent = (at_once as u32).min(MOST_AT_ONCE);
-    let running = SippCalls::start(trunks, &sipp, &folder.join(format!("ramp-{rate:.0}")))?;
+    let folder = folder.join(format!("ramp-{rate:.0}"));
+    let running = SippCalls::start(trunks, &sipp, &folder)?;
     let start = Instant::now();
     let before = Work::read(relay, running.ids())?;
     let mut usage = None;
@@ -194,8 +199,16 @@ fn step(
         again_percent,
         set_up_ms: caller.set_up_ms,
         usage: usage.unwrap_or_default(),
+        complaint: std::fs::read_to_string(folder.join("caller.errors")).ok().as_deref().and_then(complaint),
         passed: failed == 0 && are_all && reached >= rate * REACHED && again_percent <= AGAIN,
     })
+}
+
+/// Why sipp has given the first call up, without the time.
+fn complaint(errors: &str) -> Option<String> {
+    // What it says of calls that are over is what came of the others.
+    let line = errors.lines().find(|line| line.contains(": Aborting"))?;
+    Some(line.split_once(": ")?.1.trim().chars().take(200).collect())
 }
 
 /// How much everybody has worked until now.
@@ -327,6 +340,13 @@ mod tests {
         };
         assert_eq!(rates(&plan), [50.0, 100.0, 200.0, 280.0, 392.0]);
         assert_eq!(rates(&RampPlan { rates: vec![10.0], most: 10.0, ..plan }), [10.0]);
+    }
+
+    #[test]
+    fn what_sipp_complains_of_is_told_without_its_time() {
+        let errors = "The following events occurred:\n2026-11-28\t00:40:20.5\t1795826420.5: Aborting call: received 'SIP/2.0 500\nVia: x\n";
+        assert_eq!(complaint(errors).as_deref(), Some("Aborting call: received 'SIP/2.0 500"));
+        assert_eq!(complaint(""), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod circles;
 mod command;
 mod counts;
 mod fuzz;
+mod gate;
 mod kernels;
 mod licences;
 mod package;
@@ -43,11 +44,11 @@ enum Task {
         args: Vec<String>,
     },
     /// Measure, against something known in the same run: `fastpath` and `strangers` against programs that send everything back, `slowpath`
-    /// and `control` against rtpengine, `scale` against what was sent
+    /// and `control` against rtpengine, `scale` against what was sent, `compare COMMIT` against another commit's daemon
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure
-        #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale", "srtp", "observe"])]
+        #[arg(value_parser = ["fastpath", "slowpath", "control", "strangers", "scale", "srtp", "observe", "compare"])]
         what: String,
         /// `--rounds N`, `--millis MS`, `--smoke`, `--json`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -109,6 +110,9 @@ fn main() -> ExitCode {
         Task::Demo { args } => loadtest("demo", &args),
         Task::Bench { what, args } if ["slowpath", "control"].contains(&what.as_str()) => {
             setup::install_rival().and_then(|()| loadtest(&format!("bench-{what}"), &args))
+        }
+        Task::Bench { what, args } if what == "compare" => {
+            gate::prepare(&args).and_then(|args| loadtest("bench-compare", &args))
         }
         Task::Bench { what, args } => loadtest(&format!("bench-{what}"), &args),
         Task::Loadtest { what, args } => setup::install_rival().and_then(|()| loadtest(&what, &args)),

@@ -1,10 +1,10 @@
 //! The short forms of everything that people run by hand: what is not run rots.
 
 use crate::command::{cargo, run};
-use crate::{fuzz, kernels, package, setup};
+use crate::{fuzz, gate, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 20] = [
+const FORMS: [(&str, &[&str]); 21] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -18,6 +18,7 @@ const FORMS: [(&str, &[&str]); 20] = [
     ),
     ("bench srtp", &["bench-srtp", "--smoke"]),
     ("bench observe", &["bench-observe", "--smoke"]),
+    ("bench compare", &["bench-compare", "--smoke", "--base", "target/debug/intertrunk"]),
     ("loadtest report", &REPORT),
     ("loadtest sipp", &["sipp", "--smoke"]),
     ("loadtest streams", &["streams", "--smoke"]),
@@ -68,6 +69,8 @@ pub(crate) fn smoke() -> anyhow::Result<usize> {
     run(cargo().args(["bench", "--quiet", "--locked", "--package", "benches", "--profile", "dev", "--", "--test"]))?;
     eprintln!("-- fuzz");
     fuzz::fuzz(&[], FUZZ, fuzz::Build::Quick)?;
+    eprintln!("-- bench compare --slowed, as far as whether it can be built");
+    gate::check()?;
     eprintln!("-- kernels --check");
     kernels::check()?;
     eprintln!("-- package --check");

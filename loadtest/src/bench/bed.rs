@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::flood::{Family, Flows, Rate, flood, party, relay, sunk};
-use crate::rig::daemon::{Daemon, NgClient, binary};
+use crate::rig::daemon::{Build, Daemon, NgClient};
 use crate::rig::host::{Host, Port};
 use crate::rig::party::{is_fast, media, sdp};
 use crate::rig::process::wait_until;
@@ -80,15 +80,16 @@ fn beside(last: u8) -> IpAddr {
 impl Bed {
     /// The bed without calls, for so many flows of a family. `sink` is the program that counts at the ends.
     pub(super) fn new(action: Action, flows: u32, sink: &str, folder: &Path) -> anyhow::Result<Self> {
-        Self::with(action, flows, sink, (folder, &[]))
+        Self::with(action, flows, sink, (folder, &[]), &Build::default())
     }
 
-    /// The same with a daemon that is told more.
+    /// The same with another daemon, that is told more.
     pub(super) fn with(
         action: Action,
         flows: u32,
         sink: &str,
         (folder, args): (&Path, &[String]),
+        build: &Build,
     ) -> anyhow::Result<Self> {
         let flows = flows.next_multiple_of(2);
         let (source, host, far) = (Host::new("generator")?, Host::new("relay")?, Host::new("far")?);
@@ -126,9 +127,11 @@ impl Bed {
                 bare.attach("redirect", &host, "r-bare")?;
             }
         }
-        let folder = folder.join(format!("{action:?}"));
+        // The name is of the folder, too: what is pinned is all in one place.
+        let rig = folder.file_name().unwrap_or_default().to_string_lossy();
+        let folder = folder.join(format!("{rig}-{action:?}"));
         std::fs::create_dir_all(&folder)?;
-        let mut command = host.command(&binary()?.to_string_lossy());
+        let mut command = host.command(&build.program()?.to_string_lossy());
         command.args(["serve", "--log-format", "json", "--engine", "xdp", "--workers", "1", "--delete-delay", "0"]);
         command.args(args);
         // No more ports than flows: the relay gives them in an order of its own, and in the end all of them.

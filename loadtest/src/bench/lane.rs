@@ -15,7 +15,7 @@ use super::running::Running;
 use super::secured::{self, Secured};
 use super::subject::Subject;
 use super::translation;
-use crate::rig::daemon::NgClient;
+use crate::rig::daemon::{Build, NgClient};
 use crate::rig::host::{Host, Port};
 use crate::rig::program::Program;
 
@@ -43,7 +43,7 @@ pub(crate) struct Lane {
 }
 
 /// Which lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LanePlan {
     pub(crate) subject: Subject,
     /// How many streams, two for each call.
@@ -52,12 +52,14 @@ pub(crate) struct LanePlan {
     pub(crate) is_secured: bool,
     /// Its parties can report ([`Lane::pace_with`]), for which each needs a socket.
     pub(crate) has_reports: bool,
+    /// Which daemon, of ours.
+    pub(crate) build: Build,
 }
 
 impl Lane {
     /// Starts the relay and sets its calls up.
     pub(crate) fn new(plan: LanePlan, folder: &Path) -> anyhow::Result<Self> {
-        let LanePlan { subject, flows, is_secured, has_reports } = plan;
+        let LanePlan { subject, flows, is_secured, has_reports, build } = plan;
         let v4 = Family::Ipv4;
         let (source, host) = (Host::new("source")?, Arc::new(Host::new("relay")?));
         let port = |device, addr| Port { device, addr };
@@ -86,7 +88,7 @@ impl Lane {
             _host: Arc::clone(&host),
         };
         if subject.is_relay() {
-            lane.relay = Some(Running::start(subject, &host, folder)?);
+            lane.relay = Some(Running::start(subject, &host, (folder, &build))?);
         }
         let generator = &mut lane.generator;
         if subject == Subject::Reflector {

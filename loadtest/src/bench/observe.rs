@@ -11,6 +11,7 @@ use super::flood::Family;
 use super::go_on;
 use super::looker::{Captured, Looker, look};
 use crate::rig::caller::{Caller, Pace};
+use crate::rig::daemon::Build;
 use crate::rig::host::Host;
 use crate::rig::proxied::{DASHBOARD, HOMER, METRICS, Proxied, Subject};
 
@@ -183,7 +184,7 @@ fn fast_path(plan: &ObservePlan) -> anyhow::Result<Vec<FastRow>> {
         format!("--homer={HOMER}"),
         "--homer-enable-ng".to_owned(),
     ];
-    let mut bed = Bed::with(Action::Tx, plan.flows, "sink", (folder.path(), &args))?;
+    let mut bed = Bed::with(Action::Tx, plan.flows, "sink", (folder.path(), &args), &Build::default())?;
     let family = Family::Ipv4;
     bed.set_up(family)?;
     let (host, socket) = (bed.relay(), bed.daemon().kept().folder().join("control.sock"));

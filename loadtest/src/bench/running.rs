@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::subject::Subject;
-use crate::rig::daemon::NgClient;
+use crate::rig::daemon::{Build, NgClient};
 use crate::rig::host::Host;
 use crate::rig::process::{Process, wait_until};
 
@@ -20,16 +20,17 @@ pub(super) struct Running {
     subject: Subject,
     host: Arc<Host>,
     folder: PathBuf,
+    build: Build,
     starts: u32,
     process: Process,
 }
 
 impl Running {
     /// Starts it, and waits until it answers.
-    pub(super) fn start(subject: Subject, host: &Arc<Host>, folder: &Path) -> anyhow::Result<Self> {
-        let (host, folder) = (Arc::clone(host), folder.to_owned());
-        let process = launch(subject, &host, &folder, 0)?;
-        let mut running = Self { subject, host, folder, starts: 1, process };
+    pub(super) fn start(subject: Subject, host: &Arc<Host>, (folder, build): (&Path, &Build)) -> anyhow::Result<Self> {
+        let (host, folder, build) = (Arc::clone(host), folder.to_owned(), build.clone());
+        let process = launch(subject, &host, (&folder, &build), 0)?;
+        let mut running = Self { subject, host, folder, build, starts: 1, process };
         running.wait()?;
         Ok(running)
     }
@@ -38,7 +39,7 @@ impl Running {
     pub(super) fn kill_and_start(&mut self) -> anyhow::Result<()> {
         self.process.signal(Signal::KILL)?;
         wait_until("the relay is gone", START, || self.process.ended().is_ok_and(|ended| ended.is_some()))?;
-        self.process = launch(self.subject, &self.host, &self.folder, self.starts)?;
+        self.process = launch(self.subject, &self.host, (&self.folder, &self.build), self.starts)?;
         self.starts += 1;
         self.wait()
     }
@@ -80,10 +81,10 @@ impl Drop for Running {
     }
 }
 
-fn launch(subject: Subject, host: &Host, folder: &Path, start: u32) -> anyhow::Result<Process> {
+fn launch(subject: Subject, host: &Host, (folder, build): (&Path, &Build), start: u32) -> anyhow::Result<Process> {
     let mut command = host.command("taskset");
     let cores = if subject.workers() > 1 { "0-1" } else { "1" };
-    command.args(["--cpu-list", cores]).args(subject.command(folder)?);
+    command.args(["--cpu-list", cores]).args(subject.command(folder, build)?);
     Process::start(
         subject.name(),
         command,

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::lane::{Lane, LanePlan};
 use super::pace::Passed;
 use super::subject::Subject;
+use crate::rig::daemon::Build;
 
 /// Everything that is compared.
 const SUBJECTS: [Subject; 6] =
@@ -176,7 +177,10 @@ fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
     let set_up = had.map(|(subject, _)| {
         eprintln!("setting {} calls up on {}, {} workers", plan.streams / 2, subject.name(), subject.workers());
         let (flows, is_secured) = (plan.streams, plan.is_secured);
-        Lane::new(LanePlan { subject, flows, is_secured, has_reports: subject.is_ours() }, folder)
+        Lane::new(
+            LanePlan { subject, flows, is_secured, has_reports: subject.is_ours(), build: Build::default() },
+            folder,
+        )
     });
     set_up.collect()
 }

@@ -21,7 +21,7 @@ use super::pace::{Passed, Sending, pace};
 use super::plain;
 use super::running::Running;
 use super::subject::Subject;
-use crate::rig::daemon::{EndedCall, NgClient};
+use crate::rig::daemon::{Build, EndedCall, NgClient};
 use crate::rig::host::{Host, Port};
 use crate::rig::program::Program;
 
@@ -133,7 +133,7 @@ pub fn run(plan: StreamsPlan) -> anyhow::Result<Streams> {
     sink.attach("sink_streams", &source, "s")?;
     far_sink.attach("sink_streams", &far, "d-alone")?;
 
-    let relay = Running::start(Subject::Fast, &host, folder.path())?;
+    let relay = Running::start(Subject::Fast, &host, (folder.path(), &Build::default()))?;
     let mut ng = NgClient::on(&host)?;
     eprintln!("setting {} calls up", plan.streams / 2);
     plain::set_up(&mut ng, &mut generator, (FIRST_PORT, plan.streams), true)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::flood::{Family, relay};
 use super::translation;
-use crate::rig::daemon::{Kept, NG, binary};
+use crate::rig::daemon::{Build, Kept, NG};
 
 /// Enough for ten thousand calls.
 const PORTS: [&str; 2] = ["--port-min=20000", "--port-max=65535"];
@@ -104,7 +104,7 @@ impl Subject {
     }
 
     /// How it is started, for a relay.
-    pub(crate) fn command(self, folder: &Path) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn command(self, folder: &Path, build: &Build) -> anyhow::Result<Vec<String>> {
         let interfaces = [("a", 0), ("b", 1)].map(|(name, side)| format!("{name}/{}", relay(Family::Ipv4, side)));
         let mut words: Vec<String> = Vec::new();
         let (engine, intake) = match self {
@@ -123,7 +123,7 @@ impl Subject {
                 return Ok(words);
             }
         };
-        words.push(binary()?.to_string_lossy().into_owned());
+        words.push(build.program()?.to_string_lossy().into_owned());
         words.extend(["serve", "--log-format", "json", "--engine", engine, "--intake", intake].map(str::to_owned));
         words.extend(["--listen-ng", NG].into_iter().chain(PORTS).map(str::to_owned));
         words.extend(["--pin-workers".to_owned(), "--workers".to_owned(), self.workers().to_string()]);
@@ -138,8 +138,9 @@ impl Subject {
         Ok(words)
     }
 
-    /// Where ours keeps what the next one goes on with.
+    /// Where ours keeps what the next one goes on with. The name is of the folder, too: what is pinned is all in one place.
     pub(crate) fn kept(self, folder: &Path) -> Kept {
-        Kept::of(&folder.join(format!("{}-{}", self.name(), self.workers())))
+        let rig = folder.file_name().unwrap_or_default().to_string_lossy();
+        Kept::of(&folder.join(format!("{rig}-{}-{}", self.name(), self.workers())))
     }
 }

@@ -1,23 +1,29 @@
 //! Benches: each measures in turns with something else, and tells its figures as a table or as one JSON object.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
 use loadtest::bench::control::{self, ControlPlan};
 use loadtest::bench::fastpath::{self, FastpathPlan};
+use loadtest::bench::gate::{self, GatePlan};
 use loadtest::bench::observe::{self, ObservePlan};
 use loadtest::bench::scale::{self, ScalePlan};
 use loadtest::bench::slowpath::{self, SlowpathPlan};
 use loadtest::bench::srtp::{self, SrtpPlan};
 use loadtest::bench::strangers::{self, StrangersPlan};
 use loadtest::bench::{Action, Family};
+use loadtest::rig::daemon::Build;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     /// Measure the fast path against the limit of the rig
     #[command(name = "bench-fastpath")]
     Fastpath(BenchFastpath),
+    /// Measure two builds of the daemon against each other; fails where the one is slower for sure
+    #[command(name = "bench-compare")]
+    Compare(BenchCompare),
     /// Measure the slow path against rtpengine
     #[command(name = "bench-slowpath")]
     Slowpath(BenchSlowpath),
@@ -66,6 +72,64 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BenchCompare {
+    /// The daemon that is compared with
+    #[arg(long)]
+    base: PathBuf,
+    /// The daemon that is compared; the one beside this program unless told
+    #[arg(long)]
+    this: Option<PathBuf>,
+    /// Pairs of each measurement
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// Milliseconds for each of a pair
+    #[arg(long, default_value_t = 250)]
+    millis: u64,
+    /// By how many percent it may be slower
+    #[arg(long, default_value_t = 5.0)]
+    bound: f64,
+    /// A short form, in seconds: whether it works, not how fast anything is
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
+    let (flows, rounds, millis) =
+        if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds.max(1), bench.millis.max(50)) };
+    let rows = gate::run(&GatePlan {
+        base: Build::at(bench.base),
+        this: bench.this.map_or_else(Build::default, Build::at),
+        flows,
+        rounds,
+        time: Duration::from_millis(millis),
+        bound: bench.bound / 100.0,
+    })?;
+    if bench.json {
+        println!("{}", serde_json::to_string(&rows)?);
+    } else {
+        println!("what costs                                    base      this   this of base  (99 in 100 sure)");
+        for row in &rows {
+            let [median, least, greatest] = [row.ratio.median, row.ratio.least, row.ratio.greatest];
+            let verdict = if row.is_worse { "  SLOWER" } else { "" };
+            println!(
+                "{:<40} {:>6.1} {} {:>6.1} {} {median:>9.3}  ({least:.3} to {greatest:.3}){verdict}",
+                row.what, row.base, row.unit, row.this, row.unit
+            );
+        }
+    }
+    // One pair is never sure.
+    let is_worse = !bench.smoke && rows.iter().any(|row| row.is_worse);
+    if is_worse {
+        eprintln!("slower than the base by more than {} %", bench.bound);
+    }
+    Ok(if is_worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 #[derive(clap::Args)]
@@ -157,6 +221,7 @@ pub(crate) struct BenchStrangers {
 pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Fastpath(bench) => bench_fastpath(&bench),
+        Bench::Compare(bench) => bench_compare(bench),
         Bench::Slowpath(bench) => bench_slowpath(&bench),
         Bench::Control(bench) => bench_control(&bench),
         Bench::Strangers(bench) => bench_strangers(&bench),

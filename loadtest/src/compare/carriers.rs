@@ -11,6 +11,7 @@ use crate::bench::go_on;
 use crate::bench::lane::{Lane, LanePlan};
 use crate::bench::pace::Passed;
 use crate::bench::subject::Subject;
+use crate::rig::daemon::Build;
 
 /// All of them, from the limit of the rig on.
 const PLAIN: [Subject; 9] = [
@@ -100,7 +101,8 @@ impl Rounds {
     fn lane(&self, flows: u32, folder: &Path) -> anyhow::Result<Lane> {
         go_on()?;
         let Self { subject, is_secured, .. } = *self;
-        let lane = Lane::new(LanePlan { subject, flows, is_secured, has_reports: false }, folder);
+        let lane =
+            Lane::new(LanePlan { subject, flows, is_secured, has_reports: false, build: Build::default() }, folder);
         let mut lane = lane.with_context(|| subject.name())?;
         // What the first packets of each stream cost is not what a packet costs.
         lane.pace(KILL_PACE, Duration::from_millis(100))?;

@@ -267,6 +267,25 @@ fn message(line: &Value) -> Option<&str> {
     line.get("fields")?.get("message")?.as_str()
 }
 
+/// A build of the daemon; unless told, the one beside this program.
+#[derive(Clone, Debug, Default)]
+pub struct Build(Option<PathBuf>);
+
+impl Build {
+    /// The one that is this file.
+    pub const fn at(program: PathBuf) -> Self {
+        Self(Some(program))
+    }
+
+    /// Its file.
+    ///
+    /// # Errors
+    /// When there is none beside this program.
+    pub fn program(&self) -> anyhow::Result<PathBuf> {
+        self.0.clone().map_or_else(binary, Ok)
+    }
+}
+
 /// The daemon that was built together with this program.
 ///
 /// # Errors

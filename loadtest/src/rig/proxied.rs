@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::daemon::{Kept, NG, NgClient, binary};
+use super::daemon::{Build, Kept, NG, NgClient};
 use super::host::{Host, Port};
 use super::process::{Process, wait_until};
 
@@ -66,7 +66,7 @@ impl Subject {
         }
     }
 
-    fn arguments(self, folder: &Path) -> anyhow::Result<Vec<String>> {
+    fn arguments(self, folder: &Path, build: &Build) -> anyhow::Result<Vec<String>> {
         let interfaces: Vec<String> = ["a", "b"]
             .into_iter()
             .zip(0..)
@@ -77,7 +77,7 @@ impl Subject {
         let (min, max) = PORTS;
         let mut words = match self {
             Self::Intertrunk | Self::Forgetful | Self::Soaked | Self::Watched | Self::Told => {
-                vec![binary()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
+                vec![build.program()?.to_string_lossy().into_owned(), "serve".into(), "--engine=auto".into()]
             }
             Self::Rtpengine => {
                 let words =
@@ -122,9 +122,9 @@ pub(crate) const fn far(side: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 77, side, 200))
 }
 
-fn launch(subject: Subject, host: &Host, folder: &Path, number: u32) -> anyhow::Result<Process> {
+fn launch(subject: Subject, host: &Host, (folder, build): (&Path, &Build), number: u32) -> anyhow::Result<Process> {
     let mut command = host.command("taskset");
-    command.args(["--cpu-list", "1"]).args(subject.arguments(folder)?);
+    command.args(["--cpu-list", "1"]).args(subject.arguments(folder, build)?);
     Process::start(subject.name(), command, &folder.join(format!("{}-{number}.log", subject.name())))
 }
 
@@ -145,6 +145,7 @@ pub(crate) struct Proxied {
     subject: Subject,
     process: Process,
     folder: PathBuf,
+    build: Build,
     starts: u32,
     host: Host,
     _parties: Host,
@@ -153,6 +154,11 @@ pub(crate) struct Proxied {
 impl Proxied {
     /// Starts it on a processor of its own; the caller has the other one.
     pub(crate) fn start(subject: Subject, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_build(subject, folder, Build::default())
+    }
+
+    /// The same of another build of ours.
+    pub(crate) fn start_build(subject: Subject, folder: &Path, build: Build) -> anyhow::Result<Self> {
         let (parties, host) = (Host::new("parties")?, Host::new("relay")?);
         let port = |device, addr| Port { device, addr };
         parties.connect(port("p", far(0)), &host, port("r", near(0, 0)))?;
@@ -160,8 +166,9 @@ impl Proxied {
         for (side, number) in (0..2).flat_map(|side| (0..ADDRESSES).map(move |number| (side, number))).skip(1) {
             host.add_addr("r", near(side, number))?;
         }
-        let process = launch(subject, &host, folder, 0)?;
-        let mut proxied = Self { subject, process, folder: folder.to_owned(), starts: 1, host, _parties: parties };
+        let process = launch(subject, &host, (folder, &build), 0)?;
+        let mut proxied =
+            Self { subject, process, folder: folder.to_owned(), build, starts: 1, host, _parties: parties };
         proxied.wait()?;
         Ok(proxied)
     }
@@ -175,7 +182,7 @@ impl Proxied {
         wait_until("the relay has ended", Duration::from_secs(10), || {
             self.process.ended().is_ok_and(|ended| ended.is_some())
         })?;
-        self.process = launch(self.subject, &self.host, &self.folder, self.starts)?;
+        self.process = launch(self.subject, &self.host, (&self.folder, &self.build), self.starts)?;
         self.starts += 1;
         self.wait()
     }

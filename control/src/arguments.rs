@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{Capture, List, Names, Set, Show, Stats, Terminate, Top};
 use crate::config::{Config, Options};
+use crate::plan::Plan;
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
 #[derive(Debug, Parser)]
@@ -44,6 +45,8 @@ pub enum Command {
     Terminate(Terminate),
     /// Change a limit, a time-out or the level of the log of the running relay, or say what they are
     Set(Set),
+    /// Say how many processors, ports and nodes calls need, from what was measured
+    Plan(Plan),
     /// Say what may stand behind a command, for shells
     #[command(hide = true)]
     Names(Names),

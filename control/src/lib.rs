@@ -18,6 +18,7 @@ pub mod listen;
 pub mod logging;
 pub mod metrics;
 pub mod orders;
+pub mod plan;
 pub mod records;
 pub mod serve;
 pub mod service;

@@ -49,6 +49,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Names(names) => names.run().map(|()| ExitCode::SUCCESS),
         Command::Terminate(terminate) => terminate.run().map(|()| ExitCode::SUCCESS),
         Command::Set(set) => set.run().map(|()| ExitCode::SUCCESS),
+        Command::Plan(plan) => plan.run().map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

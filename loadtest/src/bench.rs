@@ -9,6 +9,7 @@ pub mod control;
 mod cpu;
 pub mod fastpath;
 pub(crate) mod flood;
+pub mod forecast;
 pub mod gate;
 pub(crate) mod lane;
 pub mod looker;

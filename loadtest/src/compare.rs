@@ -43,7 +43,7 @@ pub struct Plan {
 impl Plan {
     /// All of it.
     pub fn full() -> Self {
-        let control = ControlPlan { rounds: 3, time: Duration::from_secs(2), standing: 20_000, rates: Vec::new() };
+        let control = ControlPlan { rounds: 3, time: Duration::from_secs(2), standing: 1500, rates: Vec::new() };
         Self {
             rounds: 3,
             time: Duration::from_millis(500),
@@ -65,7 +65,7 @@ impl Plan {
             streams: vec![100, 1000],
             steps: vec![2.0, 1.25],
             kill: Duration::from_millis(1500),
-            control: ControlPlan { rounds: 1, time: Duration::from_millis(500), standing: 2000, rates: Vec::new() },
+            control: ControlPlan { rounds: 1, time: Duration::from_millis(500), standing: 1500, rates: Vec::new() },
             is_quick: true,
             ..Self::full()
         }

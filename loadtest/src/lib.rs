@@ -22,6 +22,7 @@ pub mod rig;
 pub mod rtp;
 pub mod signalling;
 pub mod speech;
+pub mod talk;
 
 #[cfg(test)]
 mod testing;

@@ -63,21 +63,23 @@ fn build(commit: &str, name: &str, is_slowed: bool) -> anyhow::Result<String> {
             slow_down(&checkout)?;
         }
         let mut cargo = cargo();
-        cargo.args(["build", "--quiet", "--release", "--locked", "--package", "control", "--bin", "intertrunk"]);
+        // Just as this one's is built: which other package is built with it decides on features of what both share.
+        cargo.args(["build", "--quiet", "--release", "--locked", "--package", "control", "--package", "loadtest"]);
         run(cargo.current_dir(&checkout).env("CARGO_TARGET_DIR", &target))?;
         let daemon = folder.join(format!("intertrunk-{name}"));
         fs::copy(target.join("release/intertrunk"), &daemon).context("the daemon is not where it was built")?;
         anyhow::Ok(daemon.to_string_lossy().into_owned())
     })();
-    remove(&checkout)?;
-    built
+    let removed = remove(&checkout);
+    built.and_then(|daemon| removed.map(|()| daemon))
 }
 
+/// Removes a checkout, also one that an interrupted run has left half made.
 fn remove(checkout: &Path) -> anyhow::Result<()> {
     if checkout.exists() {
-        run(Command::new("git").current_dir(workspace()).args(["worktree", "remove", "--force"]).arg(checkout))?;
+        fs::remove_dir_all(checkout).with_context(|| checkout.display().to_string())?;
     }
-    Ok(())
+    run(Command::new("git").current_dir(workspace()).args(["worktree", "prune"]))
 }
 
 fn slow_down(checkout: &Path) -> anyhow::Result<()> {

@@ -55,11 +55,11 @@ enum Task {
         args: Vec<String>,
     },
     /// Make calls in great numbers: `report` compares everything that carries packets, and writes pages; `streams` looks for every packet of 20,000
-    /// streams; `sipp` makes whole calls through Kamailio
+    /// streams; `talk` has people talk; `sipp` makes whole calls through Kamailio; `plan` holds what `intertrunk plan` says against what is measured
     #[command(disable_help_flag = true)]
     Loadtest {
         /// What to do
-        #[arg(value_parser = ["report", "streams", "sipp"])]
+        #[arg(value_parser = ["report", "streams", "talk", "sipp", "plan"])]
         what: String,
         /// `--quick`, and what each says with `--help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

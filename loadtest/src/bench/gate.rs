@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustix::process::Signal;
 use serde::Serialize;
 
 use super::bed::{Action, Bed, Subject as OnBed};
@@ -56,12 +57,17 @@ pub struct GateRow {
     pub ratio: Ratio,
     /// It is sure that it is slower by more than the bound.
     pub is_worse: bool,
+    /// The measurements swing so much that twice the bound could hide in them.
+    pub is_vague: bool,
 }
 
 /// What can be measured again and again.
 trait Measured {
     /// What something costs now.
     fn cost(&mut self, time: Duration) -> anyhow::Result<f64>;
+
+    /// Holds the daemon, or has it go on: both have one core, and what the one does by itself would be in the other's time.
+    fn hold(&mut self, is_held: bool) -> anyhow::Result<()>;
 }
 
 /// The fast path, over so many flows.
@@ -75,12 +81,21 @@ impl Measured for Fast {
         let rate = self.bed.measure(OnBed::Ours, Family::Ipv4, self.flows, time)?;
         Ok(1000.0 / rate.mpps())
     }
+
+    fn hold(&mut self, is_held: bool) -> anyhow::Result<()> {
+        self.bed.daemon().signal(if is_held { Signal::STOP } else { Signal::CONT })
+    }
 }
 
 impl Measured for Lane {
     fn cost(&mut self, time: Duration) -> anyhow::Result<f64> {
         let passed = self.pace(PACE, time)?;
+        ensure!(passed.loss() < 0.1, "{} of {} packets were lost", passed.sent - passed.arrived, passed.sent);
         Ok(passed.busy.as_secs_f64() * 1e6 / passed.arrived.max(1) as f64)
+    }
+
+    fn hold(&mut self, is_held: bool) -> anyhow::Result<()> {
+        Self::hold(self, is_held)
     }
 }
 
@@ -96,6 +111,10 @@ impl Measured for Commanded {
         let churned = self.caller.churn(Pace::All(WINDOW), time)?;
         let worked = self.relay.worked()?.saturating_sub(before);
         Ok(worked.as_secs_f64() * 1e6 / churned.calls.max(1) as f64)
+    }
+
+    fn hold(&mut self, is_held: bool) -> anyhow::Result<()> {
+        self.relay.hold(is_held)
     }
 }
 
@@ -145,16 +164,23 @@ fn pairs<T: Measured>(
     // The first time is a warm-up.
     for one in [&mut base, &mut this] {
         one.cost(plan.time)?;
+        one.hold(true)?;
     }
+    let cost = |one: &mut T| {
+        one.hold(false)?;
+        let cost = one.cost(plan.time)?;
+        one.hold(true)?;
+        anyhow::Ok(cost)
+    };
     let mut pairs = Vec::new();
     for round in 0..plan.rounds {
         go_on()?;
         let pair = if round % 2 == 0 {
-            let first = base.cost(plan.time)?;
-            (first, this.cost(plan.time)?)
+            let first = cost(&mut base)?;
+            (first, cost(&mut this)?)
         } else {
-            let first = this.cost(plan.time)?;
-            (base.cost(plan.time)?, first)
+            let first = cost(&mut this)?;
+            (cost(&mut base)?, first)
         };
         pairs.push(pair);
     }
@@ -171,7 +197,12 @@ fn pairs<T: Measured>(
         this: median(|pair| pair.1)?,
         ratio,
         is_worse: ratio.is_worse(plan.bound),
+        is_vague: ratio.is_vague(plan.bound),
     };
+    for one in [&mut base, &mut this] {
+        // One that is held does not hear that it shall end.
+        one.hold(false)?;
+    }
     eprintln!("{what}: {:.3} of the base's ({:.3} to {:.3})", ratio.median, ratio.least, ratio.greatest);
     Ok(row)
 }

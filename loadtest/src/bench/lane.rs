@@ -115,6 +115,11 @@ impl Lane {
         self.pace(per_second, time)
     }
 
+    /// Holds the relay, or has it go on.
+    pub(crate) fn hold(&self, is_held: bool) -> anyhow::Result<()> {
+        self.relay.as_ref().map_or(Ok(()), |relay| relay.hold(is_held))
+    }
+
     /// Sends it so many frames a second, for a time.
     pub(crate) fn pace(&mut self, per_second: u32, time: Duration) -> anyhow::Result<Passed> {
         let (id, start) = (self.relay.as_ref().map(Running::id), Clock::read(CORE)?);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aya::maps::{Array, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
 use aya::util::nr_cpus;
@@ -132,7 +132,9 @@ pub(crate) fn pace(
         };
         let (arrived, sent, delays) = (sunk(sink)?, made(generator)?, histogram(sink)?);
         let before = busy()?;
-        program.test_run(options((f64::from(per_second) * time.as_secs_f64()) as u32))?;
+        let frames = f64::from(per_second) * time.as_secs_f64();
+        ensure!(frames <= f64::from(u32::MAX), "{frames:.0} frames are more than the kernel makes at a time");
+        program.test_run(options(frames as u32))?;
         std::thread::sleep(SOON);
         let in_time = sunk(sink)? - arrived;
         rest(sink)?;

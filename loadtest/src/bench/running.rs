@@ -44,6 +44,11 @@ impl Running {
         self.wait()
     }
 
+    /// Holds it, or has it go on.
+    pub(super) fn hold(&self, is_held: bool) -> anyhow::Result<()> {
+        Ok(self.process.signal(if is_held { Signal::STOP } else { Signal::CONT })?)
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -71,6 +76,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // One that is held does not hear that it shall end.
+        let _gone = self.hold(false);
         if let Err(error) = self.process.stop() {
             eprintln!("{error}");
         }

@@ -117,7 +117,11 @@ fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
         println!("what costs                                    base      this   this of base  (99 in 100 sure)");
         for row in &rows {
             let [median, least, greatest] = [row.ratio.median, row.ratio.least, row.ratio.greatest];
-            let verdict = if row.is_worse { "  SLOWER" } else { "" };
+            let verdict = match (row.is_worse, row.is_vague) {
+                (true, _) => "  SLOWER",
+                (false, true) => "  cannot tell: it swings",
+                (false, false) => "",
+            };
             println!(
                 "{:<40} {:>6.1} {} {:>6.1} {} {median:>9.3}  ({least:.3} to {greatest:.3}){verdict}",
                 row.what, row.base, row.unit, row.this, row.unit

@@ -7,16 +7,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use loadtest::bench::calls::{self, CallsPlan};
+use loadtest::bench::forecast::{self, ForecastPlan};
 use loadtest::bench::streams::{self, StreamsPlan};
 use loadtest::compare::result::Comparison;
 use loadtest::compare::{self, Plan, page};
+use loadtest::talk::{self, TalkPlan};
 
 #[derive(Subcommand)]
 pub(crate) enum Load {
     /// Compare everything that carries packets, and write the report
     Report(Report),
     /// Have tens of thousands of streams talk through the fast path, each with a packet every 20 ms, and look for every packet
-    Streams(Talk),
+    Streams(Streams),
+    /// Have people talk: spurts of speech, silence, jitter, keys and reports, from userspace; look for every packet
+    Talk(Talk),
+    /// Hold what `intertrunk plan` says against what so many calls take
+    Plan(Forecast),
     /// Make whole calls with sipp through Kamailio: many that stand, calls in which something happens, and how many can be set up in a second
     Sipp(Sipp),
 }
@@ -41,7 +47,7 @@ pub(crate) struct Report {
 }
 
 #[derive(clap::Args)]
-pub(crate) struct Talk {
+pub(crate) struct Streams {
     /// How many, two for each call
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2..=40_000))]
     streams: u32,
@@ -56,7 +62,7 @@ pub(crate) struct Talk {
     json: bool,
 }
 
-impl Talk {
+impl Streams {
     #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
     fn carry_out(self) -> anyhow::Result<ExitCode> {
         let time = Duration::from_secs(self.seconds);
@@ -81,6 +87,86 @@ impl Talk {
         }
         // Whoever asks for it wants to know whether every packet came.
         found.check()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Talk {
+    /// How many calls at once
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=4000))]
+    calls: u16,
+    /// How long, in seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// The most that a packet is early or late, in milliseconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=9))]
+    jitter: u64,
+    /// Which path carries the media
+    #[arg(long, default_value = "auto", value_parser = ["auto", "xdp", "uring", "epoll"])]
+    engine: String,
+    /// In seconds: fails unless everything arrives
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Talk {
+    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let (time, jitter) = (Duration::from_secs(self.seconds), Duration::from_millis(self.jitter));
+        let full = TalkPlan { calls: self.calls, time, jitter, engine: self.engine };
+        let found = talk::run(&if self.smoke { TalkPlan::smoke() } else { full })?;
+        if self.json {
+            println!("{}", serde_json::to_string(&found)?);
+        } else {
+            let [p50, p99, p999, p9999] = found.delay_us;
+            println!("{} calls: {} RTP packets sent, {} received", found.calls, found.sent, found.received);
+            println!("lost {}, late {}, twice {}, strange {}", found.lost, found.late, found.twice, found.strange);
+            println!("RTCP: {} sent, {} received", found.rtcp_sent, found.rtcp_received);
+            println!("{} by the fast path, {} by workers", found.fast_packets, found.slow_packets);
+            println!("delay us: p50 {p50:.0}, p99 {p99:.0}, p99.9 {p999:.0}, p99.99 {p9999:.0}");
+        }
+        found.check()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Forecast {
+    /// The report of this machine that the plan is made from; otherwise it is made from what the daemon has in it
+    #[arg(long, value_name = "FILE")]
+    measured: Option<PathBuf>,
+    /// In seconds: whether it works
+    #[arg(long)]
+    smoke: bool,
+    /// One JSON object on standard output instead of the lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Forecast {
+    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let form = if self.smoke { ForecastPlan::smoke() } else { ForecastPlan::default() };
+        let rows = forecast::run(&ForecastPlan { measured: self.measured, ..form })?;
+        if self.json {
+            println!("{}", serde_json::to_string(&rows)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("carried by     calls   planned  measured  planned/measured");
+        for row in &rows {
+            println!(
+                "{:<13} {:>6} {:>8.1}% {:>8.1}% {:>17.2}",
+                row.kind,
+                row.calls,
+                100.0 * row.planned,
+                100.0 * row.measured,
+                row.planned / row.measured
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -164,7 +250,9 @@ impl Load {
     pub(crate) fn carry_out(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Report(report) => report.carry_out(),
-            Self::Streams(talk) => talk.carry_out(),
+            Self::Streams(streams) => streams.carry_out(),
+            Self::Talk(talk) => talk.carry_out(),
+            Self::Plan(forecast) => forecast.carry_out(),
             Self::Sipp(sipp) => sipp.carry_out(),
         }
     }

@@ -1,6 +1,6 @@
 //! Figures as people read them: numbers in words and in cells, and what follows from them.
 
-use crate::compare::result::{Commanded, Comparison, Cost, Delays, Gap, Row, Spread};
+use crate::compare::result::{Commanded, Comparison, Cost, Delays, Gap, Latency, Row, Spread};
 
 /// What is not known.
 const UNKNOWN: &str = "-";
@@ -87,7 +87,7 @@ pub(crate) fn times(of: f64, to: f64) -> Option<f64> {
 pub(crate) fn gap(killed: Option<Gap>) -> String {
     match killed.map(|gap| gap.millis) {
         None => UNKNOWN.to_owned(),
-        Some(None) => "calls are lost for good".to_owned(),
+        Some(None) => "its calls are gone".to_owned(),
         Some(Some(millis)) if millis <= 0.0 => "no packet lost".to_owned(),
         Some(Some(millis)) => format!("{} ms", digits(millis)),
     }
@@ -125,7 +125,10 @@ pub(crate) fn delays(row: &Row) -> Option<&Delays> {
 /// Those that carry packets, plain or secured.
 pub(crate) fn carriers(comparison: &Comparison, is_secured: bool) -> Table {
     let streams = middle_streams(&comparison.rows);
-    let over = streams.map_or_else(String::new, |streams| format!(" over {} streams", grouped(f64::from(streams))));
+    let pace = comparison.rows.first().and_then(|row| row.costs.first()).map_or(0.0, |cost| cost.kpps);
+    let over = streams.map_or_else(String::new, |streams| {
+        format!(" at {} kpps over {} streams", digits(pace), grouped(f64::from(streams)))
+    });
     let heads = [
         "Name".to_owned(),
         "What it is".to_owned(),
@@ -145,7 +148,7 @@ pub(crate) fn carriers(comparison: &Comparison, is_secured: bool) -> Table {
             row.what.clone(),
             kpps(row),
             digits(row.packets_per_cpu_second),
-            cost_over(row, streams).map_or_else(|| UNKNOWN.to_owned(), |cost| spread(&cost.cpu_us)),
+            cost_over(row, streams).map_or_else(|| UNKNOWN.to_owned(), cost),
             delay(|delays| delays.p50),
             delay(|delays| delays.p99),
             delay(|delays| delays.p9999),
@@ -154,6 +157,35 @@ pub(crate) fn carriers(comparison: &Comparison, is_secured: bool) -> Table {
     };
     let rows = comparison.rows.iter().filter(|row| row.is_secured == is_secured).map(cells).collect();
     Table { heads: heads.into(), rows, words: 2 }
+}
+
+/// What a packet costs; of one that cannot keep up it is what those cost that it did carry.
+fn cost(cost: &Cost) -> String {
+    let lost = if cost.loss > 0.001 { format!(", {} % lost", digits(100.0 * cost.loss)) } else { String::new() };
+    format!("{}{lost}", spread(&cost.cpu_us))
+}
+
+/// How long packets took, at each share of the highest pace of each.
+pub(crate) fn all_delays(comparison: &Comparison) -> Table {
+    let heads = [
+        "Name",
+        "Of its highest pace, %",
+        "kpps",
+        "p50, µs",
+        "p90, µs",
+        "p99, µs",
+        "p99.9, µs",
+        "p99.99, µs",
+        "Lost, %",
+    ];
+    let rows = comparison.rows.iter().flat_map(|row| row.latencies.iter().map(move |latency| (row, latency)));
+    let cells = |(row, latency): (&Row, &Latency)| {
+        let Delays { p50, p90, p99, p999, p9999 } = latency.delay_us;
+        let numbers =
+            [f64::from(latency.percent), latency.kpps, p50, p90, p99, p999, p9999, 100.0 * latency.loss].map(digits);
+        std::iter::once(row.name.clone()).chain(numbers).collect()
+    };
+    Table { heads: heads.map(str::to_owned).into(), rows: rows.map(cells).collect(), words: 1 }
 }
 
 /// Those that are commanded.
@@ -267,7 +299,7 @@ pub(crate) fn circumstances(comparison: &Comparison) -> Vec<(&'static str, Strin
 /// What the figures say nothing of.
 pub(crate) fn not_measured(comparison: &Comparison) -> Vec<String> {
     let always = [
-        "rtpengine's kernel module: it cannot be loaded into the kernel of this rig, so rtpengine is measured in userspace only",
+        "rtpengine's kernel module: rtpengine is measured in userspace",
         "physical network cards: all links are veth pairs",
         "more than two cores",
         "other relays than those that are listed",
@@ -362,7 +394,7 @@ mod tests {
     fn gaps_and_durations_are_words() {
         let of = |millis| gap(Some(Gap { millis, lost: 0, sent: 10 }));
         assert_eq!(gap(None), "-");
-        assert_eq!(of(None), "calls are lost for good");
+        assert_eq!(of(None), "its calls are gone");
         assert_eq!(of(Some(0.0)), "no packet lost");
         assert_eq!(of(Some(12.34)), "12.3 ms");
         assert_eq!([59, 61, 3725].map(duration), ["59 s", "1 min 1 s", "1 h 2 min"]);

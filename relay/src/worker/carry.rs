@@ -179,7 +179,7 @@ impl Carrier {
 
     /// Counts a packet of a source that is held to this synchronisation source, or to none.
     fn count(&self, carried: &Carried<'_>, payload: &[u8], ssrc: Option<u32>) {
-        let Carried { index, fields, clock_ns, intake, .. } = *carried;
+        let Carried { index, fields, clock_ns, intake, is_certain, .. } = *carried;
         if let Some(intake) = intake {
             self.table.take(index, intake);
         }
@@ -190,6 +190,7 @@ impl Carrier {
         match fields {
             Some(fields) if is_rtp && ssrc.is_none_or(|ssrc| ssrc == fields.ssrc) => {
                 if ssrc.is_none()
+                    && is_certain
                     && let Some(slot) = self.table.slot(index)
                 {
                     slot.note_carried_ssrc(fields, carried);

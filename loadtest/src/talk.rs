@@ -23,9 +23,11 @@ use crate::rig::scene::Scene;
 use crate::rig::trunks::{Trunk, Trunks};
 
 mod listener;
+mod secured;
 mod talker;
 
 use listener::{Delays, Listener};
+use media::srtp::{Protector, Unprotector};
 use talker::{Said, Talker};
 
 /// The ports of the parties: four for each call, of which two are RTP and RTCP.
@@ -48,12 +50,20 @@ pub struct TalkPlan {
     pub jitter: Duration,
     /// Which path carries the media: `auto`, `xdp`, `uring` or `epoll`.
     pub engine: String,
+    /// Callers have SRTP, which ends at the relay.
+    pub is_secured: bool,
 }
 
 impl TalkPlan {
     /// A short form: whether everything works.
     pub fn smoke() -> Self {
-        Self { calls: 20, time: Duration::from_secs(3), jitter: Duration::from_millis(3), engine: "auto".to_owned() }
+        Self {
+            calls: 20,
+            time: Duration::from_secs(3),
+            jitter: Duration::from_millis(3),
+            engine: "auto".to_owned(),
+            is_secured: false,
+        }
     }
 }
 
@@ -112,13 +122,23 @@ struct End {
 pub fn run(plan: &TalkPlan) -> anyhow::Result<Talked> {
     let mut scene = Scene::new(Trunks::new()?, &plan.engine, &["--port-min", "6000", "--port-max", "32767"])?;
     eprintln!("setting {} calls up", plan.calls);
-    let mut ends = Vec::new();
+    let (mut ends, mut protectors, mut unprotectors) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..plan.calls {
         let port = FIRST_PORT + 4 * number;
         let caller = Party::new(&scene.trunks, Trunk::Pbx1, port)?;
         let callee = Party::new(&scene.trunks, Trunk::Gateway, port)?;
         let sides = ((&caller, Trunk::Pbx1), (&callee, Trunk::Gateway));
-        let call = Call::set_up(&mut scene.ng, &call_id(number), sides.0, sides.1, &[])?;
+        let id = call_id(number);
+        let call = if plan.is_secured {
+            let (call, protector, unprotector) = secured::set_up(&mut scene.ng, &id, sides.0, sides.1, number)?;
+            protectors.extend([Some(protector), None]);
+            unprotectors.extend([Some(unprotector), None]);
+            call
+        } else {
+            protectors.extend([None, None]);
+            unprotectors.extend([None, None]);
+            Call::set_up(&mut scene.ng, &id, sides.0, sides.1, &[])?
+        };
         ends.push(End { party: caller, to: call.for_caller });
         ends.push(End { party: callee, to: call.for_callee });
     }
@@ -129,8 +149,8 @@ pub fn run(plan: &TalkPlan) -> anyhow::Result<Talked> {
     let start = Instant::now();
     let (sent, is_over) = (Sent::default(), AtomicBool::new(false));
     let heard = std::thread::scope(|scope| {
-        let listening = scope.spawn(|| listen(&ends, start, &is_over));
-        let said = talk(&ends, plan, start, &sent);
+        let listening = scope.spawn(|| listen(&ends, unprotectors, start, &is_over));
+        let said = talk(&ends, protectors, plan, start, &sent);
         std::thread::sleep(PATIENCE);
         is_over.store(true, Ordering::Relaxed);
         let heard = listening.join().map_err(|_| anyhow::anyhow!("who listens has panicked"))?;
@@ -174,7 +194,13 @@ struct Sent {
 }
 
 /// Has everybody say what is due, until the time is over.
-fn talk(ends: &[End], plan: &TalkPlan, start: Instant, sent: &Sent) -> anyhow::Result<()> {
+fn talk(
+    ends: &[End],
+    mut protectors: Vec<Option<Protector>>,
+    plan: &TalkPlan,
+    start: Instant,
+    sent: &Sent,
+) -> anyhow::Result<()> {
     let mut talkers: Vec<Talker> = (0..ends.len() as u64).map(|number| Talker::new(number, plan.jitter)).collect();
     // Each begins somewhere within the first packet time.
     let offset = |number: usize| talker::PACKET_TIME * number as u32 / ends.len().max(1) as u32;
@@ -196,6 +222,7 @@ fn talk(ends: &[End], plan: &TalkPlan, start: Instant, sent: &Sent) -> anyhow::R
             eprintln!("{:.0} s: {} packets sent", start.elapsed().as_secs_f64(), sent.rtp.load(Ordering::Relaxed));
         }
         let (talker, end) = talkers.get_mut(number).zip(ends.get(number)).context("no such party")?;
+        let protector = protectors.get_mut(number).and_then(Option::as_mut);
         match talker.say(at - offset(number)) {
             Some(Said::Rtp { mut packet, is_stamped }) => {
                 if is_stamped {
@@ -203,10 +230,16 @@ fn talk(ends: &[End], plan: &TalkPlan, start: Instant, sent: &Sent) -> anyhow::R
                     let place = packet.iter_mut().skip(HEADER).take(talker::STAMP);
                     place.zip(stamp.as_flattened()).for_each(|(place, byte)| *place = *byte);
                 }
+                if let Some(protector) = protector {
+                    packet = secured::protect(protector, &packet, false)?;
+                }
                 end.party.rtp.send_to(&packet, end.to)?;
                 sent.rtp.fetch_add(1, Ordering::Relaxed);
             }
-            Some(Said::Rtcp(report)) => {
+            Some(Said::Rtcp(mut report)) => {
+                if let Some(protector) = protector {
+                    report = secured::protect(protector, &report, true)?;
+                }
                 end.party.rtcp.send_to(&report, SocketAddr::new(end.to.ip(), end.to.port() + 1))?;
                 sent.rtcp.fetch_add(1, Ordering::Relaxed);
             }
@@ -226,7 +259,12 @@ struct Heard {
 }
 
 /// Listens for all, until it is over.
-fn listen(ends: &[End], start: Instant, is_over: &AtomicBool) -> anyhow::Result<Heard> {
+fn listen(
+    ends: &[End],
+    mut unprotectors: Vec<Option<Unprotector>>,
+    start: Instant,
+    is_over: &AtomicBool,
+) -> anyhow::Result<Heard> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (end, number) in ends.iter().zip(0_u64..) {
         epoll::add(&epoll, &end.party.rtp, epoll::EventData::new_u64(2 * number), epoll::EventFlags::IN)?;
@@ -252,7 +290,15 @@ fn listen(ends: &[End], start: Instant, is_over: &AtomicBool) -> anyhow::Result<
                 let now = start.elapsed();
                 let is_rtp = place % 2 == 0;
                 let port = end.to.port() + u16::from(!is_rtp);
-                let packet = buffer.get(..len).unwrap_or_default();
+                let packet = buffer.get_mut(..len).unwrap_or_default();
+                let packet = match unprotectors.get_mut((place / 2) as usize).and_then(Option::as_mut) {
+                    Some(unprotector) => secured::open(unprotector, packet, !is_rtp),
+                    None => Some(&*packet),
+                };
+                let Some(packet) = packet else {
+                    heard.strange += 1;
+                    continue;
+                };
                 match (is_rtp, packet) {
                     _ if from != SocketAddr::new(end.to.ip(), port) => heard.strange += 1,
                     (false, _) => heard.rtcp += 1,

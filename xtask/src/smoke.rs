@@ -4,7 +4,7 @@ use crate::command::{cargo, run};
 use crate::{fuzz, gate, kernels, package, setup};
 
 /// What each is called, and how it is run: by the program of the load tests as it was built for the tests.
-const FORMS: [(&str, &[&str]); 23] = [
+const FORMS: [(&str, &[&str]); 24] = [
     ("demo", &["demo", "--seconds", "1"]),
     ("demo without XDP, to IPv6", &["demo", "--seconds", "1", "--engine", "uring", "--to-ipv6"]),
     ("bench fastpath", &["bench-fastpath", "--smoke"]),
@@ -21,6 +21,7 @@ const FORMS: [(&str, &[&str]); 23] = [
     ("bench compare", &["bench-compare", "--smoke", "--base", "target/debug/intertrunk"]),
     ("loadtest report", &REPORT),
     ("loadtest talk", &["talk", "--smoke"]),
+    ("loadtest talk --srtp", &["talk", "--srtp", "--smoke"]),
     ("loadtest plan", &["plan", "--smoke"]),
     ("loadtest sipp", &["sipp", "--smoke"]),
     ("loadtest streams", &["streams", "--smoke"]),

@@ -117,6 +117,8 @@ pub struct Round {
     pub lost: i64,
     /// Frames that the rig's cables have lost meanwhile, which is no fault of the relay's.
     pub lost_on_cables: u64,
+    /// Ports to which not a whole number of speeches came: a call's media that went to another call, or was lost while another's came twice.
+    pub uneven_ports: usize,
     /// Packets that the XDP program carried, by the relay's account.
     pub fast_packets: u64,
     /// Packets that the workers carried, by the relay's account.
@@ -161,6 +163,9 @@ impl Round {
             self.sent,
             self.lost_on_cables
         );
+        // Where media moves to another port, a speech is heard at both.
+        let is_even = self.uneven_ports == 0 || self.scenario == Scenario::Transfer || self.lost_on_cables > 0;
+        ensure!(is_even, "{name}: {} ports have heard something else than whole speeches", self.uneven_ports);
         let again = self.sipp.caller.retransmissions + self.sipp.callee.retransmissions;
         let is_lossy = self.scenario == Scenario::Lossy && self.calls >= LOSSY;
         ensure!(!is_lossy || again > 0, "{name}: no message was sent again");
@@ -263,6 +268,7 @@ impl<'a> Bed<'a> {
         let name = plan.scenario.name();
         eprintln!("{name}: {} calls, {} at once, {} a second", plan.calls, plan.concurrent, plan.rate);
         let before = Media::of(&self.ends)?;
+        let heard_before = self.heard()?;
         let (accounts, cables) = (self.daemon.ended_calls()?.len(), self.trunks.lost_on_cables()?);
         let running = SippCalls::start(&self.trunks, plan, &self.folder.join(name))?;
         let (mut told, mut most) = (Instant::now(), 0);
@@ -291,6 +297,10 @@ impl<'a> Bed<'a> {
             (media, left) = (Media::of(&self.ends)?.since(before), self.calls()?);
             ended = self.daemon.ended_calls()?;
         }
+        let speech = (plan.talk.as_millis() / 20) as u64;
+        let heard = self.heard()?;
+        let heard = heard.iter().zip(&heard_before).map(|(now, before)| now - before);
+        let uneven_ports = heard.filter(|packets| packets.checked_rem(speech).unwrap_or(0) != 0).count();
         let ended = ended.get(accounts..).unwrap_or_default();
         let round = Round {
             scenario: plan.scenario,
@@ -302,6 +312,7 @@ impl<'a> Bed<'a> {
             sent: media.sent,
             received: media.received,
             lost: media.lost(),
+            uneven_ports,
             lost_on_cables: self.trunks.lost_on_cables()?.saturating_sub(cables),
             fast_packets: ended.iter().map(|call| call.fast_packets).sum(),
             slow_packets: ended.iter().map(|call| call.slow_packets).sum(),
@@ -317,6 +328,12 @@ impl<'a> Bed<'a> {
             round.fast_percent().unwrap_or(0.0)
         );
         Ok(round)
+    }
+
+    /// How many packets each port of both ends has heard.
+    fn heard(&self) -> anyhow::Result<Vec<u64>> {
+        let [from, to] = &self.ends;
+        Ok([from.heard()?, to.heard()?].concat())
     }
 
     /// How many calls the relay knows of, as far as it lists them.

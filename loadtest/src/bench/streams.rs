@@ -78,6 +78,8 @@ pub struct Streams {
     pub made: u64,
     /// Those that the generator's own cable did not take.
     pub refused: u64,
+    /// Those that the cable back did not take from the relay: no fault of its own, but lost.
+    pub refused_back: u64,
     /// Those that arrived, duplicates too.
     pub arrived: u64,
     /// Those that did not, although the cable took them.
@@ -146,11 +148,11 @@ pub fn run(plan: StreamsPlan) -> anyhow::Result<Streams> {
     let mut alone =
         || pace(&mut beside, sending("s-alone"), per_second, plan.beside, &far_sink, &|| Ok(Duration::ZERO));
     cable.push(alone()?);
-    let before = refused(&source, "s")?;
+    let (before, before_back) = (refused(&source, "s")?, refused_back(&host)?);
     let passed = watched(&sink, per_second, || {
         pace(&mut generator, sending("s"), per_second, plan.time, &sink, &|| Ok(Duration::ZERO))
     })?;
-    let refused = refused(&source, "s")? - before;
+    let (refused, refused_back) = (refused(&source, "s")? - before, refused_back(&host)? - before_back);
     cable.push(alone()?);
 
     let found = Found::of(&sink, plan.streams)?;
@@ -165,6 +167,7 @@ pub fn run(plan: StreamsPlan) -> anyhow::Result<Streams> {
         streams: plan.streams,
         made: passed.sent,
         refused,
+        refused_back,
         arrived: found.packets,
         lost: (passed.sent - refused) as i64 - (found.packets - found.twice) as i64,
         late: found.late,
@@ -177,6 +180,13 @@ pub fn run(plan: StreamsPlan) -> anyhow::Result<Streams> {
         cable_us,
         added_p99_us: relay_us.p99 - cable_us.p99,
     })
+}
+
+/// How many frames the cable has not taken from the relay's program.
+fn refused_back(host: &Host) -> anyhow::Result<u64> {
+    let counts = host.run("ethtool", ["-S", "r"])?;
+    let refused = counts.lines().filter_map(|line| line.trim().split_once("_xdp_tx_errors: "));
+    refused.map(|(_, count)| Ok(count.parse::<u64>()?)).sum()
 }
 
 fn delays(passed: &Passed) -> StreamDelays {

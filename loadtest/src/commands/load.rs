@@ -74,6 +74,7 @@ impl Streams {
             println!("{} streams, {:.0} packets a second in all", found.streams, found.per_second);
             println!("made     {:>12}", found.made);
             println!("refused  {:>12}  by the cable to the relay", found.refused);
+            println!("refused  {:>12}  by the cable back", found.refused_back);
             println!("arrived  {:>12}  of which the fast path counted {}", found.arrived, found.fast_packets);
             println!("lost     {:>12}", found.lost);
             println!("late     {:>12}", found.late);
@@ -105,6 +106,9 @@ pub(crate) struct Talk {
     /// Which path carries the media
     #[arg(long, default_value = "auto", value_parser = ["auto", "xdp", "uring", "epoll"])]
     engine: String,
+    /// Callers have SRTP, which ends at the relay
+    #[arg(long)]
+    srtp: bool,
     /// In seconds: fails unless everything arrives
     #[arg(long)]
     smoke: bool,
@@ -117,8 +121,9 @@ impl Talk {
     #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
     fn carry_out(self) -> anyhow::Result<ExitCode> {
         let (time, jitter) = (Duration::from_secs(self.seconds), Duration::from_millis(self.jitter));
-        let full = TalkPlan { calls: self.calls, time, jitter, engine: self.engine };
-        let found = talk::run(&if self.smoke { TalkPlan::smoke() } else { full })?;
+        let full = TalkPlan { calls: self.calls, time, jitter, engine: self.engine, is_secured: self.srtp };
+        let found =
+            talk::run(&if self.smoke { TalkPlan { is_secured: self.srtp, ..TalkPlan::smoke() } } else { full })?;
         if self.json {
             println!("{}", serde_json::to_string(&found)?);
         } else {

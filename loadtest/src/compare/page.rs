@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(page.matches("<table").count(), 4);
         assert_eq!(page.matches("<svg ").count(), 3);
         assert!(page.contains("flowtable: this kernel has none"));
-        assert!(page.contains("calls are lost for good"));
+        assert!(page.contains("its calls are gone"));
         assert!(!page.contains("class=\"notice\""));
     }
 

@@ -57,4 +57,13 @@ impl Counter {
         };
         Ok(Counted { sent: count(&self.sent)?, received: count(&self.received)? })
     }
+
+    /// How many came to each port so far.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn heard(&self) -> anyhow::Result<Vec<u64>> {
+        let heard: PerCpuArray<_, u64> = self.received.ebpf.map("HEARD").context("no HEARD")?.try_into()?;
+        (0..heard.len()).map(|port| Ok(heard.get(&port, 0)?.iter().sum())).collect()
+    }
 }

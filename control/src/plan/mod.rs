@@ -19,11 +19,11 @@ const LONGEST_REPORT: u64 = 16 << 20;
 /// As the load test has measured it on two processors of a small virtual machine, over veth devices: a network card's driver is faster than those, and
 /// does not wake a processor for each packet.
 const MEASURED: Costs = Costs {
-    fast: Cost { alone_us: 4.0, among_many_us: 0.33, standing: 0.19, most_kpps: 1250.0 },
-    worker: Cost { alone_us: 9.0, among_many_us: 1.5, standing: 0.39, most_kpps: 400.0 },
-    secured: Cost { alone_us: 10.0, among_many_us: 2.2, standing: 0.39, most_kpps: 310.0 },
-    calls_per_cpu_second: 10_000.0,
-    bytes_per_call: 13_000.0,
+    fast: Cost { alone_us: 4.0, among_many_us: 0.36, standing: 0.18, most_kpps: 1346.0 },
+    worker: Cost { alone_us: 8.5, among_many_us: 1.5, standing: 0.35, most_kpps: 442.0 },
+    secured: Cost { alone_us: 10.1, among_many_us: 1.8, standing: 0.41, most_kpps: 343.0 },
+    calls_per_cpu_second: 10_300.0,
+    bytes_per_call: 12_700.0,
 };
 
 /// What is to be carried, and by what.

@@ -35,7 +35,8 @@ pub(super) fn set_up(
         "sdp": callee.sdp()}))?;
     let told = answer.get("sdp").and_then(Value::as_str).unwrap_or_default();
     let key = told.lines().find_map(|line| Some(line.split_once("inline:")?.1.split('|').next()?.trim()));
-    let theirs = STANDARD.decode(key.with_context(|| format!("no key is answered: {offer}, {answer}"))?)?;
+    let theirs = key.and_then(|key| STANDARD.decode(key).ok());
+    let theirs = theirs.with_context(|| format!("no key is answered: {offer}, {answer}"))?;
     let call = Call { id: id.to_owned(), for_callee: media(&offer)?, for_caller: media(&answer)? };
     let key = |material: &[u8]| MasterKey::new(SUITE, material, Mki::default());
     Ok((call, Protector::new(&key(&own)?), Unprotector::new(&key(&theirs)?)))

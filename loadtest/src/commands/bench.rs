@@ -76,9 +76,9 @@ pub(crate) enum Bench {
 
 #[derive(clap::Args)]
 pub(crate) struct BenchCompare {
-    /// The daemon that is compared with
-    #[arg(long)]
-    base: PathBuf,
+    /// The daemon that is compared with; in a short form, the one beside this program, too
+    #[arg(long, required_unless_present = "smoke")]
+    base: Option<PathBuf>,
     /// The daemon that is compared; the one beside this program unless told
     #[arg(long)]
     this: Option<PathBuf>,
@@ -104,7 +104,7 @@ fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
     let (flows, rounds, millis) =
         if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds.max(1), bench.millis.max(50)) };
     let rows = gate::run(&GatePlan {
-        base: Build::at(bench.base),
+        base: bench.base.map_or_else(Build::default, Build::at),
         this: bench.this.map_or_else(Build::default, Build::at),
         flows,
         rounds,

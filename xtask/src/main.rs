@@ -8,6 +8,7 @@ mod gate;
 mod kernels;
 mod licences;
 mod package;
+mod privileged;
 mod setup;
 mod smoke;
 mod test;
@@ -81,6 +82,8 @@ enum Task {
     Circles,
     /// Format, lints and all tests, the privileged ones included
     Test,
+    /// The privileged tests alone: namespaces, BPF, real proxies; a part of `test`
+    Privileged,
     /// Run the fuzzers: of frames, and of everything that comes over the control socket
     Fuzz {
         /// Which; all unless told
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Task::Package => package::package().map(|file| eprintln!("{}", file.display())),
         Task::Circles => circles::check(),
         Task::Test => test::test(),
+        Task::Privileged => test::privileged(),
         Task::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds, fuzz::Build::Thorough),
         Task::Smoke => smoke::smoke().map(drop),
         Task::Kernels { check: true, .. } => kernels::check(),

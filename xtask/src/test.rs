@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, run};
 use crate::counts::Counts;
-use crate::{circles, licences, setup, smoke};
+use crate::{circles, licences, privileged, setup, smoke};
 
 /// Runs everything.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -27,10 +27,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("models");
     let models = models()?;
     step("privileged tests");
-    // Three at a time, though they share the kernel: each has hosts of its own, waits most of its time, and asserts no times.
-    let privileged =
-        count(cargo().args(["test", "--workspace", "--locked"]).env("RUST_TEST_THREADS", "3"), &["--ignored"])?;
-
+    let privileged = privileged::run()?;
     step("licences");
     licences::check()?;
     step("short forms of demo, benches, fuzzers and kernels");
@@ -51,6 +48,18 @@ pub(crate) fn test() -> anyhow::Result<()> {
     }
     if privileged.passed == 0 || not_run(open, privileged) > 0 {
         bail!("privileged tests did not run: run this as root on a host that permits BPF and network namespaces");
+    }
+    Ok(())
+}
+
+/// Runs the privileged tests alone.
+pub(crate) fn privileged() -> anyhow::Result<()> {
+    setup::install()?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--bins"]))?;
+    let Counts { passed, failed, .. } = privileged::run()?;
+    eprintln!("{passed} privileged tests passed, {failed} failed");
+    if failed > 0 || passed == 0 {
+        bail!("privileged tests failed, or did not run");
     }
     Ok(())
 }

@@ -19,11 +19,13 @@ pub mod live;
 pub mod pcap;
 pub mod report;
 pub mod rig;
+pub mod rounds;
 pub mod rtp;
 pub mod signalling;
 pub mod speech;
 pub mod talk;
 
+mod histogram;
 #[cfg(test)]
 mod testing;
 

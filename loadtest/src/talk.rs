@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::bench::go_on;
+use crate::histogram::Histogram;
 use crate::rig::party::{Call, Party};
 use crate::rig::process::wait_until;
 use crate::rig::scene::Scene;
@@ -26,7 +27,7 @@ mod listener;
 mod secured;
 mod talker;
 
-use listener::{Delays, Listener};
+use listener::Listener;
 use media::srtp::{Protector, Unprotector};
 use talker::{Said, Talker};
 
@@ -253,7 +254,7 @@ fn talk(
 /// What everybody has heard.
 struct Heard {
     listeners: Vec<Listener>,
-    delays: Delays,
+    delays: Histogram,
     rtcp: u64,
     strange: u64,
 }
@@ -271,7 +272,7 @@ fn listen(
         epoll::add(&epoll, &end.party.rtcp, epoll::EventData::new_u64(2 * number + 1), epoll::EventFlags::IN)?;
     }
     let mut heard =
-        Heard { listeners: vec![Listener::default(); ends.len()], delays: Delays::default(), rtcp: 0, strange: 0 };
+        Heard { listeners: vec![Listener::default(); ends.len()], delays: Histogram::default(), rtcp: 0, strange: 0 };
     let mut events = Vec::with_capacity(256);
     let mut buffer = [0; 2048];
     while !is_over.load(Ordering::Relaxed) {

@@ -5,7 +5,7 @@ use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TcContext;
 
-use crate::count;
+use crate::sink::count;
 
 /// An Ethernet frame up to the first byte of what UDP bears.
 const HEADERS: usize = 48;

@@ -6,10 +6,12 @@ use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::XdpContext;
 
-use crate::{
-    DELAYS, FIRST_PORT, FLOWS, Next, POSITION, STAMPED_WORDS, TEMPLATE, WORDS, bucket, clock, count, plan, stamp, wait,
-    words_mut,
-};
+use crate::delays::{self, clock};
+use crate::frame::{STAMPED_WORDS, words_mut};
+use crate::generate::write_frame;
+use crate::paced::{stamp, wait};
+use crate::plan::{FIRST_PORT, FLOWS, Next, POSITION, plan};
+use crate::sink::count;
 
 /// From one stream to the next: a prime, so that all have their turn where they are no multiple of it, and neighbours do not follow each other.
 const STRIDE: u64 = 7919;
@@ -25,17 +27,7 @@ static STREAMS: Array<[u64; 4]> = Array::with_max_entries(2 << 16, 0);
 #[xdp]
 fn generate_streams(context: XdpContext) -> u32 {
     wait();
-    next_frame(&context).and_then(|side| stamp(&context, side)).map_or(XDP_ABORTED, |()| XDP_TX)
-}
-
-#[inline(always)]
-fn next_frame(context: &XdpContext) -> Option<u64> {
-    let frame: &mut [u64; WORDS] = words_mut(context)?;
-    let next = next_packet()?;
-    for (word, index) in frame.iter_mut().zip(TEMPLATE..) {
-        *word = plan(index)?;
-    }
-    Some(crate::write_next(frame, next))
+    write_frame(&context, next_packet).and_then(|side| stamp(&context, side)).map_or(XDP_ABORTED, |()| XDP_TX)
 }
 
 #[inline(always)]
@@ -72,13 +64,7 @@ fn sink_streams(context: XdpContext) -> u32 {
         // SAFETY: the pointer is to an entry of the map, and a stream's packets come to one CPU, whose softirq nothing interrupts.
         note(unsafe { &mut *stream }, u64::from(timestamp / SAMPLES));
     }
-    if let Some(delays) = DELAYS.get_ptr_mut(bucket(clock().wrapping_sub(frame[7]))) {
-        #[expect(unsafe_code, reason = "the counter of this CPU")]
-        // SAFETY: the pointer is to this CPU's entry, and nothing interrupts a softirq to run this program on the same CPU.
-        unsafe {
-            *delays += 1;
-        }
-    }
+    delays::note(clock().wrapping_sub(frame[7]));
     XDP_DROP
 }
 

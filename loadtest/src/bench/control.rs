@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::go_on;
 use crate::rig::caller::{Caller, Pace};
 use crate::rig::proxied::{Proxied, Subject};
+use crate::rounds::median;
 
 /// How many calls of the caller are under way at once when it asks for as much as there is.
 const WINDOW: usize = 32;
@@ -167,7 +168,7 @@ pub fn run(plan: &ControlPlan) -> anyhow::Result<Control> {
             );
         }
     }
-    Ok(Control { rows: lanes.into_iter().map(Lane::row).collect() })
+    Ok(Control { rows: lanes.into_iter().map(Lane::row).collect::<anyhow::Result<_>>()? })
 }
 
 impl Lane {
@@ -214,39 +215,31 @@ impl Lane {
         })
     }
 
-    fn row(self) -> ControlRow {
-        ControlRow {
+    fn row(self) -> anyhow::Result<ControlRow> {
+        let at_rates = self.at_rates.iter().filter(|(_, rounds)| !rounds.is_empty());
+        let at_rates = at_rates.map(|(asked, rounds)| at_rate(*asked, rounds)).collect::<anyhow::Result<_>>()?;
+        Ok(ControlRow {
             relay: self.relay.name(),
             standing_calls: self.standing,
-            calls_per_cpu_second: median(self.per_cpu_second),
-            calls_per_second: median(self.per_second),
-            reply_us: ReplyTimes { p50: median(self.median), p99: median(self.worst), most: median(self.latest) },
+            calls_per_cpu_second: median(self.per_cpu_second)?,
+            calls_per_second: median(self.per_second)?,
+            reply_us: ReplyTimes { p50: median(self.median)?, p99: median(self.worst)?, most: median(self.latest)? },
             bytes_per_call: self.bytes_per_call,
             lost: self.lost,
-            at_rates: self
-                .at_rates
-                .into_iter()
-                .filter(|(_, rounds)| !rounds.is_empty())
-                .map(|(asked, rounds)| at_rate(asked, &rounds))
-                .collect(),
-        }
+            at_rates,
+        })
     }
 }
 
-fn at_rate(asked: u32, rounds: &[Paced]) -> AtRate {
-    let of = |value: fn(&Paced) -> f64| median(rounds.iter().map(value).collect());
-    AtRate {
+fn at_rate(asked: u32, rounds: &[Paced]) -> anyhow::Result<AtRate> {
+    let of = |value: fn(&Paced) -> f64| median(rounds.iter().map(value));
+    Ok(AtRate {
         asked,
-        calls_per_second: of(|paced| paced.calls_per_second),
+        calls_per_second: of(|paced| paced.calls_per_second)?,
         reply_us: ReplyTimes {
-            p50: of(|paced| paced.reply_us.p50),
-            p99: of(|paced| paced.reply_us.p99),
-            most: of(|paced| paced.reply_us.most),
+            p50: of(|paced| paced.reply_us.p50)?,
+            p99: of(|paced| paced.reply_us.p99)?,
+            most: of(|paced| paced.reply_us.most)?,
         },
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    })
 }

@@ -14,11 +14,11 @@ mod test_run;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use super::bed::{Action, Bed, Subject};
 use super::flood::{Family, Rate};
+use crate::rounds::{Spread, median};
 
 /// The numbers of flows that are measured.
 pub const FLOWS: [u32; 4] = [1, 1_000, 10_000, 40_000];
@@ -169,11 +169,8 @@ impl Point {
 }
 
 fn row(program: &'static str, action: Action, point: &Point, rates: &[Rate], ns: Option<f64>) -> anyhow::Result<Row> {
-    let mpps = median(&sorted(rates.iter().map(|rate| rate.mpps())))?;
-    let ratios = sorted(rates.iter().zip(&point.bare).map(|(rate, bare)| rate.mpps() / bare.mpps()));
-    let (Some(least), Some(greatest)) = (ratios.first(), ratios.last()) else {
-        anyhow::bail!("nothing was measured");
-    };
+    let mpps = median(rates.iter().map(|rate| rate.mpps()))?;
+    let ratio = Spread::of(rates.iter().zip(&point.bare).map(|(rate, bare)| rate.mpps() / bare.mpps()))?;
     Ok(Row {
         program,
         family: point.family,
@@ -181,19 +178,9 @@ fn row(program: &'static str, action: Action, point: &Point, rates: &[Rate], ns:
         flows: point.flows,
         mpps,
         ns_per_packet: 1000.0 / mpps,
-        ratio_to_bare: median(&ratios)?,
-        ratio_range: [*least, *greatest],
-        arrived: median(&sorted(rates.iter().map(|rate| rate.arrived as f64 / rate.sent as f64)))?,
+        ratio_to_bare: ratio.median,
+        ratio_range: [ratio.least, ratio.greatest],
+        arrived: median(rates.iter().map(|rate| rate.arrived as f64 / rate.sent as f64))?,
         test_run_ns: ns,
     })
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> anyhow::Result<f64> {
-    sorted.get(sorted.len() / 2).copied().context("nothing was measured")
 }

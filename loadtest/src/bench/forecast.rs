@@ -13,6 +13,7 @@ use super::lane::{Lane, LanePlan};
 use super::subject::Subject;
 use crate::rig::daemon::{Build, binary};
 use crate::rig::process::run as run_program;
+use crate::rounds::median;
 
 /// Packets a second of a call, both ways.
 const PER_CALL: u32 = 100;
@@ -84,9 +85,7 @@ pub fn run(plan: &ForecastPlan) -> anyhow::Result<Vec<ForecastRow>> {
     let mut cells = measured.into_iter();
     for (kind, _, _, [secured, by_worker], pointer) in KINDS {
         for calls in &plan.sizes {
-            let mut values = cells.next().context("no such cell")?;
-            values.sort_by(f64::total_cmp);
-            let measured = *values.get(values.len() / 2).context("nothing was measured")?;
+            let measured = median(cells.next().context("no such cell")?)?;
             let planned = planned(plan.measured.as_deref(), *calls, [secured, by_worker], pointer)?;
             rows.push(ForecastRow { kind, calls: *calls, planned, measured });
         }

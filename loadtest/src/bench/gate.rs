@@ -15,6 +15,7 @@ use super::subject::Subject;
 use crate::rig::caller::{Caller, Pace};
 use crate::rig::daemon::Build;
 use crate::rig::proxied::{self, Proxied};
+use crate::rounds::median;
 
 mod ratio;
 
@@ -184,17 +185,12 @@ fn pairs<T: Measured>(
         };
         pairs.push(pair);
     }
-    let median = |of: fn(&(f64, f64)) -> f64| {
-        let mut values: Vec<f64> = pairs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().context("nothing was measured")
-    };
     let ratio = Ratio::of(&pairs).context("nothing was measured")?;
     let row = GateRow {
         what,
         unit,
-        base: median(|pair| pair.0)?,
-        this: median(|pair| pair.1)?,
+        base: median(pairs.iter().map(|pair| pair.0))?,
+        this: median(pairs.iter().map(|pair| pair.1))?,
         ratio,
         is_worse: ratio.is_worse(plan.bound),
         is_vague: ratio.is_vague(plan.bound),

@@ -14,6 +14,7 @@ use crate::rig::caller::{Caller, Pace};
 use crate::rig::daemon::Build;
 use crate::rig::host::Host;
 use crate::rig::proxied::{DASHBOARD, HOMER, METRICS, Proxied, Subject};
+use crate::rounds::median;
 
 /// So long after it has been started somebody looks.
 const STARTED: Duration = Duration::from_millis(300);
@@ -169,10 +170,10 @@ fn commands(plan: &ObservePlan) -> anyhow::Result<Vec<ObserveRow>> {
         }
     }
     let rows = lookers.into_iter().zip(taken).map(|(looker, (cpu, replies, looks, lost))| {
-        let (cpu_percent, reply_us) = (median(cpu), replies.map(median));
-        ObserveRow { looker, cpu_percent, reply_us, looks, lost }
+        let [p50, p99, most] = replies.map(median);
+        Ok(ObserveRow { looker, cpu_percent: median(cpu)?, reply_us: [p50?, p99?, most?], looks, lost })
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 /// Packets by the fast path, as many as the machine makes.
@@ -205,17 +206,9 @@ fn fast_path(plan: &ObservePlan) -> anyhow::Result<Vec<FastRow>> {
         }
     }
     bed.stop()?;
-    let nobody = FastRow { looker: Looker::Nobody, mpps: median(alone), of_nobody_percent: 100.0, looks: 0 };
-    let others = lookers.into_iter().zip(beside_them).map(|(looker, (rates, ratios, looks))| FastRow {
-        looker,
-        mpps: median(rates),
-        of_nobody_percent: median(ratios),
-        looks,
+    let nobody = FastRow { looker: Looker::Nobody, mpps: median(alone)?, of_nobody_percent: 100.0, looks: 0 };
+    let others = lookers.into_iter().zip(beside_them).map(|(looker, (rates, ratios, looks))| {
+        Ok(FastRow { looker, mpps: median(rates)?, of_nobody_percent: median(ratios)?, looks })
     });
-    Ok(std::iter::once(nobody).chain(others).collect())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    std::iter::once(Ok(nobody)).chain(others).collect()
 }

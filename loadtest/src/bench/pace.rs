@@ -9,6 +9,7 @@ use aya::util::nr_cpus;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::flood::{Flows, made, plan, sunk, template};
+use crate::histogram::Histogram;
 use crate::rig::host::{Host, in_namespace};
 use crate::rig::program::Program;
 
@@ -34,8 +35,8 @@ pub(crate) struct Passed {
     pub(crate) time: Duration,
     /// Time of the relay's processors.
     pub(crate) busy: Duration,
-    /// Frames by delay; see [`delay_us`].
-    pub(crate) delays: Vec<u64>,
+    /// How long the frames took.
+    pub(crate) delays: Histogram,
 }
 
 impl Passed {
@@ -47,9 +48,7 @@ impl Passed {
             sum.in_time += other.in_time;
             sum.time += other.time;
             sum.busy += other.busy;
-            for (count, more) in sum.delays.iter_mut().zip(other.delays) {
-                *count += more;
-            }
+            sum.delays.add(&other.delays);
             sum
         })
     }
@@ -67,20 +66,8 @@ impl Passed {
 
     /// The delay that so great a share of the frames stayed within, in microseconds.
     pub(crate) fn delay_us(&self, share: f64) -> f64 {
-        let total: u64 = self.delays.iter().sum();
-        let mut seen = 0;
-        let bucket = self.delays.iter().position(|count| {
-            seen += count;
-            seen as f64 >= share * total as f64
-        });
-        delay_us(bucket.unwrap_or(0))
+        self.delays.within_us(share)
     }
-}
-
-/// The upper end of a bucket of the sink, in microseconds.
-fn delay_us(bucket: usize) -> f64 {
-    let (high, rest) = (bucket / 8, bucket % 8);
-    (8 + rest + 1) as f64 * (high as f64 - 3.0).exp2() / 1000.0
 }
 
 /// What is sent, and where.
@@ -141,7 +128,7 @@ pub(crate) fn pace(
         // Readings of a processor that idles are of ticks, and may go back by one.
         let busy = busy()?.saturating_sub(before);
         let (arrived, sent) = (sunk(sink)? - arrived, made(generator)? - sent);
-        let delays = histogram(sink)?.iter().zip(&delays).map(|(after, before)| after - before).collect();
+        let delays = histogram(sink)?.since(&delays);
         Ok(Passed { sent, arrived, in_time, time: span(generator)?, busy, delays })
     })
 }
@@ -186,7 +173,8 @@ fn span(generator: &Program) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(span.unwrap_or(0)))
 }
 
-fn histogram(sink: &Program) -> anyhow::Result<Vec<u64>> {
+fn histogram(sink: &Program) -> anyhow::Result<Histogram> {
     let delays: PerCpuArray<_, u64> = sink.ebpf.map("DELAYS").context("no DELAYS")?.try_into()?;
-    (0..delays.len()).map(|bucket| Ok(delays.get(&bucket, 0)?.iter().sum())).collect()
+    let buckets = (0..delays.len()).map(|bucket| Ok(delays.get(&bucket, 0)?.iter().sum()));
+    Ok(Histogram::of_buckets(buckets.collect::<anyhow::Result<_>>()?))
 }

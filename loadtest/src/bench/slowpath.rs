@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use super::lane::{Lane, LanePlan};
 use super::pace::Passed;
 use super::subject::Subject;
 use crate::rig::daemon::Build;
+use crate::rounds::median;
 
 /// Everything that is compared.
 const SUBJECTS: [Subject; 6] =
@@ -238,11 +238,7 @@ fn cost_us(passed: &Passed) -> f64 {
 }
 
 fn row(subject: Subject, reports: u32, passed: &[Passed], is_secured: bool) -> anyhow::Result<Row> {
-    let median = |of: &dyn Fn(&Passed) -> f64| {
-        let mut values: Vec<f64> = passed.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().context("nothing was measured")
-    };
+    let median = |of: &dyn Fn(&Passed) -> f64| median(passed.iter().map(of));
     let delay = |share| median(&|passed| passed.delay_us(share));
     let known = || anyhow::Ok(Latency { p50: delay(0.5)?, p99: delay(0.99)?, p999: delay(0.999)? });
     let latency_us = (!is_secured).then(known).transpose()?;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Plan;
-use super::result::{Cost, Delays, Gap, Latency, Row, Spread};
+use super::result::{Cost, Delays, Gap, Latency, Row};
 use crate::bench::go_on;
 use crate::bench::lane::{Lane, LanePlan};
 use crate::bench::pace::Passed;
 use crate::bench::subject::Subject;
 use crate::rig::daemon::Build;
+use crate::rounds::{Spread, median};
 
 /// All of them, from the limit of the rig on.
 const PLAIN: [Subject; 9] = [
@@ -240,9 +241,7 @@ impl Rounds {
             Ok(Cost { streams: *streams, kpps, cpu_us: spread(cost_us)?, loss: spread(Passed::loss)?.median })
         });
         let latencies = self.latencies.iter().filter(|(_, rounds)| !rounds.is_empty()).map(|(share, rounds)| {
-            let median = |of: &dyn Fn(&Passed) -> f64| {
-                Spread::of(rounds.iter().map(of)).map(|spread| spread.median).with_context(nothing)
-            };
+            let median = |of: &dyn Fn(&Passed) -> f64| median(rounds.iter().map(of)).with_context(nothing);
             let delay = |share: f64| median(&|passed| passed.delay_us(share));
             Ok(Latency {
                 percent: *share,
@@ -271,7 +270,7 @@ impl Rounds {
             costs: costs.collect::<anyhow::Result<_>>()?,
             loss_free_kpps: Spread::of(rates).with_context(nothing)?,
             is_at_rigs_limit: false,
-            packets_per_cpu_second: Spread::of(cheap).with_context(nothing)?.median,
+            packets_per_cpu_second: median(cheap).with_context(nothing)?,
             latencies: latencies.collect::<anyhow::Result<_>>()?,
             killed: gone.or_else(|| gaps.get(gaps.len() / 2).copied()),
         })

@@ -1,6 +1,7 @@
 //! Figures as people read them: numbers in words and in cells, and what follows from them.
 
-use crate::compare::result::{Commanded, Comparison, Cost, Delays, Gap, Latency, Row, Spread};
+use crate::compare::result::{Commanded, Comparison, Cost, Delays, Gap, Latency, Row};
+use crate::rounds::Spread;
 
 /// What is not known.
 const UNKNOWN: &str = "-";

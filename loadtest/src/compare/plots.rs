@@ -273,7 +273,8 @@ fn lines(titles: [&str; 3], below: &[(f64, String)], mut lines: Vec<Line<'_>>) -
 mod tests {
     use super::*;
     use crate::compare::figures::example;
-    use crate::compare::result::{Comparison, Delays, Spread};
+    use crate::compare::result::{Comparison, Delays};
+    use crate::rounds::Spread;
 
     fn all(rows: &[&Row]) -> [String; 3] {
         [loss_free(rows), cost_by_streams(rows), latency(rows)].map(Result::unwrap)

@@ -2,26 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A figure of several rounds.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Spread {
-    /// The median.
-    pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The greatest.
-    pub greatest: f64,
-}
-
-impl Spread {
-    /// Of the rounds' values; `None` when there are none.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let (least, greatest) = (*values.first()?, *values.last()?);
-        Some(Self { median: *values.get(values.len() / 2)?, least, greatest })
-    }
-}
+use crate::rounds::Spread;
 
 /// What was measured with what.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -1,42 +1,4 @@
-//! Somebody who listens: what of a stream has come, twice, too late, and how long it took. Without sockets and clocks.
-
-use std::time::Duration;
-
-/// Buckets for each power of two of nanoseconds.
-const FINE: u32 = 8;
-
-/// How long packets took: counts by delay.
-#[derive(Clone, Debug)]
-pub(super) struct Delays(Vec<u64>);
-
-impl Default for Delays {
-    fn default() -> Self {
-        Self(vec![0; (u64::BITS * FINE) as usize])
-    }
-}
-
-impl Delays {
-    pub(super) fn count(&mut self, delay: Duration) {
-        let nanos = (delay.as_nanos() as u64).max(u64::from(FINE));
-        let high = nanos.ilog2();
-        let bucket = high * FINE + (nanos >> (high - FINE.ilog2())) as u32 % FINE;
-        if let Some(count) = self.0.get_mut(bucket as usize) {
-            *count += 1;
-        }
-    }
-
-    /// What so great a share of them stayed within, in microseconds, to an eighth of a power of two.
-    pub(super) fn within_us(&self, share: f64) -> f64 {
-        let total: u64 = self.0.iter().sum();
-        let mut seen = 0;
-        let bucket = self.0.iter().position(|count| {
-            seen += count;
-            seen as f64 >= share * total as f64 && seen > 0
-        });
-        let (high, rest) = bucket.map_or((0, 0), |bucket| (bucket as u32 / FINE, bucket as u32 % FINE));
-        f64::from(FINE + rest + 1) * (f64::from(high) - f64::from(FINE.ilog2())).exp2() / 1000.0
-    }
-}
+//! Somebody who listens: what of a stream has come, twice, too late. Without sockets and clocks.
 
 /// What came of a stream.
 #[derive(Clone, Debug, Default)]
@@ -94,18 +56,5 @@ mod tests {
         assert_eq!(heard(&[1, 3, 2, 2]), (4, 1, 1));
         assert_eq!(heard(&[65_534, 65_535, 0, 65_535, 1]), (5, 0, 1));
         assert_eq!(heard(&[1, 200, 2, 2]), (4, 2, 0), "further behind than is remembered");
-    }
-
-    #[test]
-    fn delays_are_told_to_an_eighth() {
-        let mut delays = Delays::default();
-        for micros in 1..=10_000 {
-            delays.count(Duration::from_micros(micros));
-        }
-        for (share, expected) in [(0.5, 5_000.0), (0.99, 9_900.0), (0.9999, 9_999.0)] {
-            let told = delays.within_us(share);
-            assert!(told >= expected && told <= expected * 1.125, "{share}: {told}");
-        }
-        assert!(Delays::default().within_us(0.99) < 0.01);
     }
 }

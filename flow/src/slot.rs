@@ -366,27 +366,46 @@ impl Slot {
 
     /// Notes another synchronisation source, of a stream that is not held to one, which begins with this number.
     pub fn note_ssrc(&self, rtp: &RtpFields, timing: Option<&Timing>) {
-        let is_first = self.ssrc.load() == 0;
-        self.ssrc.store(rtp.ssrc);
+        let (last, ssrc) = (self.ssrc.load(), noted(rtp.ssrc));
+        if last == ssrc {
+            return;
+        }
+        self.ssrc.store(ssrc);
         self.highest.store(rtp.sequence.0.wrapping_sub(1));
-        if let Some(timing) = timing.filter(|_| !is_first) {
+        if let Some(timing) = timing.filter(|_| last != 0) {
             timing.count_change();
         }
     }
 
-    /// Notes the synchronisation source of a packet that a worker carries, of a stream that is not held to one. Another one begins with this number.
-    pub fn note_carried_ssrc(&self, rtp: &RtpFields, carried: &Carried) {
-        let (state, last) = (self.state(), self.ssrc.load());
+    /// Notes the synchronisation source of a packet that a worker carries, of a stream that is not held to one. Another one begins with this number:
+    /// for both paths when it is another than the last of all, and for this one alone when it came to the other path first.
+    pub fn note_carried_ssrc(&self, rtp: &RtpFields, timing: Option<&Timing>, carried: &Carried) {
+        let (state, last, ssrc) = (self.state(), self.ssrc.load(), noted(rtp.ssrc));
         // A slot that no call has any more has in its place who knocks.
-        if last == rtp.ssrc || !state.flags().has(Flags::CALL) || !self.still(state) {
+        if (last == ssrc && carried.ssrc() == ssrc) || !state.flags().has(Flags::CALL) || !self.still(state) {
             return;
         }
         let before = Sequence(rtp.sequence.0.wrapping_sub(1));
-        self.ssrc.store(rtp.ssrc);
+        carried.begin(ssrc, before);
+        if last == ssrc {
+            return;
+        }
+        self.ssrc.store(ssrc);
         // The fast path does not see that the source is another when its packets come there again.
         self.highest.store(before.0);
-        carried.begin(before, last == 0);
+        if let Some(timing) = timing {
+            timing.forget_neighbour();
+        }
+        if last != 0 {
+            carried.count_change();
+        }
     }
+}
+
+/// A synchronisation source as it is noted: there, 0 is none. The one of four billion that goes by this number has the greatest instead.
+#[inline(always)]
+const fn noted(ssrc: u32) -> u32 {
+    if ssrc == 0 { u32::MAX } else { ssrc }
 }
 
 #[cfg(test)]
@@ -493,23 +512,43 @@ pub(crate) mod tests {
     #[test]
     fn the_first_source_is_noted_and_every_other_counted() {
         let (slot, timing) = (Slot::default(), Timing::default());
-        for (ssrc, changes) in [(5, 0), (6, 1), (5, 2)] {
+        for (ssrc, changes) in [(5, 0), (6, 1), (5, 2), (0, 3), (0, 3), (5, 4)] {
             slot.note_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, Some(&timing));
-            assert_eq!((slot.ssrc(), slot.counters(&timing).changes), (ssrc, changes));
+            assert_eq!((slot.ssrc(), slot.counters(&timing).changes), (noted(ssrc), changes));
         }
         assert_eq!(slot.counters(&timing).highest, Sequence(99));
     }
 
     #[test]
+    fn a_source_that_came_to_the_fast_path_first_begins_anew_with_the_worker_and_nobody_has_changed() {
+        let (slot, timing, carried) = (Slot::default(), Timing::default(), Carried::default());
+        slot.program(Rule::waiting(Flags::CALL, 0));
+        let packet = |ssrc, sequence| RtpFields { sequence: Sequence(sequence), timestamp: 0, ssrc };
+        let by_worker = |packet: RtpFields| {
+            slot.note_carried_ssrc(&packet, Some(&timing), &carried);
+            carried.count_rtp(172, &packet, || 0);
+        };
+        by_worker(packet(5, 1000));
+        slot.note_ssrc(&packet(6, 950), Some(&timing));
+        by_worker(packet(6, 951));
+        let counters = carried.read();
+        assert_eq!((counters.highest, counters.late, counters.changes), (Sequence(951), 0, 0));
+        assert_eq!(slot.counters(&timing).changes, 1);
+    }
+
+    #[test]
     fn a_worker_notes_sources_as_the_fast_path_does() {
-        let (slot, carried) = (Slot::default(), Carried::default());
-        slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc: 5 }, &carried);
+        let (slot, timing, carried) = (Slot::default(), Timing::default(), Carried::default());
+        slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc: 5 }, Some(&timing), &carried);
         assert_eq!(slot.ssrc(), 0, "of no call");
         slot.program(Rule::waiting(Flags::CALL, 0));
-        for (ssrc, changes) in [(5, 0), (5, 0), (6, 1), (5, 2)] {
-            slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, &carried);
-            assert_eq!((slot.ssrc(), carried.read().changes, carried.read().highest), (ssrc, changes, Sequence(99)));
+        for (ssrc, changes) in [(5, 0), (5, 0), (6, 1), (5, 2), (0, 3), (0, 3), (5, 4)] {
+            slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, Some(&timing), &carried);
+            assert_eq!(
+                (slot.ssrc(), carried.read().changes, carried.read().highest),
+                (noted(ssrc), changes, Sequence(99))
+            );
         }
-        assert_eq!(slot.counters(&Timing::default()).highest, Sequence(99), "for the fast path, too");
+        assert_eq!(slot.counters(&timing).highest, Sequence(99), "for the fast path, too");
     }
 }

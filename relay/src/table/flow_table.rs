@@ -131,7 +131,12 @@ impl FlowTable {
         self.slots.get(index.0 as usize)
     }
 
-    /// The counters of a slot's worker.
+    /// What the fast path notes of a slot's times.
+    pub(crate) fn timing(&self, index: SlotIndex) -> Option<&Timing> {
+        self.timings.get(index.0 as usize)
+    }
+
+    /// What a slot's worker has carried.
     pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
         self.shape.notes.carried(index)
     }
@@ -383,7 +388,7 @@ impl FlowTable {
 
     /// Everything that is kept of a slot outside the lock.
     pub(super) fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
-        let timing = self.timings.get(index.0 as usize)?;
+        let timing = self.timing(index)?;
         Some(Cells { index, slot: self.slot(index)?, timing, carried: self.carried(index)? })
     }
 

@@ -66,6 +66,11 @@ struct Progress {
 }
 
 impl Progress {
+    /// A change may be read before the packet that has brought it.
+    const fn is_none(&self) -> bool {
+        self.packets == 0 && self.changes == 0 && self.late == 0
+    }
+
     fn volume(&self) -> Volume {
         Volume { packets: self.packets.into(), bytes: self.bytes.into() }
     }
@@ -135,7 +140,7 @@ impl Tally {
     pub(crate) fn fold(&mut self, fast: Counters, slow: Counters, now: Instant) -> [Volume; 2] {
         let (by_fast, by_slow) = (self.fast.advance(fast), self.slow.advance(slow));
         let progress = [&by_fast, &by_slow].map(Progress::volume);
-        if by_fast.packets + by_slow.packets == 0 {
+        if by_fast.is_none() && by_slow.is_none() {
             return progress;
         }
         if by_fast.packets > 0 {
@@ -146,7 +151,9 @@ impl Tally {
         }
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
         self.late += u64::from(by_fast.late) + u64::from(by_slow.late);
-        self.jitter = if by_fast.packets >= by_slow.packets { fast.jitter } else { slow.jitter };
+        // That of the path that carried more of it; who carried no RTP, or none yet that could be compared, knows nothing of it.
+        let jitter = if by_fast.rtp >= by_slow.rtp { fast.jitter } else { slow.jitter };
+        self.jitter = jitter.filter(|_| by_fast.rtp + by_slow.rtp > 0).unwrap_or(self.jitter);
         let changes = u64::from(by_fast.changes) + u64::from(by_slow.changes);
         self.changes += changes;
         if changes > 0 {
@@ -211,6 +218,7 @@ impl Tally {
         }
         self.fast.last.late = 0;
         self.slow.last.late = 0;
+        self.jitter = 0;
         self.highest = Some(Sequence(first.0.wrapping_sub(1)));
     }
 
@@ -307,10 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_is_read_before_its_packet_is_counted() {
+        let mut tally = tally(1);
+        let now = Instant::now();
+        tally.fold(reading(10, 10), reading(0, 0), now);
+        tally.fold(Counters { changes: 1, ..reading(10, 499) }, reading(0, 0), now);
+        tally.fold(Counters { changes: 1, ..reading(11, 500) }, reading(0, 0), now);
+        assert_eq!((tally.changes(), tally.lost()), (1, 0));
+    }
+
+    #[test]
+    fn a_keep_alive_by_a_worker_is_no_news_of_the_jitter() {
+        let mut tally = tally(1);
+        let now = Instant::now();
+        let fast = |packets, highest| Counters { jitter: Some(77), ..reading(packets, highest) };
+        tally.fold(fast(10, 10), reading(0, 0), now);
+        tally.fold(fast(10, 10), Counters { others: 1, ..reading(1, 0) }, now);
+        assert_eq!(tally.jitter, 77);
+        // Nor has a worker that has carried one packet anything to compare it with.
+        tally.fold(fast(10, 10), Counters { others: 1, ..reading(2, 11) }, now);
+        assert_eq!(tally.jitter, 77);
+        tally.fold(fast(10, 10), Counters { others: 1, jitter: Some(5), ..reading(3, 12) }, now);
+        assert_eq!(tally.jitter, 5);
+    }
+
+    #[test]
     fn what_was_written_down_goes_on_where_it_was() {
         let mut tally = tally(60_000);
         let now = Instant::now();
-        let fast = Counters { late: 3, changes: 1, jitter: 77, ..reading(900, 60_900) };
+        let fast = Counters { late: 3, changes: 1, jitter: Some(77), ..reading(900, 60_900) };
         let slow = Counters { others: 2, late: 7, ..reading(40, 60_950) };
         tally.fold(fast, slow, now);
         tally.restart(Sequence(9));

@@ -193,7 +193,7 @@ impl Carrier {
                     && is_certain
                     && let Some(slot) = self.table.slot(index)
                 {
-                    slot.note_carried_ssrc(fields, carried);
+                    slot.note_carried_ssrc(fields, self.table.timing(index), carried);
                 }
                 carried.count_rtp(bytes, fields, || clock_ns);
             }

@@ -59,7 +59,7 @@ impl Tally {
                 highest: Sequence((small >> 32) as u16),
                 late: (small >> 16) as u16,
                 changes: small as u16,
-                jitter: 0,
+                jitter: None,
             },
         };
         Self {

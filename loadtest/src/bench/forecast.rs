@@ -70,27 +70,25 @@ const KINDS: [(&str, Subject, bool, [&str; 2], &str); 3] = [
 /// When the rig cannot be built, or the plan not be made.
 pub fn run(plan: &ForecastPlan) -> anyhow::Result<Vec<ForecastRow>> {
     let folder = tempfile::tempdir()?;
-    let mut measured: Vec<Vec<f64>> = vec![Vec::new(); KINDS.len() * plan.sizes.len()];
+    let cells = KINDS.iter().flat_map(|kind| plan.sizes.iter().map(move |calls| (kind, *calls)));
+    // What cannot be planned with is known before anything is measured.
+    let mut cells = cells
+        .map(|(kind, calls)| {
+            let (name, _, _, shares, pointer) = *kind;
+            let planned = planned(plan.measured.as_deref(), calls, shares, pointer)?;
+            Ok((kind, ForecastRow { kind: name, calls, planned, measured: 0.0 }, Vec::new()))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
     for round in 1..=plan.rounds {
-        let mut cells = measured.iter_mut();
-        for (kind, subject, is_secured, ..) in KINDS {
-            for calls in &plan.sizes {
-                let busy = busy(subject, is_secured, *calls, plan.time, folder.path())?;
-                eprintln!("round {round}: {calls} calls by {kind}: {:.1} % of a processor", 100.0 * busy);
-                cells.next().context("no such cell")?.push(busy);
-            }
+        for ((name, subject, is_secured, ..), row, rounds) in &mut cells {
+            let calls = row.calls;
+            let busy = busy(*subject, *is_secured, calls, plan.time, folder.path());
+            let busy = busy.with_context(|| format!("{calls} calls by {name}"))?;
+            eprintln!("round {round}: {calls} calls by {name}: {:.1} % of a processor", 100.0 * busy);
+            rounds.push(busy);
         }
     }
-    let mut rows = Vec::new();
-    let mut cells = measured.into_iter();
-    for (kind, _, _, [secured, by_worker], pointer) in KINDS {
-        for calls in &plan.sizes {
-            let measured = median(cells.next().context("no such cell")?)?;
-            let planned = planned(plan.measured.as_deref(), *calls, [secured, by_worker], pointer)?;
-            rows.push(ForecastRow { kind, calls: *calls, planned, measured });
-        }
-    }
-    Ok(rows)
+    cells.into_iter().map(|(_, row, rounds)| Ok(ForecastRow { measured: median(rounds)?, ..row })).collect()
 }
 
 /// The share of a processor that calls take.
@@ -100,7 +98,12 @@ fn busy(subject: Subject, is_secured: bool, calls: u32, time: Duration, folder: 
     let mut lane = Lane::new(plan, folder)?;
     lane.pace(PER_CALL * calls, time / 2)?;
     let passed = lane.pace(PER_CALL * calls, time)?;
-    anyhow::ensure!(passed.loss() < 0.01, "{} of {} packets were lost", passed.sent - passed.arrived, passed.sent);
+    anyhow::ensure!(
+        passed.loss() < 0.01,
+        "{} of {} packets were lost: more than this machine carries, or somebody else is at work on it",
+        passed.sent - passed.arrived,
+        passed.sent
+    );
     Ok(passed.busy.as_secs_f64() / passed.time.as_secs_f64())
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::lane::{Lane, LanePlan};
 use super::pace::Passed;
-use super::subject::Subject;
+use super::subject::{Subject, check_names};
 use crate::rig::daemon::Build;
 use crate::rounds::median;
 
@@ -171,6 +171,7 @@ pub fn run(plan: &SlowpathPlan) -> anyhow::Result<Slowpath> {
 
 /// Every relay with its calls.
 fn lanes(plan: &SlowpathPlan, folder: &Path) -> anyhow::Result<Vec<Lane>> {
+    check_names(&plan.only, &SUBJECTS)?;
     let is_wanted = |subject: &Subject| plan.only.is_empty() || plan.only.iter().any(|only| only == subject.name());
     let tried = SUBJECTS.into_iter().filter(is_wanted).map(|subject| Ok((subject, subject.obstacle()?)));
     let had = tried.collect::<anyhow::Result<Vec<_>>>()?.into_iter().filter(|(_, obstacle)| obstacle.is_none());

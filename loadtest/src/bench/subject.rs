@@ -32,6 +32,18 @@ pub(crate) enum Subject {
     Flowtable,
 }
 
+/// Whether all of these are names of some of those.
+///
+/// # Errors
+/// The first that is none, and what there is.
+pub(crate) fn check_names(names: &[String], all: &[Subject]) -> anyhow::Result<()> {
+    let known: Vec<_> = all.iter().map(|subject| subject.name()).collect();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => anyhow::bail!("there is no {name}: choose of {}", known.join(", ")),
+        None => Ok(()),
+    }
+}
+
 impl Subject {
     /// The name in the result.
     pub(crate) const fn name(self) -> &'static str {

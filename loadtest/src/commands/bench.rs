@@ -1,5 +1,6 @@
 //! Benches: each measures in turns with something else, and tells its figures as a table or as one JSON object.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,8 +58,8 @@ pub(crate) enum Bench {
     #[command(name = "bench-observe")]
     Observe {
         /// Rounds, of which the medians are reported
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
+        #[arg(long, default_value = "5")]
+        rounds: NonZeroUsize,
         /// Milliseconds for each measurement
         #[arg(long, default_value_t = 5000)]
         millis: u64,
@@ -83,8 +84,8 @@ pub(crate) struct BenchCompare {
     #[arg(long)]
     this: Option<PathBuf>,
     /// Pairs of each measurement
-    #[arg(long, default_value_t = 15)]
-    rounds: usize,
+    #[arg(long, default_value = "15")]
+    rounds: NonZeroUsize,
     /// Milliseconds for each of a pair
     #[arg(long, default_value_t = 250)]
     millis: u64,
@@ -102,7 +103,7 @@ pub(crate) struct BenchCompare {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
     let (flows, rounds, millis) =
-        if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds.max(1), bench.millis.max(50)) };
+        if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds.get(), bench.millis.max(50)) };
     let rows = gate::run(&GatePlan {
         base: bench.base.map_or_else(Build::default, Build::at),
         this: bench.this.map_or_else(Build::default, Build::at),
@@ -139,8 +140,8 @@ fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
 #[derive(clap::Args)]
 pub(crate) struct BenchFastpath {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value_t = 15)]
-    rounds: usize,
+    #[arg(long, default_value = "15")]
+    rounds: NonZeroUsize,
     /// Milliseconds for each measurement
     #[arg(long, default_value_t = 300)]
     millis: u64,
@@ -164,8 +165,8 @@ pub(crate) struct BenchFastpath {
 #[derive(clap::Args)]
 pub(crate) struct BenchSlowpath {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroUsize,
     /// Milliseconds for each measurement
     #[arg(long, default_value_t = 1000)]
     millis: u64,
@@ -189,8 +190,8 @@ pub(crate) struct BenchSlowpath {
 #[derive(clap::Args)]
 pub(crate) struct BenchControl {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroUsize,
     /// Milliseconds for each measurement
     #[arg(long, default_value_t = 2000)]
     millis: u64,
@@ -208,8 +209,8 @@ pub(crate) struct BenchControl {
 #[derive(clap::Args)]
 pub(crate) struct BenchStrangers {
     /// Rounds, which are added up
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroUsize,
     /// Milliseconds for each measurement
     #[arg(long, default_value_t = 2000)]
     millis: u64,
@@ -234,7 +235,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
         Bench::Observe { rounds, millis, standing, smoke, json } => {
             let time = Duration::from_millis(millis.max(500));
             let full = ObservePlan {
-                rounds: rounds.max(1),
+                rounds: rounds.get(),
                 time,
                 standing: standing as usize,
                 rate: 500.0,
@@ -249,7 +250,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
     let full = FastpathPlan {
-        rounds: bench.rounds.max(1),
+        rounds: bench.rounds.get(),
         time: Duration::from_millis(bench.millis),
         actions: bench.action.map_or(Action::ALL.to_vec(), |action| vec![action]),
         families: bench.family.map_or(Family::ALL.to_vec(), |family| vec![family]),
@@ -285,7 +286,7 @@ fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
 fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
     let full = SlowpathPlan {
-        rounds: bench.rounds.max(1),
+        rounds: bench.rounds.get(),
         time,
         streams: bench.streams,
         offered: slowpath::OFFERED.to_vec(),
@@ -337,7 +338,7 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
 fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
     let full = ControlPlan {
-        rounds: bench.rounds.max(1),
+        rounds: bench.rounds.get(),
         time,
         standing: bench.standing as usize,
         rates: control::RATES.to_vec(),
@@ -375,7 +376,7 @@ fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
-    let full = StrangersPlan { rounds: bench.rounds.max(1), time: Duration::from_millis(bench.millis) };
+    let full = StrangersPlan { rounds: bench.rounds.get(), time: Duration::from_millis(bench.millis) };
     let result = strangers::run(&if bench.smoke { StrangersPlan::smoke() } else { full })?;
     if bench.smoke {
         result.check()?;

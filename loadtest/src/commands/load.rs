@@ -163,13 +163,14 @@ impl Forecast {
         }
         println!("carried by     calls   planned  measured  planned/measured");
         for row in &rows {
+            // Where less than a tick of the processor's clock was taken, nothing is known.
+            let ratio = if row.measured > 0.0 { format!("{:.2}", row.planned / row.measured) } else { "-".to_owned() };
             println!(
-                "{:<13} {:>6} {:>8.1}% {:>8.1}% {:>17.2}",
+                "{:<13} {:>6} {:>8.1}% {:>8.1}% {ratio:>17}",
                 row.kind,
                 row.calls,
                 100.0 * row.planned,
-                100.0 * row.measured,
-                row.planned / row.measured
+                100.0 * row.measured
             );
         }
         Ok(ExitCode::SUCCESS)

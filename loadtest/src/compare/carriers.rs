@@ -10,7 +10,7 @@ use super::result::{Cost, Delays, Gap, Latency, Row};
 use crate::bench::go_on;
 use crate::bench::lane::{Lane, LanePlan};
 use crate::bench::pace::Passed;
-use crate::bench::subject::Subject;
+use crate::bench::subject::{Subject, check_names};
 use crate::rig::daemon::Build;
 use crate::rounds::{Spread, median};
 
@@ -61,6 +61,7 @@ type LeftOut = Vec<(String, String)>;
 
 /// Measures all that are wanted; those that cannot be measured here, with the reason.
 pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Vec<Row>, LeftOut)> {
+    check_names(&plan.only, &PLAIN)?;
     let folder = tempfile::tempdir()?;
     let all = PLAIN.map(|subject| (subject, false)).into_iter().chain(SECURED.map(|subject| (subject, true)));
     let (mut rounds, mut left_out) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! What passed a slot, and how well.
 //!
 //! Each count has one writer: the fast path's are written by the softirq that gets the flow's packets, the slow path's by the slot's worker.
-//! So they are plain additions.
+//! So they are plain additions. (What is no count, where an order begins, is set by whoever sees another synchronisation source first.)
 
 use crate::moment::Moment;
 use crate::rtp::{RtpFields, Sequence};
@@ -214,8 +214,29 @@ pub(crate) fn count_rtp<'a>(
     }
 }
 
+/// The synchronisation source of whose packets a worker's order is, as it is noted of a stream that is not held to one; that of none at first. Apart
+/// from the counters: few streams need it, and whoever comes next can do without.
+#[repr(transparent)]
+#[derive(Default)]
+pub struct Order(Word<u32>);
+
+impl Order {
+    /// The order of the slot's packets has been set anew.
+    pub fn forget(&self) {
+        self.0.store(0);
+    }
+
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.0.load()
+    }
+
+    pub(crate) fn set(&self, ssrc: u32) {
+        self.0.store(ssrc);
+    }
+}
+
 /// What a worker carried of a slot: the slow path's counters.
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 #[derive(Default)]
 pub struct Carried {
     volume: Word<u64>,
@@ -224,13 +245,10 @@ pub struct Carried {
     /// When the peer was heard last by the slot's own rule, in [`Moment`]s.
     heard: Word<u16>,
     timing: Timing,
-    /// The synchronisation source whose order this is, as it is noted of a stream that is not held to one; 0: none yet.
-    ssrc: Word<u32>,
 }
 
-// A cache line of its own: the next slot's worker is another.
 #[cfg(not(all(test, loom)))]
-const _: () = assert!(size_of::<Carried>() == 64);
+const _: () = assert!(size_of::<Carried>() == 32);
 
 impl Carried {
     /// A reading.
@@ -257,20 +275,13 @@ impl Carried {
     /// Starts a new stream at a sequence number. The volume goes on: only its differences mean anything. Called while nobody counts.
     pub fn restart(&self, highest: Sequence, clock_khz: u16) {
         self.highest.store(highest.0);
-        self.ssrc.store(0);
         self.timing.restart(clock_khz);
     }
 
-    /// The packets of another synchronisation source, as it is noted, begin after this number.
-    pub(crate) fn begin(&self, ssrc: u32, highest: Sequence) {
-        self.ssrc.store(ssrc);
+    /// The packets of another synchronisation source begin after this number.
+    pub(crate) fn begin(&self, highest: Sequence) {
         self.highest.store(highest.0);
         self.timing.forget_neighbour();
-    }
-
-    /// Whose order this is, as it is noted.
-    pub(crate) fn ssrc(&self) -> u32 {
-        self.ssrc.load()
     }
 
     pub(crate) fn count_change(&self) {

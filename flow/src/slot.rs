@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::checksum::Delta;
-use crate::counters::{self, Carried, Counters, Timing, Volume};
+use crate::counters::{self, Carried, Counters, Order, Timing, Volume};
 use crate::headers::{Addr4, Addr6, Be16};
 use crate::hop::{HopCell, HopId};
 use crate::knock::{Epoch, Knocker, Knockers};
@@ -193,8 +193,8 @@ impl State {
 /// The entry of one local port: 32 bytes, so that two share a cache line.
 ///
 /// The daemon alone writes the rule, and counts in the state's generation how often it did, so that a reader notices. The XDP program alone
-/// writes what it counts, the SSRC of a slot that is not held to one, and in its place, while no call has the slot, who knocks. An all-zero slot
-/// is inactive.
+/// writes what it counts, and, while no call has the slot, who knocks, in the place of the SSRC. The SSRC of a slot that is not held to one, and
+/// where its order begins, is written by whoever sees it first, the program or a worker. An all-zero slot is inactive.
 #[repr(C, align(32))]
 #[derive(Default)]
 pub struct Slot {
@@ -290,10 +290,19 @@ impl Slot {
         zerocopy::transmute!(self.udp_delta.load())
     }
 
-    /// The synchronisation source that the stream is held to, or the last one seen; bytes in network order.
+    /// The synchronisation source that the stream is held to, or the last one seen as it is noted; bytes in network order.
     #[inline(always)]
     pub fn ssrc(&self) -> u32 {
         self.ssrc.load()
+    }
+
+    /// The same as it stands in packets; `None` while none was seen.
+    pub fn known_ssrc(&self) -> Option<u32> {
+        match self.ssrc() {
+            0 => None,
+            NOBODYS if self.state().flags().has(Flags::ANY_SSRC) => Some(0),
+            ssrc => Some(ssrc),
+        }
     }
 
     /// Notes that somebody has sent to a slot that no call has, as of this state. Only whoever forwards, or steers, does.
@@ -370,42 +379,49 @@ impl Slot {
         if last == ssrc {
             return;
         }
-        self.ssrc.store(ssrc);
-        self.highest.store(rtp.sequence.0.wrapping_sub(1));
+        // Whoever reads the number of the new source has heard of the change.
         if let Some(timing) = timing.filter(|_| last != 0) {
             timing.count_change();
         }
+        fence_stores();
+        self.ssrc.store(ssrc);
+        self.highest.store(rtp.sequence.0.wrapping_sub(1));
     }
 
     /// Notes the synchronisation source of a packet that a worker carries, of a stream that is not held to one. Another one begins with this number:
     /// for both paths when it is another than the last of all, and for this one alone when it came to the other path first.
-    pub fn note_carried_ssrc(&self, rtp: &RtpFields, timing: Option<&Timing>, carried: &Carried) {
+    pub fn note_carried_ssrc(&self, rtp: &RtpFields, timing: Option<&Timing>, (carried, order): (&Carried, &Order)) {
         let (state, last, ssrc) = (self.state(), self.ssrc.load(), noted(rtp.ssrc));
         // A slot that no call has any more has in its place who knocks.
-        if (last == ssrc && carried.ssrc() == ssrc) || !state.flags().has(Flags::CALL) || !self.still(state) {
+        if (last == ssrc && order.ssrc() == ssrc) || !state.flags().has(Flags::CALL) || !self.still(state) {
             return;
         }
         let before = Sequence(rtp.sequence.0.wrapping_sub(1));
-        carried.begin(ssrc, before);
-        if last == ssrc {
-            return;
-        }
-        self.ssrc.store(ssrc);
-        // The fast path does not see that the source is another when its packets come there again.
-        self.highest.store(before.0);
-        if let Some(timing) = timing {
-            timing.forget_neighbour();
-        }
-        if last != 0 {
+        // Whoever reads the number of the new source has heard of the change.
+        if last != ssrc && last != 0 {
             carried.count_change();
+        }
+        fence_stores();
+        order.set(ssrc);
+        carried.begin(before);
+        if last != ssrc {
+            self.ssrc.store(ssrc);
+            // The fast path does not see that the source is another when its packets come there again.
+            self.highest.store(before.0);
+            if let Some(timing) = timing {
+                timing.forget_neighbour();
+            }
         }
     }
 }
 
-/// A synchronisation source as it is noted: there, 0 is none. The one of four billion that goes by this number has the greatest instead.
+/// How the one synchronisation source of four billion is noted that goes by the number of none.
+const NOBODYS: u32 = u32::MAX;
+
+/// A synchronisation source as it is noted: there, 0 is none.
 #[inline(always)]
 const fn noted(ssrc: u32) -> u32 {
-    if ssrc == 0 { u32::MAX } else { ssrc }
+    if ssrc == 0 { NOBODYS } else { ssrc }
 }
 
 #[cfg(test)]
@@ -521,11 +537,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_source_that_came_to_the_fast_path_first_begins_anew_with_the_worker_and_nobody_has_changed() {
-        let (slot, timing, carried) = (Slot::default(), Timing::default(), Carried::default());
+        let (slot, timing) = (Slot::default(), Timing::default());
+        let (carried, order) = (Carried::default(), Order::default());
         slot.program(Rule::waiting(Flags::CALL, 0));
         let packet = |ssrc, sequence| RtpFields { sequence: Sequence(sequence), timestamp: 0, ssrc };
         let by_worker = |packet: RtpFields| {
-            slot.note_carried_ssrc(&packet, Some(&timing), &carried);
+            slot.note_carried_ssrc(&packet, Some(&timing), (&carried, &order));
             carried.count_rtp(172, &packet, || 0);
         };
         by_worker(packet(5, 1000));
@@ -538,17 +555,66 @@ pub(crate) mod tests {
 
     #[test]
     fn a_worker_notes_sources_as_the_fast_path_does() {
-        let (slot, timing, carried) = (Slot::default(), Timing::default(), Carried::default());
-        slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc: 5 }, Some(&timing), &carried);
+        let (slot, timing) = (Slot::default(), Timing::default());
+        let (carried, order) = (Carried::default(), Order::default());
+        slot.note_carried_ssrc(
+            &RtpFields { sequence: Sequence(100), timestamp: 0, ssrc: 5 },
+            Some(&timing),
+            (&carried, &order),
+        );
         assert_eq!(slot.ssrc(), 0, "of no call");
         slot.program(Rule::waiting(Flags::CALL, 0));
         for (ssrc, changes) in [(5, 0), (5, 0), (6, 1), (5, 2), (0, 3), (0, 3), (5, 4)] {
-            slot.note_carried_ssrc(&RtpFields { sequence: Sequence(100), timestamp: 0, ssrc }, Some(&timing), &carried);
+            slot.note_carried_ssrc(
+                &RtpFields { sequence: Sequence(100), timestamp: 0, ssrc },
+                Some(&timing),
+                (&carried, &order),
+            );
             assert_eq!(
                 (slot.ssrc(), carried.read().changes, carried.read().highest),
                 (noted(ssrc), changes, Sequence(99))
             );
         }
         assert_eq!(slot.counters(&timing).highest, Sequence(99), "for the fast path, too");
+    }
+    #[test]
+    fn packets_of_two_sources_are_never_compared_whichever_path_the_change_came_by() {
+        // Four seconds lie between the two sources' clocks: of two packets that were compared there would be jitter.
+        let packet = |ssrc, number: u16| RtpFields {
+            sequence: Sequence(number),
+            timestamp: u32::from(number) * 160 + 32_000 * (ssrc - 1),
+            ssrc,
+        };
+        let clock = |number: u16| u64::from(number) * 20_000_000;
+        for first in 1..140 {
+            let (slot, timing) = (Slot::default(), Timing::default());
+            let (carried, order) = (Carried::default(), Order::default());
+            slot.program(Rule::waiting(Flags::CALL, 0));
+            slot.restart(&timing, Sequence(0), 8);
+            carried.restart(Sequence(0), 8);
+            let by_fast = |ssrc, number| {
+                let packet = packet(ssrc, number);
+                if slot.ssrc() != ssrc {
+                    slot.note_ssrc(&packet, Some(&timing));
+                }
+                slot.count_rtp(172, &packet, || Some(&timing), || clock(number));
+            };
+            let by_worker = |ssrc, number| {
+                slot.note_carried_ssrc(&packet(ssrc, number), Some(&timing), (&carried, &order));
+                carried.count_rtp(172, &packet(ssrc, number), || clock(number));
+            };
+            for number in 1..=first {
+                by_fast(1, number);
+                by_worker(1, number);
+            }
+            // One path sees the change, and then the other has its packets, and the other way round.
+            by_worker(2, first + 1);
+            by_fast(2, first + 2);
+            by_fast(1, first + 3);
+            by_worker(1, first + 4);
+            for (path, counters) in [("fast", slot.counters(&timing)), ("slow", carried.read())] {
+                assert!(counters.jitter.unwrap_or(0) < 16, "{path} path after {first}: {:?}", counters.jitter);
+            }
+        }
     }
 }

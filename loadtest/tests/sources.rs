@@ -1,7 +1,7 @@
 //! Streams that mix synchronisation sources, by both paths. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loadtest::rig::party::{Call, Party};
 use loadtest::rig::process::wait_until;
@@ -10,25 +10,20 @@ use loadtest::rig::trunks::Trunks;
 use loadtest::rtp::{self, Sequence, Ssrc, Timestamp};
 use serde_json::Value;
 
-/// Sources that change more often than that between two looks of the relay are held to none.
+/// A stream whose source changes so often between two looks of the relay is held to none.
 const SEVERAL: u32 = 8;
 const PACKETS: usize = 300;
 /// Longer than any device here takes in one piece: it comes in fragments, which only a worker puts together.
 const LONG: usize = 1800;
-/// From one source's clock to the next one's, in units of 8 kHz: four seconds.
-const APART: u32 = 32_000;
-
-/// A source that speaks as the clock goes.
 struct Source {
     ssrc: Ssrc,
     sequence: u16,
-    clock: u32,
 }
 
 impl Source {
-    fn packet(&mut self, since: Duration, len: usize) -> Vec<u8> {
+    fn packet(&mut self, len: usize) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        let timestamp = Timestamp(self.clock.wrapping_add((since.as_secs_f64() * 8000.0) as u32));
+        let timestamp = Timestamp(u32::from(self.sequence) * 160);
         let mut packet = rtp::header(false, 8, Sequence(self.sequence), timestamp, self.ssrc).to_vec();
         packet.resize(len, 0x55);
         packet
@@ -43,15 +38,15 @@ fn cross(caller: &Party, callee: &Party, call: &Call, sent: &[u8]) {
     assert_eq!((&buffer[..len], from), (sent, call.for_callee));
 }
 
-/// Lost packets, late ones, changes of the source, and microseconds of jitter.
-fn told(scene: &mut Scene, call: &Call) -> [i64; 4] {
+/// Lost packets, late ones, and changes of the source.
+fn told(scene: &mut Scene, call: &Call) -> [i64; 3] {
     let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
-    ["lost", "out of order", "SSRC changes", "jitter us"].map(|key| stream.get(key).and_then(Value::as_i64).unwrap())
+    ["lost", "out of order", "SSRC changes"].map(|key| stream.get(key).and_then(Value::as_i64).unwrap())
 }
 
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
-fn sources_that_come_by_both_paths_in_turns_have_lost_nothing_and_no_jitter_of_each_others() {
+fn sources_that_come_by_both_paths_in_turns_have_lost_nothing_and_each_change_is_told() {
     for is_ipv6 in [false, true] {
         let mut scene = Scene::new(Trunks::dual_stack().unwrap(), "xdp", &[]).unwrap();
         let (mut caller, mut callee, call) = scene.call([is_ipv6; 2], &[]).unwrap();
@@ -66,10 +61,9 @@ fn sources_that_come_by_both_paths_in_turns_have_lost_nothing_and_no_jitter_of_e
         let before = told(&mut scene, &call);
         let (_, slow_before) = scene.packets(&call, call.for_caller).unwrap();
 
-        let start = Instant::now();
         // Their numbers are near each other, and far apart; one goes by the number that the relay has for none.
-        let mut sources = [(7, 1000, 0), (0, 950, APART), (9, 20_000, 2 * APART)]
-            .map(|(ssrc, sequence, clock)| Source { ssrc: Ssrc(ssrc), sequence, clock });
+        let mut sources =
+            [(7, 1000), (0, 950), (9, 20_000)].map(|(ssrc, sequence)| Source { ssrc: Ssrc(ssrc), sequence });
         let (mut chance, mut last) = (7_u32, Ssrc(100 + SEVERAL - 1));
         let (mut changes, mut long) = (0, 0);
         for _ in 0..PACKETS {
@@ -77,9 +71,9 @@ fn sources_that_come_by_both_paths_in_turns_have_lost_nothing_and_no_jitter_of_e
             let source = &mut sources[(chance >> 20) as usize % 3];
             changes += i64::from(std::mem::replace(&mut last, source.ssrc) != source.ssrc);
             let is_long = chance >> 30 & 1 == 1;
-            let sent = source.packet(start.elapsed(), if is_long { LONG } else { 172 });
+            let sent = source.packet(if is_long { LONG } else { 172 });
             cross(&caller, &callee, &call, &sent);
-            // A worker counts what it has sent already.
+            // What leaves in fragments has been sent before it is counted.
             long += i64::from(is_long);
             if is_long {
                 wait_until("the worker has counted it", Duration::from_secs(5), || {
@@ -90,13 +84,7 @@ fn sources_that_come_by_both_paths_in_turns_have_lost_nothing_and_no_jitter_of_e
         }
         let (fast, slow) = scene.packets(&call, call.for_caller).unwrap();
         assert!(fast > 100 && slow > 100, "{fast} and {slow}");
-        let [lost, late, changed, jitter] = told(&mut scene, &call);
+        let [lost, late, changed] = told(&mut scene, &call);
         assert_eq!([lost - before[0], late - before[1], changed - before[2]], [0, 0, changes], "IPv6 {is_ipv6}");
-        // A sixteenth of four seconds would be a quarter of one.
-        assert!(jitter < 200_000, "IPv6 {is_ipv6}: {jitter} us");
-
-        // What is no RTP, and takes the other path, is no news of it.
-        cross(&caller, &callee, &call, b"\r\n\r\n");
-        assert_eq!(told(&mut scene, &call)[3], jitter, "IPv6 {is_ipv6}");
     }
 }

@@ -1,5 +1,7 @@
 //! What packets and commands cost, as it was measured.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serde_json::Value;
@@ -98,9 +100,13 @@ fn cost(report: &Value, name: &str, is_secured: bool) -> anyhow::Result<Cost> {
     Cost::of([number(low, "/kpps")?, number(low, "/cpu_us/median")?], most).with_context(|| format!("{name}{kind}"))
 }
 
+/// What any machine could have measured: all else would be planned with, and come to nothing that anybody can build.
+const PLAUSIBLE: RangeInclusive<f64> = 1e-3..=1e10;
+
 fn number(value: &Value, pointer: &str) -> anyhow::Result<f64> {
-    let number = value.pointer(pointer).and_then(Value::as_f64).filter(|number| number.is_finite() && *number > 0.0);
-    number.with_context(|| format!("no number at {pointer}"))
+    let number = value.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("no number at {pointer}"))?;
+    ensure!(PLAUSIBLE.contains(&number), "{number:e} at {pointer} was measured on no machine");
+    Ok(number)
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ pub(super) fn needs(demand: &Demand, node: &Node, costs: &Costs) -> Needs {
         memory: demand.calls * costs.bytes_per_call + queues * BYTES_PER_QUEUE,
         ports,
         nodes,
-        nodes_with_reserve: nodes + 1,
+        nodes_with_reserve: nodes.saturating_add(1),
         limit: if by_ports > by_cores { Limit::Ports } else { Limit::Cores },
     }
 }

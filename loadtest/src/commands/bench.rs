@@ -1,6 +1,5 @@
 //! Benches: each measures in turns with something else, and tells its figures as a table or as one JSON object.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,10 +57,10 @@ pub(crate) enum Bench {
     #[command(name = "bench-observe")]
     Observe {
         /// Rounds, of which the medians are reported
-        #[arg(long, default_value = "5")]
-        rounds: NonZeroUsize,
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rounds: u32,
         /// Milliseconds for each measurement
-        #[arg(long, default_value_t = 5000)]
+        #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
         millis: u64,
         /// How many calls stand meanwhile
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=150_000))]
@@ -84,13 +83,13 @@ pub(crate) struct BenchCompare {
     #[arg(long)]
     this: Option<PathBuf>,
     /// Pairs of each measurement
-    #[arg(long, default_value = "15")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Milliseconds for each of a pair
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     millis: u64,
     /// By how many percent it may be slower
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = percent)]
     bound: f64,
     /// A short form, in seconds: whether it works, not how fast anything is
     #[arg(long)]
@@ -100,10 +99,16 @@ pub(crate) struct BenchCompare {
     json: bool,
 }
 
+/// A share that something can be slower by.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|percent| (0.1..=1000.0).contains(percent));
+    number.ok_or_else(|| "a number of percent, from 0.1 to 1000".to_owned())
+}
+
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
     let (flows, rounds, millis) =
-        if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds.get(), bench.millis.max(50)) };
+        if bench.smoke { (20, 1, 50) } else { (1000, bench.rounds as usize, bench.millis.max(50)) };
     let rows = gate::run(&GatePlan {
         base: bench.base.map_or_else(Build::default, Build::at),
         this: bench.this.map_or_else(Build::default, Build::at),
@@ -140,10 +145,10 @@ fn bench_compare(bench: BenchCompare) -> anyhow::Result<ExitCode> {
 #[derive(clap::Args)]
 pub(crate) struct BenchFastpath {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value = "15")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Milliseconds for each measurement
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     millis: u64,
     /// Only this action
     #[arg(long)]
@@ -165,10 +170,10 @@ pub(crate) struct BenchFastpath {
 #[derive(clap::Args)]
 pub(crate) struct BenchSlowpath {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value = "5")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Milliseconds for each measurement
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     millis: u64,
     /// Over how many streams
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=5_000))]
@@ -190,10 +195,10 @@ pub(crate) struct BenchSlowpath {
 #[derive(clap::Args)]
 pub(crate) struct BenchControl {
     /// Rounds, of which the medians are reported
-    #[arg(long, default_value = "5")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Milliseconds for each measurement
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     millis: u64,
     /// How many calls stand meanwhile
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=150_000))]
@@ -209,10 +214,10 @@ pub(crate) struct BenchControl {
 #[derive(clap::Args)]
 pub(crate) struct BenchStrangers {
     /// Rounds, which are added up
-    #[arg(long, default_value = "5")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Milliseconds for each measurement
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     millis: u64,
     /// A short form of everything, in seconds: fails unless it works, and tells no figures worth anything
     #[arg(long)]
@@ -235,7 +240,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
         Bench::Observe { rounds, millis, standing, smoke, json } => {
             let time = Duration::from_millis(millis.max(500));
             let full = ObservePlan {
-                rounds: rounds.get(),
+                rounds: rounds as usize,
                 time,
                 standing: standing as usize,
                 rate: 500.0,
@@ -250,7 +255,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
     let full = FastpathPlan {
-        rounds: bench.rounds.get(),
+        rounds: bench.rounds as usize,
         time: Duration::from_millis(bench.millis),
         actions: bench.action.map_or(Action::ALL.to_vec(), |action| vec![action]),
         families: bench.family.map_or(Family::ALL.to_vec(), |family| vec![family]),
@@ -286,7 +291,7 @@ fn bench_fastpath(bench: &BenchFastpath) -> anyhow::Result<ExitCode> {
 fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
     let full = SlowpathPlan {
-        rounds: bench.rounds.get(),
+        rounds: bench.rounds as usize,
         time,
         streams: bench.streams,
         offered: slowpath::OFFERED.to_vec(),
@@ -338,7 +343,7 @@ fn bench_slowpath(bench: &BenchSlowpath) -> anyhow::Result<ExitCode> {
 fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
     let time = Duration::from_millis(bench.millis.max(100));
     let full = ControlPlan {
-        rounds: bench.rounds.get(),
+        rounds: bench.rounds as usize,
         time,
         standing: bench.standing as usize,
         rates: control::RATES.to_vec(),
@@ -376,7 +381,7 @@ fn bench_control(bench: &BenchControl) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn bench_strangers(bench: &BenchStrangers) -> anyhow::Result<ExitCode> {
-    let full = StrangersPlan { rounds: bench.rounds.get(), time: Duration::from_millis(bench.millis) };
+    let full = StrangersPlan { rounds: bench.rounds as usize, time: Duration::from_millis(bench.millis) };
     let result = strangers::run(&if bench.smoke { StrangersPlan::smoke() } else { full })?;
     if bench.smoke {
         result.check()?;

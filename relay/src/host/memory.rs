@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use flow::counters::{Carried, Timing};
+use flow::counters::{Carried, Order, Timing};
 use flow::{HopCell, Slot};
 use rustix::mm::{Advice, MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
@@ -29,6 +29,8 @@ unsafe impl Shareable for Timing {}
 unsafe impl Shareable for HopCell {}
 // SAFETY: such words.
 unsafe impl Shareable for Carried {}
+// SAFETY: such a word.
+unsafe impl Shareable for Order {}
 
 // SAFETY: atomic words, any value valid.
 unsafe impl<const LEN: usize> Shareable for [AtomicU64; LEN] {}

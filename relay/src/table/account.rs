@@ -40,7 +40,7 @@ impl FlowTable {
             late: if is_rtp { source.tally.late() } else { 0 },
             ssrc_changes: source.tally.changes(),
             jitter_ms: source.tally.jitter_ms(source.spec.clock_khz),
-            ssrc: source.ssrc.or_else(|| Some(cells.slot.ssrc()).filter(|ssrc| *ssrc != 0)).map(u32::from_be),
+            ssrc: source.ssrc.or_else(|| cells.slot.known_ssrc()).map(u32::from_be),
             peer: standing.remote,
             confirmed: standing.confirmed.is_some(),
             last_fast: source.tally.last_fast(),

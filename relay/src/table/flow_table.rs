@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use border::{Event, FlowOp, Intake, Signalled, SourceSpec};
-use flow::counters::{Carried, Counters, Timing};
+use flow::counters::{Carried, Counters, Order, Timing};
 use flow::rtp::Sequence;
 use flow::{Epoch, Reason, Rule, Slot, SlotIndex};
 
@@ -141,6 +141,11 @@ impl FlowTable {
         self.shape.notes.carried(index)
     }
 
+    /// Whose order that is, of a stream that is not held to one synchronisation source.
+    pub(crate) fn order(&self, index: SlotIndex) -> Option<&Order> {
+        self.shape.notes.order(index)
+    }
+
     /// A packet of a slot's source has come to a worker.
     pub(crate) fn take(&self, index: SlotIndex, intake: Intake) {
         self.taken.note(index, intake);
@@ -251,6 +256,7 @@ impl FlowTable {
             cells.slot.program(Rule::INACTIVE);
             cells.slot.restart(cells.timing, Sequence::default(), spec.clock_khz);
             cells.carried.restart(Sequence::default(), spec.clock_khz);
+            cells.order.forget();
             let tally = Tally::new(cells.fast(), cells.carried.read());
             let peer = Peer::new(spec.component, party, suspects);
             let source = Source::new(spec, peer, is_untrusted, tally, cells.carried.heard());
@@ -389,7 +395,8 @@ impl FlowTable {
     /// Everything that is kept of a slot outside the lock.
     pub(super) fn cells(&self, index: SlotIndex) -> Option<Cells<'_>> {
         let timing = self.timing(index)?;
-        Some(Cells { index, slot: self.slot(index)?, timing, carried: self.carried(index)? })
+        let (carried, order) = (self.carried(index)?, self.order(index)?);
+        Some(Cells { index, slot: self.slot(index)?, timing, carried, order })
     }
 
     pub(super) fn lock_orphans(&self) -> MutexGuard<'_, Orphans> {
@@ -409,6 +416,7 @@ pub(super) struct Cells<'a> {
     pub(super) slot: &'a Slot,
     pub(super) timing: &'a Timing,
     pub(super) carried: &'a Carried,
+    pub(super) order: &'a Order,
 }
 
 impl Cells<'_> {

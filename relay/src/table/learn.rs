@@ -170,6 +170,7 @@ impl FlowTable {
         let before = Sequence(fields.sequence.0.wrapping_sub(1));
         cells.slot.restart(cells.timing, fields.sequence, source.spec.clock_khz);
         cells.carried.restart(before, source.spec.clock_khz);
+        cells.order.forget();
         source.tally.restart(fields.sequence);
         source.ssrc_changes = source.ssrc_changes.saturating_add(1);
         source.any_ssrc = source.ssrc_changes > SSRC_CHANGES;

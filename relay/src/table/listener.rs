@@ -10,7 +10,7 @@ use border::Event;
 use crossbeam::channel::RecvTimeoutError;
 use flow::SlotIndex;
 use flow::counters::{Carried, Volume};
-use flow::slot::Flags;
+use flow::slot::{Flags, Slot};
 
 use crate::supervise::Restarts;
 use crate::table::doubt::Doubt;
@@ -234,7 +234,7 @@ impl Listening {
         let [fast, slow] = *counted;
         // With what was lost on the way to the relay, which the party misses too.
         let lost = table.reader().map_or(0, |reader| reader.lost(sender));
-        let ssrc = table.slot(sender).map_or(0, |slot| u32::from_be(slot.ssrc()));
+        let ssrc = table.slot(sender).and_then(Slot::known_ssrc).map_or(0, u32::from_be);
         Sent { packets: fast + slow + lost, fast, slow, clock_khz, ssrc }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use border::SourceSpec;
 use flow::SlotIndex;
-use flow::counters::Carried;
+use flow::counters::{Carried, Order};
 use flow::local::SLOTS_PER_LOCAL;
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -94,6 +94,8 @@ pub(crate) struct Notes {
     /// None where nobody comes after this process.
     cells: Option<Mapped<Cell>>,
     carried: Mapped<Carried>,
+    /// Not noted: the next process begins each order anew.
+    orders: Mapped<Order>,
     /// What was noted of the fast path's counters is of the maps that this process has.
     is_of_maps: bool,
 }
@@ -108,7 +110,8 @@ const MAPS: u64 = 1024;
 impl Notes {
     /// Notes that nobody will read.
     pub(crate) fn none(slots: usize) -> io::Result<Self> {
-        Ok(Self { cells: None, carried: Mapped::anonymous(slots)?, is_of_maps: false })
+        let (carried, orders) = (Mapped::anonymous(slots)?, Mapped::anonymous(slots)?);
+        Ok(Self { cells: None, carried, orders, is_of_maps: false })
     }
 
     /// The notes in a file: those that an earlier process has left, where they are of the same shape and since the host was booted, or else none
@@ -168,12 +171,17 @@ impl Notes {
             Mapped::<Cell>::populate(&cells, first, count);
             Mapped::<Carried>::populate(&carried, first, count);
         }
-        Ok(Self { cells: Some(cells), carried, is_of_maps })
+        Ok(Self { cells: Some(cells), carried, orders: Mapped::anonymous(slots)?, is_of_maps })
     }
 
     /// The counters of a slot's worker.
     pub(crate) fn carried(&self, index: SlotIndex) -> Option<&Carried> {
         self.carried.get(index.0 as usize)
+    }
+
+    /// Whose order a slot's worker has.
+    pub(crate) fn order(&self, index: SlotIndex) -> Option<&Order> {
+        self.orders.get(index.0 as usize)
     }
 
     /// Whether what was noted of the fast path's counters is of the maps that this process has. A version with other maps may have been here in between,

@@ -50,6 +50,7 @@ impl Side {
             bytes,
             late: now.late.wrapping_sub(self.last.late),
             changes: now.changes.wrapping_sub(self.last.changes),
+            jitter: now.jitter.filter(|_| now.jitter != self.last.jitter),
         };
         self.packets += u64::from(packets);
         self.last = now;
@@ -63,6 +64,8 @@ struct Progress {
     bytes: u32,
     late: u16,
     changes: u16,
+    /// If it is news.
+    jitter: Option<u32>,
 }
 
 impl Progress {
@@ -151,9 +154,9 @@ impl Tally {
         }
         self.bytes += u64::from(by_fast.bytes) + u64::from(by_slow.bytes);
         self.late += u64::from(by_fast.late) + u64::from(by_slow.late);
-        // That of the path that carried more of it; who carried no RTP, or none yet that could be compared, knows nothing of it.
-        let jitter = if by_fast.rtp >= by_slow.rtp { fast.jitter } else { slow.jitter };
-        self.jitter = jitter.filter(|_| by_fast.rtp + by_slow.rtp > 0).unwrap_or(self.jitter);
+        // That of the path that carried more. Who has compared no two packets meanwhile knows nothing of it.
+        let more = if by_fast.rtp >= by_slow.rtp { &by_fast } else { &by_slow };
+        self.jitter = more.jitter.unwrap_or(self.jitter);
         let changes = u64::from(by_fast.changes) + u64::from(by_slow.changes);
         self.changes += changes;
         if changes > 0 {
@@ -161,8 +164,8 @@ impl Tally {
             self.highest = None;
         }
         self.expect(&by_fast, fast.highest, &by_slow, slow.highest);
-        if changes > 0 && by_fast.rtp > 0 && by_slow.rtp > 0 {
-            // Nobody knows whose number the last one was.
+        if changes > 0 {
+            // Nobody knows whose number the last one was: it may have been read before the change was.
             self.highest = None;
         }
         progress
@@ -335,8 +338,24 @@ mod tests {
         // Nor has a worker that has carried one packet anything to compare it with.
         tally.fold(fast(10, 10), Counters { others: 1, ..reading(2, 11) }, now);
         assert_eq!(tally.jitter, 77);
-        tally.fold(fast(10, 10), Counters { others: 1, jitter: Some(5), ..reading(3, 12) }, now);
+        let slow = |packets, highest| Counters { others: 1, jitter: Some(5), ..reading(packets, highest) };
+        tally.fold(fast(10, 10), slow(3, 12), now);
         assert_eq!(tally.jitter, 5);
+        // What a worker compared before the fast path went on is history.
+        tally.fold(Counters { jitter: Some(78), ..fast(90, 92) }, slow(3, 12), now);
+        tally.fold(Counters { jitter: Some(78), ..fast(90, 92) }, slow(4, 93), now);
+        assert_eq!(tally.jitter, 78);
+    }
+
+    #[test]
+    fn a_number_that_was_read_before_the_change_to_another_source_is_not_its() {
+        let mut tally = tally(1);
+        let now = Instant::now();
+        tally.fold(reading(10, 10), reading(0, 0), now);
+        // The number is still that of the source before, and the new one's packet not counted yet.
+        tally.fold(Counters { changes: 1, ..reading(15, 15) }, reading(0, 0), now);
+        tally.fold(Counters { changes: 1, ..reading(16, 2500) }, reading(0, 0), now);
+        assert_eq!((tally.lost(), tally.changes()), (0, 1));
     }
 
     #[test]

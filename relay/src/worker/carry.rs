@@ -191,9 +191,9 @@ impl Carrier {
             Some(fields) if is_rtp && ssrc.is_none_or(|ssrc| ssrc == fields.ssrc) => {
                 if ssrc.is_none()
                     && is_certain
-                    && let Some(slot) = self.table.slot(index)
+                    && let (Some(slot), Some(order)) = (self.table.slot(index), self.table.order(index))
                 {
-                    slot.note_carried_ssrc(fields, self.table.timing(index), carried);
+                    slot.note_carried_ssrc(fields, self.table.timing(index), (carried, order));
                 }
                 carried.count_rtp(bytes, fields, || clock_ns);
             }

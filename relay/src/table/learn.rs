@@ -66,7 +66,8 @@ impl FlowTable {
         let is_strayed = pupil == index && !index.is_odd() && rtp::is_rtcp(payload);
         let matter = sources.get(pupil).ok_or(Reason::NoCall)?.matter(payload);
         let matter = if is_strayed { Matter::Noise } else { matter };
-        let before = sources.get(pupil).ok_or(Reason::NoCall)?.peer.standing();
+        let peer = &sources.get(pupil).ok_or(Reason::NoCall)?.peer;
+        let (before, was_for_now) = (peer.standing(), peer.is_for_now());
         self.catch_up(&mut sources, pupil, now);
         let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
         let admission = peer.admit(sender, matter, rtp_host, now);
@@ -77,6 +78,9 @@ impl FlowTable {
         let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
         if let Some(turn) = peer.next_turn() {
             sources.wait_for(pupil, turn);
+        }
+        if was_for_now && after.remote != before.remote {
+            self.disown(&mut sources, pupil, now);
         }
         let is_peer = admission == Ok(Admission::Peer);
         // What is blocked teaches as well.
@@ -155,6 +159,14 @@ impl FlowTable {
         match self.shape.output {
             Output::Device | Output::Xsk => self.hops.hop(id),
             Output::Stack => None,
+        }
+    }
+
+    /// Somebody else turns out to be the party of a source: what was counted of the order of packets so far was a stranger's.
+    pub(super) fn disown(&self, sources: &mut Sources, index: SlotIndex, now: Instant) {
+        if let (Some(source), Some(cells)) = (sources.get_mut(index), self.cells(index)) {
+            self.fold(source, &cells, now);
+            source.tally.disown();
         }
     }
 

@@ -502,6 +502,12 @@ impl Peer {
     }
 
     /// What it all amounts to.
+    /// Whether somebody is the peer who may yet turn out to be the wrong one.
+    pub(crate) const fn is_for_now(&self) -> bool {
+        // Who had the place before the party was described again was the party.
+        matches!(self.taught, Taught::Provisional(Candidate { is_renewed: false, .. }))
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         let is_off = self.signalled.learning == Learning::Off;
         let (confirmed, is_settled) = match self.taught {

@@ -225,6 +225,14 @@ impl Tally {
         self.highest = Some(Sequence(first.0.wrapping_sub(1)));
     }
 
+    /// Somebody else turns out to be the party: what was lost and late so far was not its own.
+    pub(crate) const fn disown(&mut self) {
+        self.expected = self.received;
+        self.late = 0;
+        self.jitter = 0;
+        self.highest = None;
+    }
+
     pub(crate) const fn fast_packets(&self) -> u64 {
         self.fast.packets
     }

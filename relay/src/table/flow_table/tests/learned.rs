@@ -59,6 +59,28 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
 }
 
 #[test]
+fn what_a_first_comer_has_lost_is_not_the_partys_loss() {
+    for ssrc in [7, 66] {
+        let table = call();
+        let carry = |source, sequence, ssrc| {
+            learn(&table, A, source, &rtp(sequence, ssrc)).unwrap();
+            let fields = flow::rtp::parse(&rtp(sequence, ssrc)).unwrap();
+            table.carried(A).unwrap().count_rtp(172, &fields, || 0);
+            let totals = table.totals(A).unwrap();
+            (totals.slow_packets, totals.lost, totals.late, totals.ssrc_changes)
+        };
+        for sequence in [100, 3050, 5900] {
+            carry("203.0.113.66:9", sequence, 66);
+        }
+        assert_eq!(carry("203.0.113.66:9", 5890, 66), (4, 5797, 1, 0));
+        // Also where the party goes by the number that the other one has taken.
+        carry("192.0.2.10:4000", 10, ssrc);
+        carry("192.0.2.10:4000", 11, ssrc);
+        assert_eq!(carry("192.0.2.10:4000", 13, ssrc), (7, 1, 0, 0), "{ssrc}");
+    }
+}
+
+#[test]
 fn rtcp_is_learned_only_from_the_host_that_the_rtp_comes_from() {
     let table = call_with_rtcp();
     assert_eq!(learn(&table, A_RTCP, "203.0.113.66:9", &REPORT), Err(Reason::Stranger));

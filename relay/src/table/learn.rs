@@ -67,11 +67,11 @@ impl FlowTable {
         let matter = sources.get(pupil).ok_or(Reason::NoCall)?.matter(payload);
         let matter = if is_strayed { Matter::Noise } else { matter };
         let peer = &sources.get(pupil).ok_or(Reason::NoCall)?.peer;
-        let (before, was_for_now) = (peer.standing(), peer.is_for_now());
+        let (before, first_comer) = (peer.standing(), peer.heard_for_now());
         self.catch_up(&mut sources, pupil, now);
         let peer = &mut sources.get_mut(pupil).ok_or(Reason::NoCall)?.peer;
         let admission = peer.admit(sender, matter, rtp_host, now);
-        let after = peer.standing();
+        let (after, heard) = (peer.standing(), peer.heard());
         if before.watched.is_none() && after.watched.is_some() {
             self.begin_watch(&mut sources, pupil);
         }
@@ -79,7 +79,7 @@ impl FlowTable {
         if let Some(turn) = peer.next_turn() {
             sources.wait_for(pupil, turn);
         }
-        if was_for_now && after.remote != before.remote {
+        if first_comer.is_some() && heard != first_comer {
             self.disown(&mut sources, pupil, now);
         }
         let is_peer = admission == Ok(Admission::Peer);

@@ -474,7 +474,7 @@ impl Peer {
     }
 
     /// The source that packets taught, certain or not.
-    const fn heard(&self) -> Option<SocketAddr> {
+    pub(crate) const fn heard(&self) -> Option<SocketAddr> {
         match self.taught {
             Taught::Nothing => None,
             Taught::Provisional(Candidate { source, .. }) | Taught::Learned(source) => Some(source),
@@ -501,13 +501,16 @@ impl Peer {
         }
     }
 
-    /// What it all amounts to.
-    /// Whether somebody is the peer who may yet turn out to be the wrong one.
-    pub(crate) const fn is_for_now(&self) -> bool {
-        // Who had the place before the party was described again was the party.
-        matches!(self.taught, Taught::Provisional(Candidate { is_renewed: false, .. }))
+    /// Who is heard for now, and may yet turn out to be the wrong one.
+    pub(crate) const fn heard_for_now(&self) -> Option<SocketAddr> {
+        match self.taught {
+            // Who had the place before the party was described again was the party.
+            Taught::Provisional(Candidate { source, is_renewed: false, .. }) => Some(source),
+            Taught::Nothing | Taught::Provisional(_) | Taught::Learned(_) => None,
+        }
     }
 
+    /// What it all amounts to.
     pub(crate) fn standing(&self) -> Standing {
         let is_off = self.signalled.learning == Learning::Off;
         let (confirmed, is_settled) = match self.taught {

@@ -60,8 +60,12 @@ fn a_first_comer_gives_way_to_the_party_that_was_signalled() {
 
 #[test]
 fn what_a_first_comer_has_lost_is_not_the_partys_loss() {
-    for ssrc in [7, 66] {
+    // Also where the party goes by the number that the other one has taken, and where the proxy has named it.
+    for (ssrc, is_direct) in [(7, false), (66, false), (7, true)] {
         let table = call();
+        let mut a = spec("192.0.2.1:30000", Some("192.0.2.10:4000"), B);
+        (a.party.signaller, a.party.is_direct) = (is_direct.then(|| addr("192.0.2.10:4000").ip()), is_direct);
+        table.apply(&[FlowOp::Install(A, a)], Instant::now());
         let carry = |source, sequence, ssrc| {
             learn(&table, A, source, &rtp(sequence, ssrc)).unwrap();
             let fields = flow::rtp::parse(&rtp(sequence, ssrc)).unwrap();
@@ -73,10 +77,9 @@ fn what_a_first_comer_has_lost_is_not_the_partys_loss() {
             carry("203.0.113.66:9", sequence, 66);
         }
         assert_eq!(carry("203.0.113.66:9", 5890, 66), (4, 5797, 1, 0));
-        // Also where the party goes by the number that the other one has taken.
         carry("192.0.2.10:4000", 10, ssrc);
         carry("192.0.2.10:4000", 11, ssrc);
-        assert_eq!(carry("192.0.2.10:4000", 13, ssrc), (7, 1, 0, 0), "{ssrc}");
+        assert_eq!(carry("192.0.2.10:4000", 13, ssrc), (7, 1, 0, 0), "{ssrc} {is_direct}");
     }
 }
 

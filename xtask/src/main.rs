@@ -1,5 +1,6 @@
 //! What developers and users type.
 
+mod account;
 mod circles;
 mod command;
 mod counts;

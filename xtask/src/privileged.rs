@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::account::Account;
 use crate::command::{cargo, output};
-use crate::counts::Counts;
 
 /// Programs at a time, and tests at a time in each. They share the kernel, but each test has hosts of its own, and waits far longer than it has to.
 const PROGRAMS: usize = 2;
@@ -37,7 +37,7 @@ impl Program {
     }
 
     /// Runs its privileged tests; what they printed, and what it came to.
-    fn run(&self) -> anyhow::Result<(Vec<u8>, Counts)> {
+    fn run(&self) -> anyhow::Result<(Vec<u8>, Account)> {
         let name = self.file.display();
         eprintln!("     Running {name}");
         let mut command = Command::new(&self.file);
@@ -50,19 +50,17 @@ impl Program {
             .stderr(Stdio::inherit())
             .output()
             .with_context(|| format!("cannot run {name}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut counts = Counts::default();
-        text.lines().filter_map(Counts::of_line).for_each(|more| counts += more);
-        if !output.status.success() && counts.failed == 0 {
-            eprintln!("{name} did not come to an end ({})", output.status);
-            counts.failed = 1;
+        let mut account = Account::of_text(&String::from_utf8_lossy(&output.stdout));
+        if !output.status.success() && account.counts.failed == 0 {
+            account.counts.failed = 1;
+            account.failures.push(format!("{name} did not come to an end ({})", output.status));
         }
-        Ok((output.stdout, counts))
+        Ok((output.stdout, account))
     }
 }
 
 /// Runs all privileged tests of the workspace, showing what each program prints when it has ended.
-pub(crate) fn run() -> anyhow::Result<Counts> {
+pub(crate) fn run() -> anyhow::Result<Account> {
     let messages = output(cargo().args([
         "test",
         "--quiet",
@@ -74,21 +72,21 @@ pub(crate) fn run() -> anyhow::Result<Counts> {
     ]))?;
     let programs: VecDeque<_> = messages.lines().filter_map(Program::of_message).collect();
     let waiting = Mutex::new(programs);
-    let lane = || -> anyhow::Result<Counts> {
-        let mut sum = Counts::default();
+    let lane = || -> anyhow::Result<Account> {
+        let mut sum = Account::default();
         // The next one is taken before it is run: the others are not kept waiting.
         while let Some(program) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } {
-            let (text, counts) = program.run()?;
+            let (text, account) = program.run()?;
             let mut out = std::io::stdout().lock();
             writeln!(out, "     Ended {}", program.file.display())?;
             out.write_all(&text)?;
-            sum += counts;
+            sum += account;
         }
         Ok(sum)
     };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = std::iter::repeat_with(|| scope.spawn(lane)).take(PROGRAMS).collect();
-        let mut sum = Counts::default();
+        let mut sum = Account::default();
         for lane in lanes {
             sum += lane.join().map_err(|_| anyhow::anyhow!("what runs the tests has panicked"))??;
         }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
+use crate::account::Account;
 use crate::command::{cargo, run};
 use crate::counts::Counts;
 use crate::{circles, licences, privileged, setup, smoke};
@@ -34,6 +35,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let forms = smoke::smoke()?;
 
     eprintln!();
+    for account in [&open, &models, &privileged] {
+        tell(account);
+    }
+    let [open, models, privileged] = [open.counts, models.counts, privileged.counts];
     eprintln!("{} tests passed, {} failed", open.passed, open.failed);
     eprintln!(
         "{} privileged tests passed, {} failed, {} not run",
@@ -56,7 +61,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
 pub(crate) fn privileged() -> anyhow::Result<()> {
     setup::install()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--bins"]))?;
-    let Counts { passed, failed, .. } = privileged::run()?;
+    let account = privileged::run()?;
+    tell(&account);
+    let Counts { passed, failed, .. } = account.counts;
     eprintln!("{passed} privileged tests passed, {failed} failed");
     if failed > 0 || passed == 0 {
         bail!("privileged tests failed, or did not run");
@@ -65,7 +72,7 @@ pub(crate) fn privileged() -> anyhow::Result<()> {
 }
 
 /// Runs the models of shared memory, which are built of other atomics than anything else.
-fn models() -> anyhow::Result<Counts> {
+fn models() -> anyhow::Result<Account> {
     let mut command = cargo();
     command.args([
         "test",
@@ -86,14 +93,21 @@ const fn not_run(open: Counts, privileged: Counts) -> u64 {
     open.ignored.saturating_sub(privileged.passed + privileged.failed)
 }
 
+/// Tells again what failed, and what it said.
+fn tell(account: &Account) {
+    for line in &account.failures {
+        eprintln!("{line}");
+    }
+}
+
 /// Says what is next, and how long everything before it has taken.
 fn step(name: &str) {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     eprintln!("== {name} (after {} s)", START.elapsed().as_secs());
 }
 
-/// Runs tests, showing what they print, and adds up the result lines.
-fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Counts> {
+/// Runs tests, showing what they print.
+fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Account> {
     let mut child = command
         .arg("--no-fail-fast")
         .arg("--")
@@ -102,17 +116,17 @@ fn count(command: &mut Command, to_tests: &[&str]) -> anyhow::Result<Counts> {
         .spawn()
         .context("cannot run cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
-    let mut counts = Counts::default();
+    let mut text = String::new();
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(std::io::stdout(), "{line}")?;
-        if let Some(more) = Counts::of_line(&line) {
-            counts += more;
-        }
+        text.push_str(&line);
+        text.push('\n');
     }
+    let account = Account::of_text(&text);
     let status = child.wait()?;
-    if !status.success() && counts.failed == 0 {
+    if !status.success() && account.counts.failed == 0 {
         bail!("the tests could not be built or run ({status})");
     }
-    Ok(counts)
+    Ok(account)
 }

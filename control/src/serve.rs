@@ -100,6 +100,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
     let measures_rtcp = config.relay.measure_rtcp;
+    // Whatever can be refused is asked for before anything of this is in the kernel: nobody would end that.
+    let library = Library::start()?;
+    let records = if config.records.is_empty() { None } else { Some(Records::start(&config.records)?) };
     let relay = Relay::start(&config.relay, move || notified.notify_one(), &calls.desired())?;
     // A call that is refused can go elsewhere; one without sockets would be silent.
     calls.limit_sessions(relay.max_calls());
@@ -114,10 +117,9 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
         journal.complete(&calls, now);
         journal
     });
-    let daemon =
-        Arc::new(Daemon::new(calls, exchange, relay, Library::start()?, (journal, config.take_over.is_wanted)));
-    if !config.records.is_empty() {
-        daemon.keep_records(Records::start(&config.records)?);
+    let daemon = Arc::new(Daemon::new(calls, exchange, relay, library, (journal, config.take_over.is_wanted)));
+    if let Some(records) = records {
+        daemon.keep_records(records);
     }
     if let Some(config) = &config.homer {
         if config.has_rtcp && !measures_rtcp {

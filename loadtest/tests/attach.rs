@@ -139,8 +139,9 @@ fn a_call_whose_program_is_detached_goes_on_and_returns_to_the_fast_path() {
     assert_eq!((fast_now - fast, fast_now + slow), (20, 80), "every packet is counted once");
     let statistics = scene.ng.request(&json!({"command": "statistics"})).unwrap();
     assert_eq!(statistics["statistics"]["fast path"], json!({"lost": 3, "regained": 3}), "of three devices");
-    let log: String = scene.daemon.log().unwrap().iter().map(Value::to_string).collect();
-    assert!(log.contains("the fast path is lost") && log.contains("the fast path is back"), "{log}");
+    for said in ["the fast path is lost", "the fast path is back"] {
+        scene.daemon.wait_for_log(said).unwrap();
+    }
 }
 
 #[test]
@@ -166,8 +167,9 @@ fn steering_that_is_detached_comes_back() {
             let sent = caller.speak(call.for_caller).unwrap();
             assert_eq!(callee.hear().unwrap(), Some((sent, call.for_callee)));
         }
-        let log: String = scene.daemon.log().unwrap().iter().map(Value::to_string).collect();
-        assert!(log.contains("has detached the steering program") && log.contains("steered again"), "{log}");
+        for said in ["has detached the steering program", "steered again"] {
+            scene.daemon.wait_for_log(said).unwrap();
+        }
     }
 }
 

@@ -236,7 +236,8 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
         let [sent, lost] = [2.0 * f64::from(round), 2.0 * f64::from(round)];
         wait_for(&scene, [sent, lost]);
         drop((stream, listener));
-        std::thread::sleep(Duration::from_millis(50));
+        // A program that another test is starting has them too, for a moment.
+        std::thread::sleep(Duration::from_millis(300));
         // It has gone.
         end_a_call(&mut scene);
         wait_for(&scene, [sent, lost + 2.0]);

@@ -113,6 +113,9 @@ fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
     let stream = call.stream(&mut scene.ng, call.for_caller).unwrap();
     let is_theirs = call.for_caller.port() == 30000;
     assert_eq!(stream["reason"] == "no-socket", is_theirs, "{stream}");
+    if is_theirs {
+        scene.daemon.wait_for_log("cannot be bound").unwrap();
+    }
     assert_eq!(log(&scene).contains("cannot be bound"), is_theirs, "{}", log(&scene));
     drop(theirs);
     wait_until("the port is bound after all", Duration::from_secs(3), || {

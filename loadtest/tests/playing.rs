@@ -193,7 +193,9 @@ fn kamailios_play_media_is_heard_and_tells_its_duration_and_stop_media_ends_it()
     caller.hear_status("INFO", 200).unwrap();
     assert_eq!(number(&caller.party.hear().unwrap().unwrap().0), 1);
     let call_id = caller.call_id().to_owned();
-    assert!(exchange.proxy.log().unwrap().contains(&format!("{call_id} hears 1000 ms")));
+    let told = format!("{call_id} hears 1000 ms");
+    wait_until("the script has logged it", Duration::from_secs(3), || exchange.proxy.log().unwrap().contains(&told))
+        .unwrap();
     caller.request("INFO", "X-Stop: yes\r\n", "").unwrap();
     caller.hear_status("INFO", 200).unwrap();
     let mut packets = 0;

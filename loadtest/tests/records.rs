@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use loadtest::rig::daemon::{Daemon, DaemonOptions, Kept};
 use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::Trunks;
@@ -113,8 +114,12 @@ fn a_disk_that_was_full_spoils_no_record_that_finds_room() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn where_records_cannot_be_written_the_start_says_so_and_later_calls_go_on() {
-    let refused = Scene::new(Trunks::new().unwrap(), "xdp", &["--records", "/nowhere/calls.jsonl"]).err().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--records", "/nowhere/calls.jsonl"].map(str::to_owned).to_vec();
+    let options = DaemonOptions { args, ..DaemonOptions::new("xdp") };
+    let refused = Daemon::start(&Trunks::new().unwrap(), &options, folder.path()).unwrap_err();
     assert!(format!("{refused:#}").contains("records: /nowhere/calls.jsonl"), "{refused:#}");
+    assert!(!Kept::of(folder.path()).pins().exists(), "nothing is left in the kernel");
     // A pipe, whether or not somebody reads it.
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");

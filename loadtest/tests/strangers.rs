@@ -1,11 +1,10 @@
 //! Strangers on the ports: floods where no call is, sprays, and the phones of calls that have ended. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
-use loadtest::rig::host::in_namespace;
 use loadtest::rig::party::{Call, Party, media, sdp};
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{FAR_DEVICE, Trunk, Trunks};
@@ -56,7 +55,7 @@ fn a_flood_to_ports_without_a_call_reaches_no_worker() {
             (IpAddr::from(Trunk::Pbx1.near()), IpAddr::from(Trunk::Pbx1.far())),
             (IpAddr::from(Trunk::Pbx1.near6()), IpAddr::from(Trunk::Pbx1.far6())),
         ] {
-            let socket = in_namespace(flooder, move || Ok(UdpSocket::bind(SocketAddr::new(far, 7000))?)).unwrap();
+            let socket = flooder.udp(SocketAddr::new(far, 7000)).unwrap();
             for number in 0..5000_u16 {
                 for payload in [&[0x80; 172][..], b"x"] {
                     let _ = socket.send_to(payload, SocketAddr::new(near, 30000 + number));

@@ -1,6 +1,6 @@
 //! The short forms of everything that people run by hand: what is not run rots.
 
-use anyhow::Context as _;
+use anyhow::bail;
 
 use crate::command::{cargo, run};
 use crate::{fuzz, gate, kernels, package, setup};
@@ -69,19 +69,25 @@ pub(crate) fn smoke() -> anyhow::Result<usize> {
     setup::install_rival()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "control", "--package", "loadtest", "--bins"]))?;
     run(cargo().args(["build", "--quiet", "--locked"]).args(OTHER))?;
-    FORMS.into_iter().try_for_each(form)?;
-    let beside = std::thread::spawn(|| BESIDE.into_iter().try_for_each(form));
+    let mut failed: Vec<_> = FORMS.into_iter().filter_map(failure).collect();
+    let beside = std::thread::spawn(|| BESIDE.into_iter().filter_map(failure).collect::<Vec<_>>());
     let last = last();
-    let beside = beside.join().map_err(|_| anyhow::anyhow!("what runs beside has panicked"))?;
-    last.and(beside)?;
+    failed.extend(beside.join().map_err(|_| anyhow::anyhow!("what runs beside has panicked"))?);
+    failed.extend(last.err().map(|error| format!("{error:#}")));
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
     Ok(FORMS.len() + BESIDE.len() + 4)
 }
 
-/// Runs one of the forms.
-fn form((name, args): (&str, &[&str])) -> anyhow::Result<()> {
+/// Runs one of the forms; why it failed, if it did.
+fn failure((name, args): (&str, &[&str])) -> Option<String> {
     eprintln!("-- {name}");
-    run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args))
-        .with_context(|| name.to_owned())
+    let ran = run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args));
+    ran.err().map(|error| {
+        eprintln!("{name}: {error:#}");
+        name.to_owned()
+    })
 }
 
 /// What is no form of the load tests' program.

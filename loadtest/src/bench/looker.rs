@@ -1,7 +1,7 @@
 //! Who looks at a daemon: scrapes it, has its dashboard open, captures a call.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn open_dashboard(host: &Host, is_over: &AtomicBool, seen: &AtomicU64) -> anyhow
 }
 
 fn listen_as_homer(host: &Host, is_over: &AtomicBool, seen: &AtomicU64) -> anyhow::Result<()> {
-    let socket = in_namespace(host, || Ok(UdpSocket::bind(HOMER)?))?;
+    let socket = host.udp(HOMER.parse()?)?;
     socket.set_read_timeout(Some(PAUSE))?;
     let mut buffer = vec![0; 1 << 16];
     while !is_over.load(Ordering::Relaxed) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::rig::host::{Host, in_namespace};
+use crate::rig::host::{Host, bind, in_namespace};
 
 /// Reports that are due within this time are sent together.
 const BURST: Duration = Duration::from_millis(1);
@@ -32,7 +32,7 @@ impl Reporters {
     /// Parties on a host: each with its own address for RTCP, and the relay's.
     pub(super) fn new(host: &Host, pairs: &[(SocketAddr, SocketAddr)]) -> anyhow::Result<Self> {
         let reporters = in_namespace(host, || {
-            let open = |(own, to): &(SocketAddr, SocketAddr)| Ok((UdpSocket::bind(own)?, *to));
+            let open = |(own, to): &(SocketAddr, SocketAddr)| Ok((bind(*own)?, *to));
             pairs.iter().map(open).collect::<anyhow::Result<Vec<_>>>().context("no socket for a party's RTCP")
         })?;
         Ok(Self { reporters: Arc::new(reporters) })

@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 pub use message::Message;
 
 use super::daemon::NgClient;
-use super::host::in_namespace;
 use super::party::{Call, Party};
 use super::process::wait_until;
 use super::trunks::{Trunk, Trunks};
@@ -76,7 +75,7 @@ impl Agent {
     /// When a port is taken.
     pub fn at(trunks: &Trunks, trunk: Trunk, sip_port: u16, media_port: u16) -> anyhow::Result<Self> {
         let addr = SocketAddr::new(trunk.far().into(), sip_port);
-        let socket = in_namespace(trunks.far(trunk), || Ok(UdpSocket::bind(addr)?))?;
+        let socket = trunks.far(trunk).udp(addr)?;
         socket.set_read_timeout(Some(TICK))?;
         Ok(Self {
             party: Party::at(trunks, trunk, SocketAddr::new(trunks.media(trunk), media_port))?,

@@ -221,6 +221,14 @@ impl Daemon {
         Ok(self.process.output()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// Waits until the daemon has said something: the log is written by a thread of its own, after what it tells of.
+    ///
+    /// # Errors
+    /// When it does not say so.
+    pub fn wait_for_log(&mut self, text: &str) -> anyhow::Result<()> {
+        self.process.wait_for_output(text, Duration::from_secs(3))
+    }
+
     /// The process.
     pub const fn process(&mut self) -> &mut Process {
         &mut self.process

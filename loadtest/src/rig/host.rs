@@ -1,15 +1,20 @@
 //! A host: a network namespace with devices.
 
 use std::fs::File;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::process::run;
+use super::process::{POLL, run};
+
+/// How long an address may be taken by what is about to let go of it.
+const TAKEN: Duration = Duration::from_secs(2);
 
 /// Makes the names of namespaces of one process differ.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -60,6 +65,14 @@ impl Host {
         let mut command = self.command(program);
         command.args(args);
         run(command)
+    }
+
+    /// A socket on this host.
+    ///
+    /// # Errors
+    /// When the address is not the host's, or stays taken.
+    pub fn udp(&self, addr: SocketAddr) -> anyhow::Result<UdpSocket> {
+        in_namespace(self, || bind(addr))
     }
 
     /// Has the host forget the neighbours of a device. Those that somebody has the kernel look for at once are there again at once, which `ip` takes
@@ -142,6 +155,25 @@ fn ip<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("ip");
     command.args(args);
     command
+}
+
+/// A socket in the thread's namespace.
+///
+/// Where another thread is starting a program, that has a copy of every socket until it is one of its own: an address that was just given back
+/// may be taken for a moment.
+///
+/// # Errors
+/// When the address is not the host's, or stays taken.
+pub fn bind(addr: SocketAddr) -> anyhow::Result<UdpSocket> {
+    let start = Instant::now();
+    loop {
+        match UdpSocket::bind(addr) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < TAKEN => {
+                std::thread::sleep(POLL);
+            }
+            bound => return bound.with_context(|| format!("no socket at {addr}")),
+        }
+    }
 }
 
 /// Does something on a thread of its own that has entered the host's namespace: sockets made there stay there.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::daemon::NgClient;
-use super::host::{Host, in_namespace};
+use super::host::Host;
 use super::trunks::{Trunk, Trunks};
 use crate::rtp::{self, Sequence, Ssrc, Timestamp};
 
@@ -58,7 +58,7 @@ impl Party {
     /// When the address is not the host's, or its ports are taken.
     pub fn on(host: &Host, addr: SocketAddr) -> anyhow::Result<Self> {
         let bind = |port| {
-            let socket = in_namespace(host, move || Ok(UdpSocket::bind(SocketAddr::new(addr.ip(), port))?))?;
+            let socket = host.udp(SocketAddr::new(addr.ip(), port))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             anyhow::Ok(socket)
         };

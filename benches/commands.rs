@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use border::{Interfaces, NoTraffic, Ports};
 use calls::Calls;
 use calls::call::Settings;
-use calls::ng::{Dict, Encoding, Exchange, Proxy, Value};
+use calls::ng::{Dict, Encoding, Exchange, Proxy, Transport, Value};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// The protocol and the calls, without sockets and without a relay.
@@ -37,7 +37,7 @@ impl Daemon {
         let datagram = [format!("{} ", self.requests).as_bytes(), message].concat();
         let (calls, wall) = (&mut self.calls, SystemTime::UNIX_EPOCH);
         self.exchange
-            .datagram(&datagram, Proxy::Unix, calls, self.now, wall, &NoTraffic)
+            .datagram(&datagram, Proxy::unix(Transport::Unix), calls, self.now, wall, &NoTraffic)
             .map_or(0, |(reply, _)| reply.len())
     }
 }

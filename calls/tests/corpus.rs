@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use border::{Interfaces, NoTraffic, Ports};
 use calls::Calls;
 use calls::call::Settings;
-use calls::ng::{Dict, Encoding, Exchange, Proxy, Value, bencode};
+use calls::ng::{Dict, Encoding, Exchange, Proxy, Transport, Value, bencode};
 
 fn bodies() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -40,7 +40,7 @@ fn offered(body: &[u8]) -> Dict<'static> {
         .with("command", "offer");
     let message = [b"cookie ", Encoding::Bencode.encode(&command).as_slice()].concat();
     let mut exchange = Exchange::new();
-    let local = Proxy::Host(SocketAddr::from(([127, 0, 0, 1], 0)).ip());
+    let local = Proxy::host(SocketAddr::from(([127, 0, 0, 1], 0)).ip(), Transport::Udp);
     let (reply, _) = exchange.datagram(&message, local, &mut calls, now, SystemTime::now(), &NoTraffic).unwrap();
     let Value::Dict(dict) = bencode::decode(&reply[7..]).unwrap() else { panic!("no dictionary") };
     dict.iter().map(|(key, value)| (key.to_vec().into(), owned(value))).collect()

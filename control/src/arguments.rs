@@ -1,11 +1,11 @@
 //! What the program can be told on its command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
 use crate::commands::{Capture, List, Names, Set, Show, Stats, Terminate, Top};
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, USUAL};
 use crate::plan::Plan;
 
 /// A media relay between telephone trunks: RTP in the kernel by XDP, driven by SIP proxies as rtpengine is.
@@ -64,6 +64,9 @@ pub enum Command {
         /// Which relay.
         #[command(flatten)]
         serve: Box<Serve>,
+        /// One JSON object instead of the lines
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -88,11 +91,95 @@ impl Serve {
         Ok(self.options.clone().or(file))
     }
 
+    /// What they say of a relay that others have started: that of the package, unless something says which.
+    ///
+    /// # Errors
+    /// As [`Serve::read`].
+    pub fn read_started(&self) -> anyhow::Result<Options> {
+        self.read_or(Path::new(USUAL))
+    }
+
+    fn read_or(&self, usual: &Path) -> anyhow::Result<Options> {
+        let Options { instance, state_dir, pin_dir, interface, .. } = &self.options;
+        let says_which = [self.config.is_some(), instance.is_some(), state_dir.is_some(), pin_dir.is_some()];
+        if says_which.contains(&true) || interface.is_some() || !usual.exists() {
+            return self.read();
+        }
+        Ok(self.options.clone().or(Options::read(usual)?))
+    }
+
     /// The same, checked as a whole.
     ///
     /// # Errors
     /// When it makes no sense; with the key.
-    pub fn resolve(self) -> anyhow::Result<Config> {
-        self.read()?.resolve()
+    pub fn resolve_started(&self) -> anyhow::Result<Config> {
+        self.read_started()?.resolve()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_packages_relay_is_meant_where_nothing_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let [usual, other] = ["usual", "other"].map(|name| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, format!("pin-dir = \"/{name}\"\nstate-dir = \"/{name}\"\n")).unwrap();
+            file
+        });
+        let pins = |words: &[&str], usual: &Path| {
+            let all = ["intertrunk", "flush"].iter().chain(words);
+            let Command::Flush { serve, .. } = Arguments::try_parse_from(all).unwrap().command else { panic!() };
+            serve.read_or(usual).unwrap().take_over().unwrap().pin_dir
+        };
+        let by_default = Path::new("/sys/fs/bpf/intertrunk");
+        assert_eq!(pins(&[], &usual), Path::new("/usual"));
+        assert_eq!(pins(&[], &folder.path().join("none")), by_default);
+        assert_eq!(pins(&["--config", other.to_str().unwrap()], &usual), Path::new("/other"));
+        for words in [["--instance", "a"], ["--state-dir", "/a"], ["--interface", "a/192.0.2.1"]] {
+            assert_eq!(pins(&words, &usual), by_default, "{words:?}");
+        }
+        assert_eq!(pins(&["--pin-dir", "/a"], &usual), Path::new("/a"));
+    }
+
+    /// What people are told to type, in a text: between backquotes, or on a line of its own.
+    fn told(text: &str) -> Vec<&str> {
+        let quoted = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+        let lines = lines.map(|line| line.trim_start_matches("$ ").split("  ").next().unwrap_or_default());
+        quoted.chain(lines).filter_map(|code| code.strip_prefix("intertrunk ")).collect()
+    }
+
+    #[test]
+    fn what_people_are_told_to_type_can_be_typed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let texts =
+            ["docs", "deploy/prometheus", "deploy/debian", "."].map(|folder| root.join(folder).read_dir().unwrap());
+        let texts = texts.into_iter().flatten().map(|entry| entry.unwrap().path());
+        let is_text = |path: &PathBuf| path.extension().is_some_and(|end| end == "md" || end == "yml" || end == "toml");
+        let (mut found, program) = (0, Arguments::command());
+        for path in texts.filter(is_text) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for code in told(&text) {
+                let mut words = code.split([' ', '|', '[', ']', '=']).filter(|word| !word.is_empty());
+                let name = words.next().unwrap_or_default();
+                if name.starts_with('-') || name == "..." {
+                    continue;
+                }
+                let command = program.find_subcommand(name);
+                let command = command.unwrap_or_else(|| panic!("{}: no command in: {code}", path.display()));
+                for flag in words.filter_map(|word| word.strip_prefix("--")).filter(|flag| !flag.is_empty()) {
+                    let is_known =
+                        command.get_arguments().any(|known| known.get_long() == Some(flag)) || flag == "help";
+                    assert!(is_known, "{}: no --{flag} in: {code}", path.display());
+                }
+                found += 1;
+            }
+        }
+        assert!(found > 30, "only {found} were found");
     }
 }

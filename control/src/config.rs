@@ -20,6 +20,12 @@ use crate::records::Target;
 use checks::{guarded, id_of, positive, prefixes, with_aliases, word};
 pub use options::Options;
 
+/// The configuration that is meant when nothing is said: that of the package.
+pub const USUAL: &str = "/etc/intertrunk/intertrunk.toml";
+
+/// The first and the last media port when nothing is configured: those of rtpengine.
+pub const MEDIA_PORTS: (u16, u16) = (30_000, 40_000);
+
 /// Where NG is listened for when nothing is configured: loopback, the port of rtpengine's sample configuration.
 const DEFAULT_NG: &str = "127.0.0.1:2223";
 
@@ -117,7 +123,7 @@ impl Options {
             texts.iter().partition(|text| text.contains('=') && !text.contains('/'));
         let interfaces: Vec<Interface> = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let defaults = call::Settings::default();
-        let (port_min, port_max) = (self.port_min.unwrap_or(30000), self.port_max.unwrap_or(40000));
+        let (port_min, port_max) = (self.port_min.unwrap_or(MEDIA_PORTS.0), self.port_max.unwrap_or(MEDIA_PORTS.1));
         if port_min < 1024 || port_min >= port_max {
             bail!("port-min {port_min} and port-max {port_max} are no range: want 1024 <= port-min < port-max");
         }

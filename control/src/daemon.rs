@@ -14,11 +14,11 @@ use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
 use crate::records::Records;
-use crate::view::text;
+use crate::view::{Beside, HomerView, Itself, RelayView, text};
 use bytes::Bytes;
 use calls::call::{Calls, Settings, Watched};
 use calls::intent::Intent;
-use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, encode};
+use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, TransportAccount, encode};
 use calls::outcome::{CallAccount, Load, Outcome, RelayAccount};
 
 /// How many ticks there are to a second.
@@ -51,10 +51,20 @@ pub struct Observation {
     pub relay: RelayAccount,
     /// What proxies have asked for.
     pub proxies: Vec<ProxyAccount>,
+    /// The same by the way that it came.
+    pub transports: Vec<TransportAccount>,
     /// Whether calls are put on record, where that is wanted.
     pub journal: Option<bool>,
     /// What Homer was told, where that is wanted.
     pub homer: Option<homer::Counts>,
+}
+
+impl Observation {
+    /// The same for whoever looks.
+    pub fn view(&self, itself: &Itself) -> RelayView {
+        let homer = self.homer.map(|homer::Counts { sent, lost, .. }| HomerView { sent, lost });
+        RelayView::new(&self.relay, itself, Beside { journal: self.journal, homer })
+    }
 }
 
 /// Who has spoken with the daemon, and where.
@@ -228,6 +238,7 @@ impl Daemon {
         Observation {
             relay,
             proxies: exchange.proxies(),
+            transports: exchange.transports(),
             homer: self.homer.get().map(Homer::counts),
             journal: self.is_kept.then(|| journal.as_ref().is_some_and(Journal::is_written)),
         }

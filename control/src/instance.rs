@@ -22,6 +22,11 @@ const NEXT: Duration = Duration::from_secs(10);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// No daemon runs as this instance.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no daemon runs as instance \"{0}\"")]
+pub struct NoDaemon(String);
+
 /// Has the daemon of an instance take no new calls, and waits until it has ended with the last one; should it be killed meanwhile, until the next one
 /// has. After `deadline` it is told to stop, and what calls are left end with it, or go on as it is configured.
 ///
@@ -34,9 +39,11 @@ pub fn drain(take_over: &TakeOver, deadline: Option<Duration>) -> anyhow::Result
         let pid = running(take_over)?;
         // Another process may have the number as soon as this one is gone.
         let process = pidfd_open(pid, PidfdFlags::empty()).context("the daemon has ended, or may not be told")?;
-        pidfd_send_signal(&process, Signal::USR1).context("the daemon cannot be told")?;
+        pidfd_send_signal(&process, Signal::USR1).map_err(io::Error::from).context("the daemon cannot be told")?;
         if !has_ended(&process, left())? {
-            pidfd_send_signal(&process, Signal::TERM).context("the daemon cannot be stopped")?;
+            pidfd_send_signal(&process, Signal::TERM)
+                .map_err(io::Error::from)
+                .context("the daemon cannot be stopped")?;
             if !has_ended(&process, Some(END))? {
                 let (pid, end) = (pid.as_raw_nonzero(), END.as_secs());
                 bail!("the daemon (process {pid}) was told to stop {end} s ago and has not ended");
@@ -105,7 +112,8 @@ pub fn flush(take_over: &TakeOver) -> anyhow::Result<Vec<PathBuf>> {
 /// Removes what is left of an instance where nothing is to be taken over, unless a daemon has it.
 pub fn clear(take_over: &TakeOver) {
     let TakeOver { instance, state_dir, pin_dir, .. } = take_over;
-    if StateFolder::holder(state_dir, instance).is_some() || !pin_dir.join(instance).exists() {
+    // One that may not be looked at is somebody's.
+    if !matches!(StateFolder::holder(state_dir, instance), Ok(None)) || !pin_dir.join(instance).exists() {
         return;
     }
     tracing::warn!(instance, "calls of an earlier daemon end, because nothing can be taken over");
@@ -137,8 +145,10 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
 
 /// The process of an instance's daemon.
 fn running(take_over: &TakeOver) -> anyhow::Result<Pid> {
-    let pid = StateFolder::holder(&take_over.state_dir, &take_over.instance);
-    let pid = pid.with_context(|| format!("no daemon runs as instance \"{}\"", take_over.instance))?;
+    let TakeOver { state_dir, instance, .. } = take_over;
+    let pid = StateFolder::holder(state_dir, instance)
+        .with_context(|| format!("whether a daemon runs as instance \"{instance}\" is not for this user to know"))?
+        .ok_or_else(|| NoDaemon(instance.clone()))?;
     // The number is as good as the folder's owner, and signals are not for others.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     if !name.starts_with("intertrunk") && !cfg!(test) {

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod cpu_time;
 pub mod ctl;
 pub mod daemon;
 pub mod dashboard;

@@ -27,7 +27,7 @@ pub(crate) use self::tcp::{Door, bind};
 pub use self::tcp::{NgTcp, tcp};
 pub use self::udp::{NgUdp, udp};
 use crate::daemon::{Daemon, Reply, Spoken};
-use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan, Transport};
 
 /// A client that says nothing for so long has gone, or never meant anything.
 const IDLE: Duration = Duration::from_secs(30);
@@ -131,7 +131,7 @@ impl NgUnixgram {
                     };
                     let request = buffer.get(..len).unwrap_or_default();
                     let spoken = Spoken::here(false, true);
-                    match daemon.try_datagram(request, Proxy::Unix) {
+                    match daemon.try_datagram(request, Proxy::unix(Transport::UnixDatagram)) {
                         Reply::Done(reply) => {
                             daemon.spoken(&spoken, request, reply.as_ref());
                             this.reply(reply, path);
@@ -140,7 +140,7 @@ impl NgUnixgram {
                             let (this, daemon) = (Arc::clone(&this), Arc::clone(&daemon));
                             let (request, path) = (request.to_vec(), path.to_owned());
                             tokio::spawn(async move {
-                                let reply = daemon.finish(&request, Proxy::Unix, lacked).await;
+                                let reply = daemon.finish(&request, Proxy::unix(Transport::UnixDatagram), lacked).await;
                                 daemon.spoken(&spoken, &request, reply.as_ref());
                                 this.reply(reply, &path);
                             });
@@ -233,12 +233,12 @@ async fn client(mut stream: UnixStream, place: &Place, daemon: &Daemon) -> io::R
             scan = Scan::default();
         }
         while scan.is_due(&received, false) {
-            let spoken = Spoken::here(true, false);
+            let (spoken, proxy) = (Spoken::here(true, false), Proxy::unix(Transport::Unix));
             let (reply, consumed, is_last) = match Frame::prefix(&received) {
-                Ok(Some((frame, consumed))) => (daemon.message(&frame, Proxy::Unix).await, consumed, false),
+                Ok(Some((frame, consumed))) => (daemon.message(&frame, proxy).await, consumed, false),
                 Ok(None) => break,
                 // Where the next request would begin nobody knows.
-                Err(_) => (daemon.message(&Frame::without_cookie(&received), Proxy::Unix).await, received.len(), true),
+                Err(_) => (daemon.message(&Frame::without_cookie(&received), proxy).await, received.len(), true),
             };
             let request = received.get(..consumed).unwrap_or_default();
             daemon.spoken(&spoken, request, Some(&reply));

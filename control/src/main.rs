@@ -40,7 +40,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain { serve, deadline } => {
             with_instance(*serve, |take_over| instance::drain(take_over, deadline.map(Duration::from_secs)))
         }
-        Command::Flush { serve } => with_instance(*serve, flush),
+        Command::Flush { serve, json } => with_instance(*serve, |take_over| flush(take_over, json)),
         Command::List(list) => list.run().map(|()| ExitCode::SUCCESS),
         Command::Show(show) => show.run().map(|()| ExitCode::SUCCESS),
         Command::Stats(stats) => stats.run().map(|()| ExitCode::SUCCESS),
@@ -64,13 +64,18 @@ pub(crate) fn main() -> ExitCode {
 
 /// Does something about the daemon of an instance.
 fn with_instance(serve: Serve, work: impl FnOnce(&TakeOver) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    let take_over = serve.read()?.take_over()?;
+    let take_over = serve.read_started()?.take_over()?;
     work(&take_over).map(|()| ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "what is gone is what is asked for")]
-fn flush(take_over: &TakeOver) -> anyhow::Result<()> {
-    for removed in instance::flush(take_over)? {
+fn flush(take_over: &TakeOver, json: bool) -> anyhow::Result<()> {
+    let removed = instance::flush(take_over)?;
+    if json {
+        println!("{}", serde_json::json!({ "removed": removed }));
+        return Ok(());
+    }
+    for removed in removed {
         println!("removed {}", removed.display());
     }
     Ok(())
@@ -78,7 +83,7 @@ fn flush(take_over: &TakeOver) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the findings are what was asked for")]
 fn doctor(serve: Serve, json: bool) -> anyhow::Result<ExitCode> {
-    let config = serve.resolve()?.relay;
+    let config = serve.resolve_started()?.relay;
     let facts = relay::probe::Host::probe(&config).context("the kernel's tables cannot be read")?;
     let examination = examine(&facts, &config);
     if json {

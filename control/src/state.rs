@@ -75,14 +75,21 @@ impl StateFolder {
     }
 
     /// The number of the process that has the folder of an instance; `None` where none has.
-    pub fn holder(parent: &Path, instance: &str) -> Option<i32> {
+    ///
+    /// # Errors
+    /// When this user may not know.
+    pub fn holder(parent: &Path, instance: &str) -> io::Result<Option<i32>> {
         let path = parent.join(instance).join("lock");
-        let lock = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path).ok()?;
+        let lock = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Err(_) => return Ok(None),
+        };
         // Whoever has it has it alone.
-        match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(path).ok()?.trim().parse().ok(),
+        Ok(match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(path).ok().and_then(|id| id.trim().parse().ok()),
             Ok(()) | Err(_) => None,
-        }
+        })
     }
 
     /// No new calls are taken from now on, by whoever comes next either, or they are taken again.
@@ -145,9 +152,9 @@ mod tests {
         let other = StateFolder::open(parent.path(), "b").unwrap();
         assert_ne!(first.path(), other.path());
         let own = i32::try_from(std::process::id()).ok();
-        assert_eq!(StateFolder::holder(parent.path(), "a"), own);
+        assert_eq!(StateFolder::holder(parent.path(), "a").unwrap(), own);
         drop(first);
-        assert_eq!(StateFolder::holder(parent.path(), "a"), None);
+        assert_eq!(StateFolder::holder(parent.path(), "a").unwrap(), None);
         assert!(StateFolder::open(parent.path(), "a").is_ok());
     }
 

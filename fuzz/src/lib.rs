@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use calls::Calls;
 use calls::call::Settings;
-use calls::ng::{Exchange, Frame, Proxy};
+use calls::ng::{Exchange, Frame, Proxy, Transport};
 use border::{Interfaces, NoTraffic, Ports};
 
 /// Commands through everything behind the protocol: nothing panics, and every dictionary has its reply. They are separated by zeros, so that one
@@ -22,7 +22,7 @@ pub fn converse(encoding: u8, data: &[u8]) {
         assert!(Frame::datagram(&datagram).is_some());
         // A stream would read it so.
         let _ = Frame::prefix_with_cookie(&datagram);
-        let reply = exchange.datagram(&datagram, Proxy::Unix, &mut calls, now, SystemTime::UNIX_EPOCH, &NoTraffic);
+        let reply = exchange.datagram(&datagram, Proxy::unix(Transport::Unix), &mut calls, now, SystemTime::UNIX_EPOCH, &NoTraffic);
         assert!(reply.is_some(), "no reply");
     }
     calls.expire(now + std::time::Duration::from_secs(3600), &NoTraffic, 1);

@@ -196,33 +196,41 @@ fn a_capture_ends_in_time_under_a_flood_and_whole_when_it_is_interrupted() {
 #[test]
 #[ignore = "privileged: namespaces, BPF"]
 fn whoever_writes_too_slowly_loses_copies_and_no_packet_of_the_call() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("call.pcapng");
-    let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
-    let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
-    converse(&call, &mut caller, &mut callee, 5);
-    let child = capture(&mut scene, "call-1", &file, &["--seconds", "600"]);
-    let second = Command::new(binary().unwrap())
-        .args(["capture", "call-1", "--write"])
-        .arg(folder.path().join("second"))
-        .arg("--socket")
-        .arg(scene.daemon.kept().folder().join("control.sock"))
-        .output()
-        .unwrap();
-    assert!(String::from_utf8_lossy(&second.stderr).contains("somebody captures this call already"), "{second:?}");
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
-    // More than all buffers between hold.
-    converse(&call, &mut caller, &mut callee, 4000);
-    let statistics = scene.ng.request(&json!({"command": "ping"})).unwrap();
-    assert_eq!(statistics["result"], "pong");
-    kill_process(pid, Signal::CONT).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    // The end of the call is the end of its capture.
-    scene.ng.request(&json!({"command": "delete", "call-id": "call-1", "delete-delay": 0})).unwrap();
-    let (is_done, told) = said(child);
-    let numbers: Vec<u64> =
-        told.split(|letter: char| !letter.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
-    assert!(is_done && numbers.len() == 2 && numbers.iter().sum::<u64>() == 16_000 && numbers[1] > 0, "{told}");
-    assert_eq!(packets(&file).len() as u64, numbers[0]);
+    for is_interrupted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("call.pcapng");
+        let mut scene = Scene::new(Trunks::new().unwrap(), "xdp", &[]).unwrap();
+        let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
+        converse(&call, &mut caller, &mut callee, 5);
+        let child = capture(&mut scene, "call-1", &file, &["--seconds", "600", "--json"]);
+        let second = Command::new(binary().unwrap())
+            .args(["capture", "call-1", "--write"])
+            .arg(folder.path().join("second"))
+            .arg("--socket")
+            .arg(scene.daemon.kept().folder().join("control.sock"))
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&second.stderr).contains("somebody captures this call already"), "{second:?}");
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        // More than all buffers between hold.
+        converse(&call, &mut caller, &mut callee, 4000);
+        let statistics = scene.ng.request(&json!({"command": "ping"})).unwrap();
+        assert_eq!(statistics["result"], "pong");
+        kill_process(pid, Signal::CONT).unwrap();
+        if is_interrupted {
+            // What was lost is told once a second.
+            std::thread::sleep(Duration::from_millis(2500));
+            kill_process(pid, Signal::INT).unwrap();
+        } else {
+            // The end of the call is the end of its capture.
+            std::thread::sleep(Duration::from_millis(500));
+            scene.ng.request(&json!({"command": "delete", "call-id": "call-1", "delete-delay": 0})).unwrap();
+        }
+        let (is_done, told) = said(child);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let [written, lost] = ["packets", "lost"].map(|key| told[key].as_u64().unwrap());
+        assert!(is_done && written + lost == 16_000 && lost > 0, "{told}");
+        assert_eq!(packets(&file).len() as u64, written);
+    }
 }

@@ -64,6 +64,9 @@ fn what_is_told_of_calls_is_what_the_parties_have_sent_and_where_it_went() {
     // Seven packets of the caller never come.
     caller.set_sequence(1057);
     call.converse(&mut caller, &mut callee, 50).unwrap();
+    for (path, calls) in [(&["--path", "slow"][..], 0), (&["--path", "slow", "--path", "fast"], 1)] {
+        assert_eq!(lines(&scene, &[&["list"], path].concat()).len(), calls, "{path:?}");
+    }
     let mut shown = Value::Null;
     let counted = wait_until("all is counted", Duration::from_secs(3), || {
         shown = one(&scene, &["show", "call-1"]);
@@ -304,6 +307,13 @@ fn who_may_not_ask_hears_nothing_and_who_is_let_in_may() {
         let refused = as_nobody(&socket(&scene), &[]);
         assert_eq!(refused.status.code(), Some(77), "{refused:?}");
         assert!(String::from_utf8_lossy(&refused.stderr).contains("unix-group"), "{refused:?}");
+        let kept = scene.daemon.kept();
+        let instance = ["drain", "--instance", &kept.instance, "--state-dir", kept.state.to_str().unwrap()];
+        let refused = Command::new("setpriv").args(NOBODY).arg(&program).args(instance).output().unwrap();
+        assert_eq!(refused.status.code(), Some(77), "{refused:?}");
+        let none = ["drain", "--instance", "none", "--state-dir", kept.state.to_str().unwrap()];
+        let none = Command::new(&program).args(none).output().unwrap();
+        assert_eq!(none.status.code(), Some(69), "{none:?}");
         drop(scene);
     }
     let path = open.to_str().unwrap();

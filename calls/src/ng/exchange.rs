@@ -12,7 +12,7 @@ use super::cookies::{Answered, Cookies};
 use super::decode::decode;
 use super::encode::{encode, error};
 use super::frame::Frame;
-use super::ledger::{Ledger, Proxy, ProxyAccount};
+use super::ledger::{Ledger, Proxy, ProxyAccount, TransportAccount};
 use super::noticed::Noticed;
 use super::value::canonical;
 use crate::call::Calls;
@@ -165,6 +165,11 @@ impl Exchange {
         self.ledger.accounts()
     }
 
+    /// The same by the way that it came.
+    pub fn transports(&self) -> Vec<TransportAccount> {
+        self.ledger.transports()
+    }
+
     /// The reply to a message of a stream, where nothing is sent twice.
     pub fn message(
         &mut self,
@@ -241,6 +246,7 @@ mod tests {
 
     use super::*;
     use crate::call::Settings;
+    use crate::ng::Transport;
 
     struct Rig {
         exchange: Exchange,
@@ -264,7 +270,14 @@ mod tests {
 
         fn ask(&mut self, datagram: &str) -> Option<String> {
             let (calls, wall) = (&mut self.calls, SystemTime::UNIX_EPOCH);
-            let reply = self.exchange.datagram(datagram.as_bytes(), Proxy::Unix, calls, self.now, wall, &NoTraffic);
+            let reply = self.exchange.datagram(
+                datagram.as_bytes(),
+                Proxy::unix(Transport::Unix),
+                calls,
+                self.now,
+                wall,
+                &NoTraffic,
+            );
             reply.map(|(reply, _)| String::from_utf8(reply.to_vec()).unwrap())
         }
     }

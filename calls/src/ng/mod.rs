@@ -21,7 +21,7 @@ pub mod value;
 pub use cookies::{Answered, Cookies};
 pub use exchange::{Exchange, Lacked, Loaded};
 pub use frame::{Encoding, Frame};
-pub use ledger::{Proxy, ProxyAccount};
+pub use ledger::{Proxy, ProxyAccount, Transport, TransportAccount};
 pub use noticed::Noticed;
 pub use scan::Scan;
 pub use value::{Dict, Value};

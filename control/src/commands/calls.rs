@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::paint::{Paint, count, percent, span};
 use super::{Which, tell_json};
-use crate::console::{Client, Request};
+use crate::console::{Client, OnPath, Request};
 use crate::view::{CallView, Summary};
 
 /// Says which calls there are.
@@ -20,6 +20,9 @@ pub struct List {
     /// Only those with which something is wrong
     #[arg(long)]
     troubled: bool,
+    /// Only those on this path; may be repeated
+    #[arg(long, value_name = "PATH")]
+    path: Vec<OnPath>,
 }
 
 /// Says everything about a call.
@@ -53,7 +56,7 @@ impl List {
     /// # Errors
     /// When the daemon does not answer.
     pub fn run(self) -> anyhow::Result<()> {
-        let request = Request::List { limit: self.limit, troubled: self.troubled };
+        let request = Request::List { limit: self.limit, troubled: self.troubled, path: self.path };
         let mut client = self.which.connect()?;
         if self.which.json {
             let _end: Value = client.ask_each(&request, |item: Value| {
@@ -164,10 +167,11 @@ fn text(call: &CallView, paint: Paint) -> String {
             lines.push(line);
             for source in &media.sources {
                 let peer = source.peer.map_or_else(|| "nobody yet".to_owned(), |peer| peer.to_string());
-                let learned = match (source.is_confirmed, source.signalled == source.peer) {
-                    (true, true) => "heard",
-                    (true, false) => "heard, elsewhere than signalled",
-                    (false, _) => "not heard",
+                let learned = if source.is_confirmed { "heard" } else { "not heard" };
+                // Where it is and where it said that it would be.
+                let elsewhere = match source.signalled {
+                    Some(signalled) if source.signalled != source.peer => format!(", signalled {signalled}"),
+                    Some(_) | None => String::new(),
                 };
                 let path = source.path.as_deref().unwrap_or("none");
                 let reason = source.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -175,7 +179,7 @@ fn text(call: &CallView, paint: Paint) -> String {
                 let intake = source.intake.as_ref().filter(|_| is_slow);
                 let intake = intake.map_or_else(String::new, |intake| format!(", by {intake}"));
                 lines.push(format!(
-                    "    {:<4} {} <- {peer} {learned}; {}{reason}{intake}",
+                    "    {:<4} {} <- {peer} {learned}{elsewhere}; {}{reason}{intake}",
                     source.component,
                     source.local,
                     paint.path(path, 0)

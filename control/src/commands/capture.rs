@@ -40,7 +40,7 @@ impl Capture {
     /// # Errors
     /// When there is no such call, the file cannot be written, or the daemon does not answer.
     pub fn run(self) -> anyhow::Result<()> {
-        let mut client = self.which.connect()?;
+        let (mut client, json) = (self.which.connect()?, self.which.json);
         let out: Box<dyn io::Write> = if self.write.as_os_str() == "-" {
             Box::new(io::stdout().lock())
         } else {
@@ -54,7 +54,7 @@ impl Capture {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&is_enough)).context("signals cannot be caught")?;
         }
-        let mut seen = 0_u64;
+        let (mut seen, mut missed) = (0_u64, 0);
         let request = Request::Capture { call_id: self.call_id, plain: self.plain, seconds: self.seconds };
         let asked = client.ask_each(&request, |item: Captured| {
             if is_enough.load(Ordering::Relaxed) {
@@ -67,12 +67,17 @@ impl Capture {
                     file.packet(at, &packet)
                 }
                 // A good time for whoever reads while it is written.
-                Captured::Lost(_) => file.flush(),
+                Captured::Lost(lost) => {
+                    missed = lost;
+                    file.flush()
+                }
             }
         });
         let end: Value = match asked {
             Ok(end) => end,
-            Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::Interrupted => json!({"packets": seen}),
+            Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                json!({"packets": seen, "lost": missed})
+            }
             Err(error) => {
                 // Of a call that there is not there is no file.
                 if file.is_empty() && self.write.as_os_str() != "-" {
@@ -82,6 +87,10 @@ impl Capture {
             }
         };
         file.flush()?;
+        // Standard output may be the file.
+        if json {
+            return Ok(writeln!(io::stderr().lock(), "{end}")?);
+        }
         let [packets, lost] = ["packets", "lost"].map(|key| end.get(key).and_then(Value::as_u64).unwrap_or(0));
         let lost = if lost == 0 {
             String::new()

@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::config::Options;
+use crate::config::{Options, USUAL};
 use crate::console::{Client, ClientError};
+use crate::instance::NoDaemon;
 
 pub use calls::{List, Show, Terminate};
 pub use capture::Capture;
@@ -29,8 +30,6 @@ pub use top::Top;
 /// The exit status when no daemon can be asked (`EX_UNAVAILABLE`), and when this user may not (`EX_NOPERM`).
 const UNAVAILABLE: u8 = 69;
 const FORBIDDEN: u8 = 77;
-/// The configuration that is meant when nothing is said: that of the package.
-const CONFIG: &str = "/etc/intertrunk/intertrunk.toml";
 
 /// Which daemon.
 #[derive(Debug, clap::Args)]
@@ -57,7 +56,7 @@ impl Which {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
-        let usual = Path::new(CONFIG);
+        let usual = Path::new(USUAL);
         let is_usual = self.instance.is_none() && self.state_dir.is_none() && usual.exists();
         let config = self.config.as_deref().or_else(|| is_usual.then_some(usual));
         let file = config.map(Options::read).transpose();
@@ -81,6 +80,7 @@ pub fn status(error: &anyhow::Error) -> ExitCode {
             ExitCode::from(FORBIDDEN)
         }
         Some(ClientError::Connect { .. } | ClientError::Slow) => ExitCode::from(UNAVAILABLE),
+        None if error.is::<NoDaemon>() => ExitCode::from(UNAVAILABLE),
         // Of its own configuration, which says where the socket is.
         None if is_forbidden(error) => ExitCode::from(FORBIDDEN),
         _ => ExitCode::FAILURE,

@@ -38,7 +38,7 @@ impl Names {
         let mut out = io::BufWriter::new(io::stdout().lock());
         match self.what {
             What::Calls => {
-                let request = Request::List { limit: Some(MOST), troubled: false };
+                let request = Request::List { limit: Some(MOST), troubled: false, path: Vec::new() };
                 let _end: Value = client.ask_each(&request, |call: Summary| writeln!(out, "{}", call.call_id))?;
             }
             What::Settings => {

@@ -94,6 +94,20 @@ pub(super) fn text(relay: &RelayView, paint: Paint) -> String {
     if relay.orphans > 0 {
         lines.push(paint.doubtful(&format!("{} pairs of ports carry calls that are on no record", relay.orphans)));
     }
+    if relay.journal == Some(false) {
+        lines
+            .push(paint.bad("calls are not put on record, and end with this daemon if it is killed: the log says why"));
+    } else if relay.journal.is_some() && relay.engine == "xdp" && !relay.is_pinned {
+        lines.push(paint.doubtful("what is in the kernel is not kept: calls stop until the next daemon has them"));
+    }
+    if relay.next_hops.unresolved > 0 {
+        let told = format!("{} next hops have no neighbour: workers carry their calls", relay.next_hops.unresolved);
+        lines.push(paint.doubtful(&told));
+    }
+    if let Some(homer) = relay.homer {
+        let told = format!("homer     {} packets sent, {} lost", count(homer.sent), count(homer.lost));
+        lines.push(if homer.lost > 0 { paint.doubtful(&told) } else { told });
+    }
     for interface in &relay.interfaces {
         let used = percent(interface.used as f64, interface.all as f64);
         lines.push(format!(

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::calls::line;
-use super::paint::Paint;
+use super::paint::{Paint, count};
 use super::{Which, relay, tell_json};
-use crate::console::{Client, Request};
+use crate::console::{Client, OnPath, Request};
+use crate::cpu_time::{Ticks, processors, threads};
 use crate::view::{RelayView, Summary, badness};
 
+/// How many processors are told: the busiest.
+const CORES: usize = 8;
 /// How many calls are told.
 const WORST: usize = 15;
 
@@ -40,7 +43,7 @@ impl Top {
     /// When the daemon does not answer.
     pub fn run(self) -> anyhow::Result<()> {
         let (paint, is_terminal) = (Paint::of_output(), io::stdout().is_terminal());
-        let mut before: Option<(Instant, BTreeMap<String, Duration>)> = None;
+        let mut before: Option<AtWork> = None;
         for look in 0.. {
             if self.looks.is_some_and(|looks| look >= looks) {
                 break;
@@ -52,15 +55,23 @@ impl Top {
             let mut client = self.which.connect()?;
             let stats: Value = client.ask(&Request::Stats)?;
             let mut calls: Vec<Summary> = Vec::new();
-            let _end: Value = client.ask_each(&Request::List { limit: None, troubled: false }, |call: Summary| {
+            let mut paths = OnPath::ALL.map(|path| (path.word(), 0_u64));
+            let everything = Request::List { limit: None, troubled: false, path: Vec::new() };
+            let _end: Value = client.ask_each(&everything, |call: Summary| {
+                if let Some((_, count)) = paths.iter_mut().find(|(path, _)| *path == call.path) {
+                    *count += 1;
+                }
                 keep_worst(&mut calls, call);
                 Ok(())
             })?;
-            let (now, threads) = (Instant::now(), threads(&client));
-            let busy = before.as_ref().map_or_else(BTreeMap::new, |(at, before)| busy(&threads, before, now - *at));
-            before = Some((now, threads));
+            let now = AtWork::now(&client);
+            let busy = before.as_ref().map(|before| now.threads_since(before)).unwrap_or_default();
+            let cores_busy = before.as_ref().map(|before| now.processors_since(before)).unwrap_or_default();
             if self.which.json {
-                tell_json(&serde_json::json!({"stats": stats, "worst": calls, "busy": busy}))?;
+                let paths: BTreeMap<_, _> = paths.into_iter().collect();
+                let told = json!({"stats": stats, "paths": paths, "worst": calls, "busy": busy, "cores": cores_busy});
+                tell_json(&told)?;
+                before = Some(now);
                 continue;
             }
             let stats: RelayView = serde_json::from_value(stats)?;
@@ -70,9 +81,12 @@ impl Top {
             }
             out += &relay::text(&stats, paint);
             let busy: Vec<_> = busy.iter().map(|(name, share)| format!("{name} {:.0} %", 100.0 * share)).collect();
+            let by_path: Vec<_> = paths.iter().map(|(path, calls)| format!("{} {path}", count(*calls))).collect();
+            out += &format!("by path   {}\n", by_path.join(", "));
             if !busy.is_empty() {
-                out += &format!("threads   {}\n", busy.join(", "));
+                out += &format!("threads   {}\ncores     {}\n", busy.join(", "), cores(&cores_busy));
             }
+            before = Some(now);
             out += &format!("\n{}\n", paint.head("the calls that fare worst"));
             for call in &calls {
                 out += &format!("{}\n", line(call, paint));
@@ -90,31 +104,52 @@ fn keep_worst(worst: &mut Vec<Summary>, call: Summary) {
     worst.truncate(WORST);
 }
 
-/// How long each of the daemon's threads has been at work, as far as this user may know.
-fn threads(client: &Client) -> BTreeMap<String, Duration> {
-    let mut found = BTreeMap::new();
-    let tasks = client.daemon().map(|pid| format!("/proc/{pid}/task")).and_then(|path| std::fs::read_dir(path).ok());
-    for task in tasks.into_iter().flatten().flatten() {
-        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let worked = read("schedstat").split(' ').next().and_then(|time| time.parse().ok()).map(Duration::from_nanos);
-        if let Some(worked) = worked {
-            *found.entry(read("comm").trim().to_owned()).or_default() += worked;
-        }
-    }
-    found
+/// What is known of who is at work.
+struct AtWork {
+    at: Instant,
+    threads: BTreeMap<String, Duration>,
+    processors: BTreeMap<u32, Ticks>,
 }
 
-/// How busy each has been since then.
-fn busy(
-    now: &BTreeMap<String, Duration>,
-    before: &BTreeMap<String, Duration>,
-    since: Duration,
-) -> BTreeMap<String, f64> {
-    let share = |(name, worked): (&String, &Duration)| {
-        let worked = worked.saturating_sub(*before.get(name)?);
-        Some((name.clone(), worked.as_secs_f64() / since.as_secs_f64().max(0.001)))
-    };
-    now.iter().filter_map(share).collect()
+impl AtWork {
+    fn now(client: &Client) -> Self {
+        let threads = client.daemon().map(|process| threads(&process.to_string())).unwrap_or_default();
+        Self { at: Instant::now(), threads, processors: processors() }
+    }
+
+    /// The share of the time since then that each of the daemon's threads was at work.
+    fn threads_since(&self, before: &Self) -> BTreeMap<&str, f64> {
+        let since = (self.at - before.at).as_secs_f64().max(0.001);
+        let mut shares = BTreeMap::new();
+        for (name, worked) in &self.threads {
+            if let Some(before) = before.threads.get(name) {
+                shares.insert(name.as_str(), worked.saturating_sub(*before).as_secs_f64() / since);
+            }
+        }
+        shares
+    }
+
+    /// The same of the host's processors, and what of it interrupts took, which is where XDP forwards.
+    fn processors_since(&self, before: &Self) -> BTreeMap<u32, [f64; 2]> {
+        let share = |(number, ticks): (&u32, &Ticks)| {
+            let ticks = ticks.since(*before.processors.get(number)?);
+            Some((*number, [ticks.share(ticks.busy), ticks.share(ticks.interrupts)]))
+        };
+        self.processors.iter().filter_map(share).collect()
+    }
+}
+
+/// The busiest processors, in a line.
+fn cores(shares: &BTreeMap<u32, [f64; 2]>) -> String {
+    let mut busiest: Vec<_> = shares.iter().collect();
+    busiest.sort_by(|(_, [one, _]), (_, [other, _])| other.total_cmp(one));
+    busiest.truncate(CORES);
+    busiest.sort_by_key(|(number, _)| **number);
+    let told = busiest.into_iter().map(|(number, [busy, interrupts])| {
+        format!("{number} {:.0} % ({:.0} % interrupts)", 100.0 * busy, 100.0 * interrupts)
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    if shares.len() > CORES { format!("{told}; the busiest of {}", shares.len()) } else { told }
 }
 
 #[cfg(test)]
@@ -137,6 +172,14 @@ mod tests {
             idle: None,
             troubles: if is_silent { vec![Trouble::Silent] } else { Vec::new() },
         }
+    }
+
+    #[test]
+    fn of_many_processors_the_busiest_are_told_in_their_order() {
+        let shares = (0..20).map(|number| (number, [f64::from(number % 10) / 10.0, 0.1])).collect();
+        let told = cores(&shares);
+        assert!(told.starts_with("6 60 % (10 % interrupts), 7 70 %") && told.ends_with("the busiest of 20"), "{told}");
+        assert_eq!(cores(&BTreeMap::from([(0, [0.25, 0.0])])), "0 25 % (0 % interrupts)");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Answer, Request};
 use crate::daemon::Daemon;
 use crate::orders::Asks;
-use crate::view::{CallView, Itself, RelayView, Summary};
+use crate::view::{CallView, Itself, Summary};
 
 /// So many calls are looked at without a pause: proxies' commands wait meanwhile.
 const AT_ONCE: usize = 8;
@@ -40,7 +40,13 @@ impl Answerer {
     /// Answers a request in lines.
     pub(super) async fn answer(&self, line: &[u8], lines: &mut (impl Lines + Send)) -> io::Result<()> {
         let result = match Request::read(line) {
-            Ok(Request::List { limit, troubled }) => self.list(limit, troubled, lines).await?,
+            Ok(Request::List { limit, troubled, path }) => {
+                let is_wanted = |call: &Summary| {
+                    (!troubled || !call.troubles.is_empty())
+                        && (path.is_empty() || path.iter().any(|path| path.word() == call.path))
+                };
+                self.list(limit, is_wanted, lines).await?
+            }
             Ok(Request::Capture { call_id, plain, seconds }) => {
                 self.capture(&call_id, plain, Duration::from_secs(seconds), lines).await?
             }
@@ -53,11 +59,7 @@ impl Answerer {
     async fn carry_out(&self, request: Request) -> Result<Value, String> {
         match request {
             Request::Ping => Ok(json!("pong")),
-            Request::Stats => {
-                let outcome = self.ask(Intent::Statistics)?;
-                let Outcome::Relay(account) = outcome else { return Err(unexpected(&outcome)) };
-                Ok(json!(RelayView::new(&account, &self.itself)))
-            }
+            Request::Stats => Ok(json!(self.daemon.observe().view(&self.itself))),
             Request::Show { call_id } => {
                 let id = self.id_of(&call_id)?;
                 let account = self.account(id.clone())?;
@@ -88,7 +90,7 @@ impl Answerer {
     async fn list(
         &self,
         limit: Option<usize>,
-        is_troubled: bool,
+        is_wanted: impl Fn(&Summary) -> bool + Send,
         lines: &mut (impl Lines + Send),
     ) -> io::Result<Result<Value, String>> {
         let ids = match self.ids() {
@@ -103,7 +105,7 @@ impl Answerer {
             // One that has ended meanwhile is none.
             let Ok(account) = self.account(id.clone()) else { continue };
             let summary = Summary::new(&id, &account);
-            if !is_troubled || !summary.troubles.is_empty() {
+            if is_wanted(&summary) {
                 lines.line(written(&Answer::Item(summary))?).await?;
                 told += 1;
             }

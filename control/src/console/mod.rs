@@ -34,6 +34,9 @@ pub enum Request {
         /// Only those with which something is wrong.
         #[serde(default)]
         troubled: bool,
+        /// Only those on one of these paths; on any when there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        path: Vec<OnPath>,
     },
     /// Everything about a call.
     Show {
@@ -68,6 +71,35 @@ pub enum Request {
         /// The value, as in the configuration; `null` for what is meant without it.
         value: serde_json::Value,
     },
+}
+
+/// The path of a call as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPath {
+    /// All of it is forwarded by the XDP program.
+    Fast,
+    /// All of it is carried by workers.
+    Slow,
+    /// Some of it each.
+    Mixed,
+    /// No packet is expected.
+    None,
+}
+
+impl OnPath {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Fast, Self::Slow, Self::Mixed, Self::None];
+
+    /// As a call's summary has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Slow => "slow",
+            Self::Mixed => "mixed",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What an item of a capture is.
@@ -136,13 +168,16 @@ mod tests {
     fn a_request_is_read_as_it_was_written() {
         for request in [
             Request::Ping,
-            Request::List { limit: Some(3), troubled: true },
+            Request::List { limit: Some(3), troubled: true, path: vec![OnPath::Slow, OnPath::Mixed] },
             Request::Show { call_id: "a\"b".to_owned() },
             Request::Set { key: "max-sessions".to_owned(), value: 7.into() },
         ] {
             assert_eq!(Request::read(request.line().unwrap().as_bytes()), Ok(request));
         }
-        assert_eq!(Request::read(br#"{"command":"list"}"#), Ok(Request::List { limit: None, troubled: false }));
+        assert_eq!(
+            Request::read(br#"{"command":"list"}"#),
+            Ok(Request::List { limit: None, troubled: false, path: Vec::new() })
+        );
     }
 
     #[test]
@@ -154,6 +189,7 @@ mod tests {
             (br#"{"command":"reboot"}"#, "unknown variant `reboot`"),
             (br#"{"command":"show"}"#, "missing field `call_id`"),
             (br#"{"command":"show","call_id":"a","colour":1}"#, "unknown field `colour`"),
+            (br#"{"command":"list","path":["direct"]}"#, "unknown variant `direct`"),
             (b"", "no line of JSON"),
         ] {
             let error = Request::read(line).unwrap_err();

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use calls::intent::Intent;
-use calls::ng::{Frame, Proxy};
+use calls::ng::{Frame, Proxy, Transport};
 use calls::outcome::{CallAccount, Outcome, RelayAccount};
 use serde_json::Value;
 
@@ -235,7 +235,10 @@ impl Operator {
 
     /// As NG tells them.
     async fn statistics(&self) -> String {
-        let reply = self.daemon.message(&Frame::without_cookie(br#"{"command":"statistics"}"#), Proxy::Unix).await;
+        let reply = self
+            .daemon
+            .message(&Frame::without_cookie(br#"{"command":"statistics"}"#), Proxy::unix(Transport::Cli))
+            .await;
         let reply: Value = serde_json::from_slice(&reply).unwrap_or_default();
         let statistics = reply.get("statistics").unwrap_or(&Value::Null);
         serde_json::to_string_pretty(statistics).unwrap_or_default() + "\n"

@@ -205,7 +205,7 @@ pub(super) async fn look(daemon: Arc<Daemon>, itself: Arc<Itself>, told: Arc<wat
         if known.left == 0 {
             known.last = std::mem::take(&mut known.now);
         }
-        let relay = RelayView::new(&daemon.observe().relay, &itself);
+        let relay = daemon.observe().view(&itself);
         let (worst, troubled) = (known.worst(), known.troubled.len());
         let look = Look { relay, worst, troubled, paths: &known.last.paths, scores: known.last.scores };
         let event = serde_json::to_string(&look).unwrap_or_default();

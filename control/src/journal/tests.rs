@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use border::{Interfaces, NoTraffic, Ports};
 use calls::call::Settings;
-use calls::ng::Proxy;
+use calls::ng::{Proxy, Transport};
 
 use super::*;
 
@@ -42,8 +42,10 @@ impl Rig {
 
     fn ask(&mut self, datagram: &str) -> String {
         let (calls, wall) = (&mut self.calls, SystemTime::UNIX_EPOCH);
-        let (reply, _) =
-            self.exchange.datagram(datagram.as_bytes(), Proxy::Unix, calls, self.now, wall, &NoTraffic).unwrap();
+        let (reply, _) = self
+            .exchange
+            .datagram(datagram.as_bytes(), Proxy::unix(Transport::Unix), calls, self.now, wall, &NoTraffic)
+            .unwrap();
         let answered = self.exchange.take_answered();
         self.journal.record(&mut self.calls, answered.as_ref(), self.now);
         String::from_utf8(reply.to_vec()).unwrap()

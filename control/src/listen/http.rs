@@ -29,7 +29,7 @@ use super::places::Place;
 use super::tcp::{Door, bind};
 use crate::daemon::{Daemon, Spoken};
 use crate::metrics::{CONTENT_TYPE as CONTENT_TYPE_METRICS, Metrics};
-use calls::ng::{Frame, MAX_MESSAGE, Proxy};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy, Transport};
 
 /// The sub-protocol with cookies.
 const WITH_COOKIE: &str = "ng.rtpengine.com";
@@ -166,7 +166,7 @@ async fn guard(request: Request, next: Next) -> Response {
 async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
     let spoken = client.spoken(true);
-    let reply = daemon.datagram(&body, Proxy::Host(client.addr.ip())).await;
+    let reply = daemon.datagram(&body, Proxy::host(client.addr.ip(), Transport::Http)).await;
     daemon.spoken(&spoken, &body, reply.as_ref());
     match reply {
         Some(reply) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response(),
@@ -177,7 +177,8 @@ async fn with_cookie(State(daemon): State<Arc<Daemon>>, Extension(client): Exten
 async fn plain(State(daemon): State<Arc<Daemon>>, Extension(client): Extension<Client>, body: Bytes) -> Response {
     client.place.asked(Instant::now());
     let spoken = client.spoken(false);
-    let reply = daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::Host(client.addr.ip())).await;
+    let reply =
+        daemon.message(&Frame::without_cookie(body.trim_ascii()), Proxy::host(client.addr.ip(), Transport::Http)).await;
     daemon.spoken(&spoken, &body, Some(&reply));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], reply).into_response()
 }
@@ -200,7 +201,7 @@ async fn websocket(
 
 /// One connection: requests one after another, each answered by a message of its own kind.
 async fn serve_client(mut socket: WebSocket, daemon: Arc<Daemon>, client: Client, has_cookie: bool) {
-    let proxy = Proxy::Host(client.addr.ip());
+    let proxy = Proxy::host(client.addr.ip(), Transport::WebSocket);
     let reply = async |request: &[u8]| {
         client.place.asked(Instant::now());
         let spoken = client.spoken(has_cookie);

@@ -13,7 +13,7 @@ use super::IDLE;
 use super::guests::Guests;
 use super::places::{Place, Places, clients};
 use crate::daemon::{Daemon, Spoken};
-use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan};
+use calls::ng::{Frame, MAX_MESSAGE, Proxy, Scan, Transport};
 
 /// How long a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ async fn serve_client(mut stream: TcpStream, client: IpAddr, place: &Place, daem
             let frame = rest.get(..len).unwrap_or_default().trim_ascii_start();
             // One write for each reply: clients take what comes together as one.
             let spoken = spoken();
-            let reply = daemon.datagram(frame, Proxy::Host(client)).await;
+            let reply = daemon.datagram(frame, Proxy::host(client, Transport::Tcp)).await;
             daemon.spoken(&spoken, frame, reply.as_ref());
             if let Some(reply) = reply {
                 tokio::time::timeout(PATIENCE, stream.write_all(&reply))

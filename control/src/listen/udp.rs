@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use super::addressed::Addressed;
 use super::guests::Guests;
 use crate::daemon::{Daemon, Reply, Spoken};
-use calls::ng::{MAX_MESSAGE, Proxy};
+use calls::ng::{MAX_MESSAGE, Proxy, Transport};
 
 /// What the kernel keeps of requests that wait, in bytes: those of some thousand calls that come at once. A request that is lost is repeated
 /// after a second, and a phone rings a second later.
@@ -62,7 +62,8 @@ impl NgUdp {
                     }
                 }
                 Ok((len, client, asked)) => {
-                    let (request, proxy) = (buffer.get(..len).unwrap_or_default(), Proxy::Host(client.ip()));
+                    let (request, proxy) =
+                        (buffer.get(..len).unwrap_or_default(), Proxy::host(client.ip(), Transport::Udp));
                     let local = SocketAddr::new(asked.unwrap_or(own.ip()), own.port());
                     let spoken = Spoken { client, local, is_stream: false, has_cookie: true, at: SystemTime::now() };
                     match daemon.try_datagram(request, proxy) {

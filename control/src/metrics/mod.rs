@@ -81,7 +81,7 @@ mod tests {
 
     use border::{Interfaces, NoTraffic, Ports};
     use calls::call::{Calls, Settings};
-    use calls::ng::{Exchange, Frame, Proxy};
+    use calls::ng::{Exchange, Frame, Proxy, Transport};
 
     use super::*;
 
@@ -93,12 +93,13 @@ mod tests {
         let mut exchange = Exchange::new();
         let frame = Frame::datagram(b"1 d7:command4:pinge").unwrap();
         let wall = std::time::SystemTime::now();
-        drop(exchange.message(&frame, Proxy::Unix, &mut calls, now, wall, &NoTraffic));
+        drop(exchange.message(&frame, Proxy::unix(Transport::Unix), &mut calls, now, wall, &NoTraffic));
         exchange.took(Duration::from_micros(70));
         let relay = calls.relay_account(now, &NoTraffic);
         Observation {
             relay,
             proxies: exchange.proxies(),
+            transports: exchange.transports(),
             journal: Some(true),
             homer: Some(crate::homer::Counts { sent: 5, lost: 1 }),
         }

@@ -64,6 +64,12 @@ fn calls(page: &mut Page<'_>, Observation { relay, journal, homer, .. }: &Observ
             [("sent", homer.sent), ("lost", homer.lost)].map(|(fate, count)| ([("fate", fate.to_owned())], count as f64)),
         )?;
     }
+    let threads = crate::cpu_time::threads("self").into_iter();
+    page.counters(
+        "intertrunk_thread_busy_seconds",
+        "How long the daemon's threads were at work; what XDP forwards is the processors' work, and not theirs",
+        threads.map(|(name, worked)| ([("thread", name)], worked.as_secs_f64())),
+    )?;
     page.gauge("intertrunk_host_load1", "The host's load average over a minute", relay.load.average)?;
     page.gauge(
         "intertrunk_host_busy_ratio",
@@ -174,13 +180,19 @@ fn quality(page: &mut Page<'_>, Observation { relay, .. }: &Observation) -> fmt:
     )
 }
 
-fn proxies(page: &mut Page<'_>, Observation { proxies, .. }: &Observation) -> fmt::Result {
+fn proxies(page: &mut Page<'_>, Observation { proxies, transports, .. }: &Observation) -> fmt::Result {
     let times = proxies.iter().flat_map(|proxy| {
         proxy.commands.iter().map(|(command, _, times)| {
             ([("proxy", proxy.proxy.clone()), ("command", (*command).to_owned())], times.clone())
         })
     });
     page.histograms("intertrunk_control_request_seconds", "How long commands of proxies took", times)?;
+    let ways = transports.iter().flat_map(|way| {
+        way.commands.iter().map(|(command, times)| {
+            ([("transport", way.transport.word().to_owned()), ("command", (*command).to_owned())], times.clone())
+        })
+    });
+    page.histograms("intertrunk_control_transport_seconds", "The same by the way that they came", ways)?;
     let errors = proxies.iter().map(|proxy| ([("proxy", proxy.proxy.clone())], proxy.errors as f64));
     page.counters("intertrunk_control_errors", "Commands of proxies that were answered with an error", errors)
 }

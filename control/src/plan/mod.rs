@@ -10,8 +10,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 
+use crate::config::MEDIA_PORTS;
 use costs::{Cost, Costs};
 use model::{CODECS, Codec, Demand, Limit, Needs, Node, Share, needs};
+
+/// Media ports of an address when nothing is configured.
+const PORTS: u32 = (MEDIA_PORTS.1 - MEDIA_PORTS.0) as u32 + 1;
 
 /// No report is longer, in bytes.
 const LONGEST_REPORT: u64 = 16 << 20;
@@ -57,7 +61,7 @@ pub struct Plan {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     addresses: u32,
     /// Ports of each of them, from port-min to port-max
-    #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(4..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = PORTS, value_parser = clap::value_parser!(u32).range(4..=65_536))]
     ports: u32,
     /// What was measured on your machine: the report.json of `cargo xtask loadtest report`
     #[arg(long, value_name = "FILE")]
@@ -131,7 +135,9 @@ impl Plan {
         text += &line("new calls", demand.new_calls, needs.commands);
         let limit = match needs.limit {
             Limit::Cores => "their processors",
-            Limit::Ports => "their ports: give them more media addresses",
+            Limit::Ports => {
+                "their ports: give them more (port-min, port-max, and --ports here), or more media addresses"
+            }
         };
         text += &format!(
             "in all       {:>12} {:>8.1}\n\nreceive queues {:>6}\nmemory       {:>8.0} MB\nports        {:>8.0} on each side\n\

@@ -8,6 +8,6 @@ mod text;
 mod trouble;
 
 pub use call::{CallView, Summary, badness};
-pub use relay::{Itself, RelayView};
+pub use relay::{Beside, HomerView, Itself, RelayView};
 pub use text::text;
 pub use trouble::Trouble;

@@ -70,8 +70,45 @@ pub struct RelayView {
     pub restarts: u64,
     /// Pairs of ports by which calls of an earlier daemon are carried that are on no record.
     pub orphans: usize,
+    /// Ways to parties by which the fast path sends.
+    pub next_hops: HopsView,
+    /// Whether what is in the kernel is kept for the next daemon.
+    pub is_pinned: bool,
+    /// Whether calls are put on record for the next daemon, where that is wanted.
+    pub journal: Option<bool>,
+    /// What Homer was told, where that is wanted.
+    pub homer: Option<HomerView>,
     /// The ports of each interface.
     pub interfaces: Vec<InterfaceView>,
+}
+
+/// The table of next hops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct HopsView {
+    /// Ways that calls take.
+    pub used: usize,
+    /// Of those, the ones without a neighbour to send to: workers carry their calls.
+    pub unresolved: usize,
+    /// As many as there can be.
+    pub all: usize,
+}
+
+/// Packets for Homer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HomerView {
+    /// Those that were sent.
+    pub sent: u64,
+    /// Those that it did not take, or not fast enough.
+    pub lost: u64,
+}
+
+/// What is told of the relay and is no business of its calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Beside {
+    /// As [`RelayView::journal`].
+    pub journal: Option<bool>,
+    /// As [`RelayView::homer`].
+    pub homer: Option<HomerView>,
 }
 
 /// Packets and bytes.
@@ -120,7 +157,7 @@ pub struct Itself {
 
 impl RelayView {
     /// Of an account.
-    pub fn new(account: &RelayAccount, itself: &Itself) -> Self {
+    pub fn new(account: &RelayAccount, itself: &Itself, beside: Beside) -> Self {
         let volume = |Volume { packets, bytes }| VolumeView { packets, bytes };
         let turns = |turns: border::Turns| TurnsView { lost: turns.lost, regained: turns.regained };
         let counts = &account.counts;
@@ -160,6 +197,10 @@ impl RelayView {
             xsk_packets: counts.past_stack.packets,
             restarts: counts.restarts,
             orphans: counts.orphans,
+            next_hops: HopsView { used: counts.hops.used, unresolved: counts.hops.unresolved, all: counts.hops.all },
+            is_pinned: counts.is_pinned,
+            journal: beside.journal,
+            homer: beside.homer,
             interfaces: account.ports.iter().map(interface).collect(),
         }
     }

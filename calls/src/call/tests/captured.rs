@@ -19,7 +19,10 @@ impl Proxy {
     fn send(&mut self, bytes: &[u8]) -> (String, usize) {
         let Rig { calls, now, meter, .. } = &mut self.rig;
         let wall = SystemTime::UNIX_EPOCH + WALL;
-        let (reply, ops) = self.exchange.datagram(bytes, crate::ng::Proxy::Unix, calls, *now, wall, meter).unwrap();
+        let (reply, ops) = self
+            .exchange
+            .datagram(bytes, crate::ng::Proxy::unix(crate::ng::Transport::Unix), calls, *now, wall, meter)
+            .unwrap();
         self.rig.obey(&ops);
         (String::from_utf8(reply.to_vec()).unwrap(), ops.len())
     }

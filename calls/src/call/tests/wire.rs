@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ng::{Encoding, Exchange, Proxy};
+use crate::ng::{Encoding, Exchange, Proxy, Transport};
 
 /// What becomes of a request and of its reply.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Daemon {
     fn receive(&mut self, datagram: &[u8], proxy: u8) -> (bytes::Bytes, usize) {
         let Rig { calls, now, meter, .. } = &mut self.rig;
         let wall = SystemTime::UNIX_EPOCH + WALL;
-        let proxy = Proxy::Host([127, 0, 0, proxy].into());
+        let proxy = Proxy::host([127, 0, 0, proxy].into(), Transport::Udp);
         let (reply, ops) = self.exchange.datagram(datagram, proxy, calls, *now, wall, meter).unwrap();
         self.rig.obey(&ops);
         (reply, ops.len())

@@ -115,9 +115,10 @@ function show({ relay, worst, troubled, paths, scores }) {
   before = { relay, now };
   at("instance").textContent = relay.instance === "default" ? "" : relay.instance;
   const state = at("state");
-  const missing = relay.fast_path_missing > 0;
-  state.className = missing ? "bad" : relay.is_draining ? "doubt" : "";
+  const missing = relay.fast_path_missing > 0, unwritten = relay.journal === false;
+  state.className = missing || unwritten ? "bad" : relay.is_draining ? "doubt" : "";
   state.textContent = missing ? `${relay.fast_path_missing} devices have no fast path`
+    : unwritten ? "calls are not put on record: see the log"
     : relay.is_draining ? `draining: no new calls are taken, ${count(relay.calls)} are left`
     : `${relay.engine}, version ${relay.version}, up ${span(relay.uptime)}`;
   at("calls").textContent = count(relay.calls);
@@ -151,6 +152,10 @@ function show({ relay, worst, troubled, paths, scores }) {
     ["fast path lost, regained", `${relay.fast_path.lost}, ${relay.fast_path.regained}`],
     ["host", `load ${relay.load.toFixed(2)}, ${relay.cpu.toFixed(0)} % busy`],
     ["calls refused", count(relay.rejected)],
+    ["next hops", put("td", relay.next_hops.unresolved ? `${count(relay.next_hops.unresolved)} of ${count(relay.next_hops.used)} have no neighbour`
+      : `${count(relay.next_hops.used)} of ${count(relay.next_hops.all)}`, "number" + (relay.next_hops.unresolved ? " doubt" : ""))],
+    ["for the next daemon", [relay.journal === null ? "nothing" : relay.journal ? "calls on record" : "calls NOT on record", relay.is_pinned ? "kernel kept" : "kernel not kept"].join(", ")],
+    ...(relay.homer ? [["Homer", `${count(relay.homer.sent)} packets, ${count(relay.homer.lost)} lost`]] : []),
   ]);
 }
 
@@ -197,7 +202,7 @@ async function showCall() {
       const mos = source.quality.map(one => one.average.mos).filter(value => value !== null);
       body.append(row([
         `${media.kind} ${source.component} ${media.codec ?? ""} ${media.direction ?? ""} ${media.protection === "plain" ? "" : media.protection}`,
-        `${source.peer ?? "nobody yet"}${source.is_confirmed ? "" : " (not heard)"}`, source.local,
+        `${source.peer ?? "nobody yet"}${source.is_confirmed ? "" : " (not heard)"}${source.signalled && source.signalled !== source.peer ? `, signalled ${source.signalled}` : ""}`, source.local,
         source.path === "slow" ? `slow: ${source.reason}${source.intake ? ", by " + source.intake : ""}` : source.path ?? "–", count(source.fast_packets + source.slow_packets), count(source.lost),
         source.jitter_ms === null ? "–" : source.jitter_ms.toFixed(1) + " ms", span(source.last_packet_ago),
         score(mos.length ? Math.min(...mos) : null)], "td"));

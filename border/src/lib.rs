@@ -28,5 +28,5 @@ pub use op::{
     Component, Content, Edge, FlowOp, Learning, Passes, Security, Signalled, Sink, Sinks, SourceSpec, Successor,
 };
 pub use ports::{Exhausted, LONG_REST, NoPair, PortPair, PortUsage, Ports};
-pub use quality::{Quality, Sample};
+pub use quality::{Extremes, Quality, Sample};
 pub use untrusted::Untrusted;

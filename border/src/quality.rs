@@ -19,6 +19,30 @@ pub struct Sample {
     pub at: Instant,
 }
 
+/// The least and the greatest of a figure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extremes {
+    /// The least.
+    pub least: u32,
+    /// The greatest.
+    pub greatest: u32,
+    /// When that was reported for the first time.
+    pub greatest_at: Instant,
+}
+
+impl Extremes {
+    const fn of(value: u32, at: Instant) -> Self {
+        Self { least: value, greatest: value, greatest_at: at }
+    }
+
+    fn add(&mut self, value: u32, at: Instant) {
+        self.least = self.least.min(value);
+        if value > self.greatest {
+            (self.greatest, self.greatest_at) = (value, at);
+        }
+    }
+}
+
 /// All reports of a party.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Quality {
@@ -32,6 +56,10 @@ pub struct Quality {
     pub lowest: Sample,
     /// The best report of those with a score, or else the first.
     pub highest: Sample,
+    /// Of the jitter of all reports, in milliseconds.
+    pub jitter_ms: Extremes,
+    /// Of what was lost since the report before, in percent.
+    pub loss_percent: Extremes,
     sums: Sums,
 }
 
@@ -68,7 +96,16 @@ impl Mean {
 impl Quality {
     /// Before the first report, which is this one.
     pub fn new(ssrc: u32, sample: Sample) -> Self {
-        Self { ssrc, samples: 0, cumulative_loss: 0, lowest: sample, highest: sample, sums: Sums::default() }
+        Self {
+            ssrc,
+            samples: 0,
+            cumulative_loss: 0,
+            lowest: sample,
+            highest: sample,
+            jitter_ms: Extremes::of(sample.jitter_ms, sample.at),
+            loss_percent: Extremes::of(sample.loss_percent.into(), sample.at),
+            sums: Sums::default(),
+        }
     }
 
     /// One more report.
@@ -83,6 +120,8 @@ impl Quality {
                 self.highest = sample;
             }
         }
+        self.jitter_ms.add(sample.jitter_ms, sample.at);
+        self.loss_percent.add(sample.loss_percent.into(), sample.at);
         let nanos = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_nanos()).ok());
         self.sums.mos.add(sample.mos.map(u64::from));
         self.sums.round_trip.add(nanos(sample.round_trip));
@@ -108,5 +147,33 @@ impl Quality {
             loss_percent: u8::try_from(loss_percent.get().unwrap_or(0)).unwrap_or(100),
             at: self.highest.at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_and_jitter_have_extremes_also_where_there_is_no_score() {
+        let start = Instant::now();
+        let sample = |jitter_ms, loss_percent, second| Sample {
+            mos: None,
+            round_trip: None,
+            leg_round_trip: None,
+            jitter_ms,
+            loss_percent,
+            at: start + Duration::from_secs(second),
+        };
+        let reports = [(7, 0), (30, 2), (2, 40), (30, 1)];
+        let first = sample(7, 0, 0);
+        let mut quality = Quality::new(1, first);
+        for (second, (jitter_ms, loss_percent)) in (0..).zip(reports) {
+            quality.add(sample(jitter_ms, loss_percent, second), 0);
+        }
+        let told = |extremes: Extremes| (extremes.least, extremes.greatest, (extremes.greatest_at - start).as_secs());
+        assert_eq!((told(quality.jitter_ms), told(quality.loss_percent)), ((2, 30, 1), (0, 40, 2)));
+        let average = quality.average();
+        assert_eq!((average.jitter_ms, average.loss_percent, average.mos), (17, 10, None));
     }
 }

@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, command: String) -> anyhow::Result<Comparison> {
     let start = Instant::now();
     let (rows, left_out) = carriers::measure(plan)?;
     let commanded = commanded(plan)?;
-    let circumstances = circumstances::of(plan, command, start.elapsed())?;
+    let circumstances = circumstances::of(plan, &rows, command, start.elapsed())?;
     Ok(Comparison { circumstances, rows, commanded, left_out })
 }
 

@@ -213,12 +213,20 @@ fn text(call: &CallView, paint: Paint) -> String {
                     let round_trip =
                         average.round_trip_ms.map_or_else(String::new, |time| format!(", round trip {time:.0} ms"));
                     lines.push(format!(
-                        "         reports MOS {} on average (lowest {}, {} ago), {} lost, jitter {} ms{round_trip}",
+                        "         reports MOS {} on average ({} to {}, the lowest {} ago), {} lost ({} to {} % between reports, the most \
+                         {} ago), jitter {} ms ({} to {}, the most {} ago){round_trip}",
                         score(average.mos),
                         score(lowest.mos),
+                        score(quality.highest.mos),
                         span(lowest.ago),
                         quality.lost,
-                        average.jitter_ms
+                        quality.loss_percent.least,
+                        quality.loss_percent.greatest,
+                        span(quality.loss_percent.greatest_ago),
+                        average.jitter_ms,
+                        quality.jitter_ms.least,
+                        quality.jitter_ms.greatest,
+                        span(quality.jitter_ms.greatest_ago)
                     ));
                 }
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use border::{Component, Edge, Passes, Path, Quality, Sample};
+use border::{Component, Edge, Extremes, Passes, Path, Quality, Sample};
 use calls::outcome::{
     CallAccount, DescriptionAccount, DescriptionKind, MediaAccount, PartyAccount, Protection, SinkAccount,
     SourceAccount,
@@ -190,6 +190,21 @@ pub struct QualityView {
     pub lowest: SampleView,
     /// The best.
     pub highest: SampleView,
+    /// Jitter over all reports, in milliseconds.
+    pub jitter_ms: ExtremesView,
+    /// What was lost between two reports, in percent.
+    pub loss_percent: ExtremesView,
+}
+
+/// The least and the greatest of a figure.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ExtremesView {
+    /// The least.
+    pub least: u32,
+    /// The greatest.
+    pub greatest: u32,
+    /// How many seconds ago that was reported for the first time.
+    pub greatest_ago: f64,
 }
 
 /// A report.
@@ -382,7 +397,13 @@ impl Clock {
             average: self.sample(&quality.average()),
             lowest: self.sample(&quality.lowest),
             highest: self.sample(&quality.highest),
+            jitter_ms: self.extremes(quality.jitter_ms),
+            loss_percent: self.extremes(quality.loss_percent),
         }
+    }
+
+    fn extremes(&self, Extremes { least, greatest, greatest_at }: Extremes) -> ExtremesView {
+        ExtremesView { least, greatest, greatest_ago: self.ago(greatest_at) }
     }
 
     fn sample(&self, sample: &Sample) -> SampleView {

@@ -150,6 +150,23 @@ impl Subject {
         Ok(words)
     }
 
+    /// The same for people, without what is of this machine only; none of what is no program.
+    ///
+    /// # Errors
+    /// When the daemon was not built.
+    pub(crate) fn told(self) -> anyhow::Result<Option<String>> {
+        if matches!(self, Self::Reflector | Self::Nat | Self::Flowtable) {
+            return Ok(None);
+        }
+        let words = self.command(Path::new(""), &Build::default())?;
+        let is_of_people = |word: &&String| !word.starts_with("--instance=") && !word.starts_with("--state-dir=");
+        let mut words: Vec<String> = words.iter().filter(is_of_people).cloned().collect();
+        if let Some(program) = words.first_mut() {
+            *program = program.rsplit('/').next().unwrap_or_default().to_owned();
+        }
+        Ok(Some(words.join(" ")))
+    }
+
     /// Where ours keeps what the next one goes on with. The name is of the folder, too: what is pinned is all in one place.
     pub(crate) fn kept(self, folder: &Path) -> Kept {
         let rig = folder.file_name().unwrap_or_default().to_string_lossy();

@@ -290,3 +290,13 @@ fn per_second(packets: u64, time: Duration) -> f64 {
 fn cost_us(passed: &Passed) -> f64 {
     passed.busy.as_secs_f64() * 1e6 / passed.arrived.max(1) as f64
 }
+
+/// How each of these was started.
+///
+/// # Errors
+/// When the daemon was not built.
+pub(super) fn started(rows: &[Row]) -> anyhow::Result<Vec<(String, String)>> {
+    let measured = PLAIN.iter().filter(|subject| rows.iter().any(|row| row.name == subject.name()));
+    let told = measured.map(|subject| Ok(subject.told()?.map(|told| (subject.name().to_owned(), told))));
+    told.filter_map(Result::transpose).collect()
+}

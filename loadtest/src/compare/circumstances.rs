@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Plan;
-use super::result::Circumstances;
+use super::result::{Circumstances, Row};
+use super::{Plan, carriers};
 use crate::rig::daemon::binary;
 use crate::rig::process::run;
 
 /// What is known of this machine and its programs.
-pub(super) fn of(plan: &Plan, command: String, time: Duration) -> anyhow::Result<Circumstances> {
+pub(super) fn of(plan: &Plan, rows: &[Row], command: String, time: Duration) -> anyhow::Result<Circumstances> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
     let field = |name: &str| {
         let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
@@ -25,6 +25,11 @@ pub(super) fn of(plan: &Plan, command: String, time: Duration) -> anyhow::Result
     ] {
         versions.push((name.to_owned(), version(program, args)?));
     }
+    // Where the sources are still there, the number alone is that of many builds.
+    let sources = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"];
+    if let (Some((_, version)), Ok(commit)) = (versions.first_mut(), output("git", &sources)) {
+        version.push_str(&format!(" ({commit})"));
+    }
     Ok(Circumstances {
         date: output("date", &["-u", "+%F"])?,
         command,
@@ -35,6 +40,7 @@ pub(super) fn of(plan: &Plan, command: String, time: Duration) -> anyhow::Result
         cores: std::thread::available_parallelism()?.get(),
         is_virtual: field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
         versions,
+        started: carriers::started(rows)?,
         rounds: plan.rounds,
         millis: plan.time.as_millis() as u64,
     })

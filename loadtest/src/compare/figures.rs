@@ -351,6 +351,7 @@ pub(crate) mod example {
             cores: 2,
             is_virtual: true,
             versions: vec![("rtpengine".to_owned(), "11.5".to_owned())],
+            started: vec![("rtpengine".to_owned(), "rtpengine --table=-1".to_owned())],
             rounds: 5,
             millis: 1000,
         };

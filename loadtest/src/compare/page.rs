@@ -134,6 +134,11 @@ pub fn html(comparison: &Comparison) -> anyhow::Result<String> {
     let circumstances = figures::circumstances(comparison)
         .into_iter()
         .map(|(name, what)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(&what)));
+    let started = comparison.circumstances.started.iter();
+    let started: String =
+        started.map(|(name, command)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(command))).collect();
+    let started =
+        if started.is_empty() { started } else { format!("<h2>How each was started</h2>\n<dl>\n{started}</dl>\n") };
     Ok([
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
@@ -148,6 +153,7 @@ pub fn html(comparison: &Comparison) -> anyhow::Result<String> {
         &format!("<h2>How each figure was taken</h2>\n{}", how.concat()),
         &format!("<h2>What was not measured</h2>\n<ul>\n{}</ul>\n", missing.collect::<String>()),
         &format!("<h2>Circumstances</h2>\n<dl>\n{}</dl>\n", circumstances.collect::<String>()),
+        &started,
         "</body>\n</html>\n",
     ]
     .concat())
@@ -200,12 +206,16 @@ pub fn markdown(comparison: &Comparison) -> String {
     let circumstances: Vec<String> =
         circumstances.map(|(name, what)| format!("{}: {}", name.to_lowercase(), in_line(&what))).collect();
     let missing: Vec<String> = figures::not_measured(comparison).iter().map(|what| in_line(what)).collect();
+    let started = comparison.circumstances.started.iter();
+    let started: String = started.map(|(name, command)| format!("    {name}: {command}\n")).collect();
+    let started = if started.is_empty() { started } else { format!("Started as:\n\n{started}") };
     let parts = [
         lines(&figures::carriers(comparison, false), ""),
         lines(&figures::carriers(comparison, true), "Protected as SRTP:\n\n"),
         lines(&figures::commanded(comparison), "Commands:\n\n"),
         format!("{quick}Circumstances: {}.\n", circumstances.join("; ")),
         format!("Not measured: {}.\n", missing.join("; ")),
+        started,
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -259,6 +269,10 @@ mod tests {
         assert_eq!(page.matches("<svg ").count(), 3);
         assert!(page.contains("flowtable: this kernel has none"));
         assert!(page.contains("its calls are gone"));
+        assert!(
+            page.contains("rtpengine --table=-1")
+                && markdown(&comparison).contains("    rtpengine: rtpengine --table=-1\n")
+        );
         assert!(!page.contains("class=\"notice\""));
     }
 

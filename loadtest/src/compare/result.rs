@@ -25,6 +25,9 @@ pub struct Circumstances {
     pub is_virtual: bool,
     /// Each program with its version.
     pub versions: Vec<(String, String)>,
+    /// Each relay with the command that started it.
+    #[serde(default)]
+    pub started: Vec<(String, String)>,
     /// How many rounds each figure has, and how long each of them is.
     pub rounds: usize,
     /// Milliseconds of each round.

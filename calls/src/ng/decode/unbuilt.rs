@@ -42,7 +42,7 @@ const KEYS: [&[u8]; 36] = [
 ];
 
 /// Flags likewise.
-const FLAGS: [&[u8]; 23] = [
+const FLAGS: [&[u8]; 22] = [
     b"always-transcode",
     b"block-dtmf",
     b"block-egress",
@@ -62,7 +62,6 @@ const FLAGS: [&[u8]; 23] = [
     b"recording-announcement",
     b"record-call",
     b"recording-vsc",
-    b"recrypt",
     b"rtcp-mirror",
     b"trickle-ice",
     b"webrtc",

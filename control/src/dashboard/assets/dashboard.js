@@ -199,13 +199,14 @@ async function showCall() {
     const scroll = put("div", "", "scroll"), table = document.createElement("table"), body = document.createElement("tbody");
     body.append(row(["", "from", "to", "path", "packets", "lost", "jitter", "last packet", "MOS"], "th"));
     for (const media of party.medias) for (const source of media.sources) {
-      const mos = source.quality.map(one => one.average.mos).filter(value => value !== null);
+      // Of several who report, whoever fares worst.
+      const [worst] = source.quality.filter(one => one.average.mos !== null).sort((one, other) => one.average.mos - other.average.mos);
       body.append(row([
         `${media.kind} ${source.component} ${media.codec ?? ""} ${media.direction ?? ""} ${media.protection === "plain" ? "" : media.protection}`,
         `${source.peer ?? "nobody yet"}${source.is_confirmed ? "" : " (not heard)"}${source.signalled && source.signalled !== source.peer ? `, signalled ${source.signalled}` : ""}`, source.local,
         source.path === "slow" ? `slow: ${source.reason}${source.intake ? ", by " + source.intake : ""}` : source.path ?? "–", count(source.fast_packets + source.slow_packets), count(source.lost),
         source.jitter_ms === null ? "–" : source.jitter_ms.toFixed(1) + " ms", span(source.last_packet_ago),
-        score(mos.length ? Math.min(...mos) : null)], "td"));
+        worst ? `${score(worst.average.mos)} (${score(worst.lowest.mos)} to ${score(worst.highest.mos)})` : score(null)], "td"));
     }
     table.append(body);
     scroll.append(table);

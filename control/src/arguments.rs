@@ -100,20 +100,21 @@ impl Serve {
     }
 
     fn read_or(&self, usual: &Path) -> anyhow::Result<Options> {
-        let Options { instance, state_dir, pin_dir, interface, .. } = &self.options;
+        let Options { instance, state_dir, pin_dir, .. } = &self.options;
         let says_which = [self.config.is_some(), instance.is_some(), state_dir.is_some(), pin_dir.is_some()];
-        if says_which.contains(&true) || interface.is_some() || !usual.exists() {
+        if says_which.contains(&true) || !usual.exists() {
             return self.read();
         }
         Ok(self.options.clone().or(Options::read(usual)?))
     }
 
-    /// The same, checked as a whole.
+    /// The same, checked as a whole; what has interfaces of its own is no relay that others have started.
     ///
     /// # Errors
     /// When it makes no sense; with the key.
     pub fn resolve_started(&self) -> anyhow::Result<Config> {
-        self.read_started()?.resolve()
+        let options = if self.options.interface.is_some() { self.read() } else { self.read_started() };
+        options?.resolve()
     }
 }
 
@@ -140,10 +141,12 @@ mod tests {
         assert_eq!(pins(&[], &usual), Path::new("/usual"));
         assert_eq!(pins(&[], &folder.path().join("none")), by_default);
         assert_eq!(pins(&["--config", other.to_str().unwrap()], &usual), Path::new("/other"));
-        for words in [["--instance", "a"], ["--state-dir", "/a"], ["--interface", "a/192.0.2.1"]] {
+        // Where that is wrong, flush refuses: the state folder says where the pins are.
+        for words in [["--instance", "a"], ["--state-dir", "/a"]] {
             assert_eq!(pins(&words, &usual), by_default, "{words:?}");
         }
         assert_eq!(pins(&["--pin-dir", "/a"], &usual), Path::new("/a"));
+        assert_eq!(pins(&["--interface", "a/192.0.2.1"], &usual), Path::new("/usual"));
     }
 
     /// What people are told to type, in a text: between backquotes, or on a line of its own.
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_are_told_to_type_can_be_typed() {
+    fn commands_and_flags_that_people_are_told_to_type_exist() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let texts =
             ["docs", "deploy/prometheus", "deploy/debian", "."].map(|folder| root.join(folder).read_dir().unwrap());

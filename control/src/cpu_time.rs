@@ -1,21 +1,68 @@
 //! How long threads and processors have been at work, from `/proc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::time::Duration;
 
-/// The time of each thread of a process, by name, as far as this user may know; threads of the same name together.
-pub fn threads(process: &str) -> BTreeMap<String, Duration> {
-    let mut found = BTreeMap::new();
+/// Each thread of a process that lives, by number, with its name and its time, as far as this user may know.
+fn tasks(process: &str) -> HashMap<u32, (String, Duration)> {
+    let mut found = HashMap::new();
     let tasks = fs::read_dir(format!("/proc/{process}/task"));
     for task in tasks.into_iter().flatten().flatten() {
         let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let number = task.file_name().to_str().and_then(|number| number.parse().ok());
         let worked = read("schedstat").split(' ').next().and_then(|time| time.parse().ok()).map(Duration::from_nanos);
-        if let Some(worked) = worked {
-            *found.entry(read("comm").trim().to_owned()).or_default() += worked;
+        // One that has ended meanwhile has no name.
+        let name = read("comm").trim().to_owned();
+        if let (Some(number), Some(worked), false) = (number, worked, name.is_empty()) {
+            found.insert(number, (role(name), worked));
         }
     }
     found
+}
+
+/// The threads that the kernel makes for a ring are one: each has its number in its name, and comes and goes.
+fn role(name: String) -> String {
+    if name.starts_with("iou-") { "io_uring".to_owned() } else { name }
+}
+
+/// The time of a process's threads by name; threads of the same name together.
+pub fn threads(process: &str) -> BTreeMap<String, Duration> {
+    let mut found = BTreeMap::new();
+    for (name, worked) in tasks(process).into_values() {
+        *found.entry(name).or_default() += worked;
+    }
+    found
+}
+
+/// The same of this process since it was first asked for, with those that have ended: it never becomes less.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadTimes {
+    living: HashMap<u32, (String, Duration)>,
+    ended: BTreeMap<String, Duration>,
+}
+
+impl ThreadTimes {
+    /// As of now.
+    pub fn read(&mut self) -> BTreeMap<String, Duration> {
+        self.update(tasks("self"))
+    }
+
+    fn update(&mut self, now: HashMap<u32, (String, Duration)>) -> BTreeMap<String, Duration> {
+        for (number, (name, worked)) in &self.living {
+            // Numbers are given again.
+            let lives_on = now.get(number).is_some_and(|(same, more)| same == name && more >= worked);
+            if !lives_on {
+                *self.ended.entry(name.clone()).or_default() += *worked;
+            }
+        }
+        self.living = now;
+        let mut all = self.ended.clone();
+        for (name, worked) in self.living.values() {
+            *all.entry(name.clone()).or_default() += *worked;
+        }
+        all
+    }
 }
 
 /// Ticks of a processor.
@@ -79,6 +126,27 @@ mod tests {
         let later = Ticks { all: 210, busy: 75, interrupts: 20 }.since(first);
         assert!((later.share(later.busy) - 0.5).abs() < 1e-9 && (later.share(later.interrupts) - 0.1).abs() < 1e-9);
         assert!(Ticks::default().share(0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_threads_that_have_ended_worked_stays_counted() {
+        let seconds = |of: &[(u32, &str, u64)]| {
+            let one =
+                |&(number, name, time): &(u32, &str, u64)| (number, (role(name.to_owned()), Duration::from_secs(time)));
+            of.iter().map(one).collect::<HashMap<_, _>>()
+        };
+        let mut times = ThreadTimes::default();
+        let mut told = |of: &[(u32, &str, u64)]| {
+            let all = times.update(seconds(of)).into_iter();
+            all.map(|(name, time)| (name, time.as_secs())).collect::<Vec<_>>()
+        };
+        let named = |name: &str, time| (name.to_owned(), time);
+        assert_eq!(told(&[(1, "worker-0", 5), (2, "iou-wrk-1", 3)]), [named("io_uring", 3), named("worker-0", 5)]);
+        assert_eq!(told(&[(1, "worker-0", 6), (3, "iou-wrk-1", 1)]), [named("io_uring", 4), named("worker-0", 6)]);
+        assert_eq!(
+            told(&[(4, "worker-0", 1), (3, "log", 1)]),
+            [named("io_uring", 4), named("log", 1), named("worker-0", 7)]
+        );
     }
 
     #[test]

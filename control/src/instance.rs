@@ -38,8 +38,12 @@ pub fn drain(take_over: &TakeOver, deadline: Option<Duration>) -> anyhow::Result
     loop {
         let pid = running(take_over)?;
         // Another process may have the number as soon as this one is gone.
-        let process = pidfd_open(pid, PidfdFlags::empty()).context("the daemon has ended, or may not be told")?;
-        pidfd_send_signal(&process, Signal::USR1).map_err(io::Error::from).context("the daemon cannot be told")?;
+        let gone = |error: rustix::io::Errno| match error {
+            rustix::io::Errno::SRCH => anyhow::Error::from(NoDaemon(take_over.instance.clone())),
+            error => anyhow::Error::from(io::Error::from(error)),
+        };
+        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(gone)?;
+        pidfd_send_signal(&process, Signal::USR1).map_err(gone).context("the daemon cannot be told")?;
         if !has_ended(&process, left())? {
             pidfd_send_signal(&process, Signal::TERM)
                 .map_err(io::Error::from)
@@ -100,6 +104,13 @@ pub fn flush(take_over: &TakeOver) -> anyhow::Result<Vec<PathBuf>> {
             StateError::Taken(name) => anyhow::anyhow!("a daemon runs as instance \"{name}\": stop it first"),
             error @ StateError::Folder { .. } => error.into(),
         })?;
+        if let Some(noted) = state.pins().filter(|noted| *noted != pins && noted.exists()) {
+            bail!(
+                "what is in the kernel of instance \"{instance}\" is at {}, and not at {}: say so by --config or --pin-dir",
+                noted.display(),
+                pins.display()
+            );
+        }
         // First of all: without a journal, what the kernel does would be an orphan's for whoever comes.
         remove(&pins)?;
         remove(state.path())?;
@@ -112,8 +123,8 @@ pub fn flush(take_over: &TakeOver) -> anyhow::Result<Vec<PathBuf>> {
 /// Removes what is left of an instance where nothing is to be taken over, unless a daemon has it.
 pub fn clear(take_over: &TakeOver) {
     let TakeOver { instance, state_dir, pin_dir, .. } = take_over;
-    // One that may not be looked at is somebody's.
-    if !matches!(StateFolder::holder(state_dir, instance), Ok(None)) || !pin_dir.join(instance).exists() {
+    // Of a folder that may not be looked at nobody knows who has it: the pins are kept by whoever does.
+    if matches!(StateFolder::holder(state_dir, instance), Ok(Some(_))) || !pin_dir.join(instance).exists() {
         return;
     }
     tracing::warn!(instance, "calls of an earlier daemon end, because nothing can be taken over");
@@ -182,7 +193,15 @@ mod tests {
         let refused = flush(&take_over).unwrap_err().to_string();
         assert!(refused.contains("stop it first"), "{refused}");
         assert!(folder.path().join("pins/a").exists());
+        // Pins of the same relay in another place would forward on, and nobody would know of what.
+        let elsewhere = folder.path().join("elsewhere/a");
+        fs::create_dir_all(&elsewhere).unwrap();
+        state.set_pins(&elsewhere).unwrap();
         drop(state);
+        let refused = flush(&take_over).unwrap_err().to_string();
+        assert!(refused.contains("elsewhere/a") && refused.contains("--pin-dir"), "{refused}");
+        assert!(folder.path().join("state/a").exists() && folder.path().join("pins/a").exists());
+        fs::remove_dir_all(&elsewhere).unwrap();
         assert_eq!(flush(&take_over).unwrap(), ["pins/a", "state/a"].map(|path| folder.path().join(path)));
         let nothing = flush(&take_over).unwrap_err().to_string();
         assert!(nothing.contains("nothing is left") && nothing.contains("--config"), "{nothing}");

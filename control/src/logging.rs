@@ -35,8 +35,11 @@ pub struct Logging {
 impl Logging {
     /// Begins to write the log on standard error.
     pub fn start(level: Level, format: LogFormat) -> Self {
-        let (writer, guard) =
-            NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).finish(std::io::stderr());
+        let (writer, guard) = NonBlockingBuilder::default()
+            .thread_name("log")
+            .buffered_lines_limit(LINES)
+            .lossy(true)
+            .finish(std::io::stderr());
         let (lost, limits) = (writer.error_counter(), Arc::<Limits>::default());
         // A file is searched, not looked at.
         let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());

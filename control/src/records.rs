@@ -119,7 +119,7 @@ impl Drop for Records {
 
 enum Outlet {
     File { path: PathBuf, file: File, looked: Instant },
-    Journald(UnixDatagram),
+    Journald { socket: UnixDatagram, path: PathBuf },
 }
 
 impl Outlet {
@@ -130,12 +130,14 @@ impl Outlet {
                     |error: io::Error| io::Error::new(error.kind(), format!("records: {}: {error}", path.display()));
                 Self::File { path: path.clone(), file: open(path).map_err(named)?, looked: Instant::now() }
             }
-            Target::Journald => {
-                let socket = UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?;
-                Self::Journald(socket)
-            }
+            Target::Journald => Self::journald(JOURNAL.into())?,
         })
+    }
+
+    fn journald(path: PathBuf) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Journald { socket, path })
     }
 
     fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
@@ -160,13 +162,13 @@ impl Outlet {
                     let _full = file.set_len(before);
                 })
             }
-            Self::Journald(socket) => {
+            Self::Journald { socket, path } => {
                 let fields = fields(record)?;
-                let sent = socket.send_to(fields.as_bytes(), JOURNAL);
+                let sent = socket.send_to(fields.as_bytes(), &*path);
                 // Of a call of very many media all but the whole of it finds room.
                 let is_long = sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE));
                 let short = fields.split_inclusive('\n').filter(|field| !field.starts_with(WHOLE)).collect::<String>();
-                if is_long { socket.send_to(short.as_bytes(), JOURNAL).map(drop) } else { sent.map(drop) }
+                if is_long { socket.send_to(short.as_bytes(), &*path).map(drop) } else { sent.map(drop) }
             }
         }
     }
@@ -223,5 +225,71 @@ fn write(receiver: &Receiver<EndedCall>, mut outlets: Vec<Outlet>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::SystemTime;
+
+    use calls::outcome::CallAccount;
+
+    use super::*;
+
+    /// What the journal gets of a call with this name, by field.
+    fn told(call_id: &[u8]) -> BTreeMap<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        journal.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let account = CallAccount {
+            number: 1,
+            is_answered: true,
+            created: SystemTime::UNIX_EPOCH,
+            last_signal: SystemTime::UNIX_EPOCH,
+            flows_since: Instant::now(),
+            parties: Vec::new(),
+            descriptions: Vec::new(),
+            now: (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(90)),
+        };
+        let record = Record { version: 1, reason: "timeout", ended: 90.0, call: CallView::new(call_id, &account) };
+        Outlet::journald(path).unwrap().write(&record).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let len = journal.recv(&mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..len]).unwrap();
+        let field = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        text.lines().map(|line| field(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_journal_gets_a_field_for_each_figure_and_the_whole() {
+        let told = told(b"call-1");
+        for (name, value) in [
+            ("MESSAGE", "call call-1 ended: timeout"),
+            ("INTERTRUNK_CALL_ID", "call-1"),
+            ("INTERTRUNK_REASON", "timeout"),
+            ("INTERTRUNK_SECONDS", "90.000"),
+            ("INTERTRUNK_PATH", "none"),
+            ("INTERTRUNK_PACKETS", "0"),
+            ("INTERTRUNK_MOS", ""),
+        ] {
+            assert_eq!(told.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        let whole: serde_json::Value = serde_json::from_str(&told[WHOLE]).unwrap();
+        assert_eq!((&whole["version"], &whole["call_id"]), (&serde_json::json!(1), &serde_json::json!("call-1")));
+    }
+
+    #[test]
+    fn no_call_writes_fields_of_its_own_into_the_journal() {
+        let told = told(b"a\nINTERTRUNK_REASON=deleted\nMESSAGE=all is well");
+        assert_eq!(told["INTERTRUNK_REASON"], "timeout");
+        assert!(told["MESSAGE"].starts_with("call a\\n"), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_journal_as_a_whole_is_told_without_the_whole() {
+        let long = told(&vec![1; 20_000]);
+        assert!(!long.contains_key(WHOLE) && long["INTERTRUNK_REASON"] == "timeout", "{:?}", long.keys());
     }
 }

@@ -77,6 +77,11 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
+    // What a mistake in the configuration has refused is asked for before anything of this daemon is in the kernel, and before anything of an
+    // earlier one is ended.
+    let library = Library::start()?;
+    let records = if config.records.is_empty() { None } else { Some(Records::start(&config.records)?) };
+
     let ports = Ports::of(&config.relay.interfaces, (config.relay.port_min, config.relay.port_max))?;
     let folder = if config.take_over.is_wanted { state_folder(&config.take_over)? } else { None };
     let boot = boot_id().context("the kernel does not tell which time it was booted")?;
@@ -91,8 +96,11 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     drop(found);
     if let Some(folder) = &folder {
         let TakeOver { pin_dir, instance, .. } = &config.take_over;
-        config.relay.keep =
-            Some(Keep { pins: pin_dir.join(instance), notes: folder.path().join("notes"), has_orphans: !is_whole });
+        let pins = pin_dir.join(instance);
+        if let Err(error) = folder.set_pins(&pins) {
+            tracing::warn!(%error, "it cannot be noted where the kernel's part of this instance is: flush has to be told");
+        }
+        config.relay.keep = Some(Keep { pins, notes: folder.path().join("notes"), has_orphans: !is_whole });
     } else {
         // What an earlier daemon has left would forward beside this one, and nobody would ever end it.
         instance::clear(&config.take_over);
@@ -100,9 +108,6 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let news = Arc::new(Notify::new());
     let notified = Arc::clone(&news);
     let measures_rtcp = config.relay.measure_rtcp;
-    // Whatever can be refused is asked for before anything of this is in the kernel: nobody would end that.
-    let library = Library::start()?;
-    let records = if config.records.is_empty() { None } else { Some(Records::start(&config.records)?) };
     let relay = Relay::start(&config.relay, move || notified.notify_one(), &calls.desired())?;
     // A call that is refused can go elsewhere; one without sockets would be silent.
     calls.limit_sessions(relay.max_calls());

@@ -1,10 +1,12 @@
 //! The folder in which an instance keeps what outlives its process.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -13,6 +15,15 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The file that says that no new calls are taken, and since which start of the host.
 const DRAINING: &str = "draining";
+
+/// The file that says where the kernel's part is.
+const PINS: &str = "pins";
+/// No path is longer.
+const LONGEST: u64 = 4096;
+
+/// How long a daemon that starts waits for whoever only asks who has the folder, and how often it looks.
+const ASKED: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Root may look into a folder of somebody who may do less: nothing there leads it elsewhere.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -57,7 +68,15 @@ impl StateFolder {
         // What cannot be written any more can be read.
         let read = |error| if is_unwritable(&error) { options.read(true).open(&file) } else { Err(error) };
         let mut lock = lock.or_else(read).map_err(failed)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        let start = Instant::now();
+        let locked = loop {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever asks who has it has it for a moment.
+                Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < ASKED => std::thread::sleep(AGAIN),
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => {
                 // Who has it, for those who want to tell it something.
                 if let Err(error) = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())) {
@@ -77,19 +96,40 @@ impl StateFolder {
     /// The number of the process that has the folder of an instance; `None` where none has.
     ///
     /// # Errors
-    /// When this user may not know.
+    /// When this user may not know, or nobody can.
     pub fn holder(parent: &Path, instance: &str) -> io::Result<Option<i32>> {
         let path = parent.join(instance).join("lock");
         let lock = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            Err(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         };
         // Whoever has it has it alone.
-        Ok(match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => fs::read_to_string(path).ok().and_then(|id| id.trim().parse().ok()),
-            Ok(()) | Err(_) => None,
-        })
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let id = fs::read_to_string(path)?;
+                let nameless = |_| io::Error::other("a daemon has the folder, and has not written which process it is");
+                id.trim().parse().map(Some).map_err(nameless)
+            }
+            Ok(()) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes where the kernel's part of the instance is, for whoever removes what is left.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn set_pins(&self, pins: &Path) -> io::Result<()> {
+        fs::write(self.path.join(PINS), pins.as_os_str().as_encoded_bytes())
+    }
+
+    /// Where the kernel's part of the instance was kept last; `None` where nobody has noted it.
+    pub fn pins(&self) -> Option<PathBuf> {
+        let mut path = Vec::new();
+        let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(self.path.join(PINS)).ok()?;
+        file.take(LONGEST).read_to_end(&mut path).ok()?;
+        Some(PathBuf::from(OsString::from_vec(path)))
     }
 
     /// No new calls are taken from now on, by whoever comes next either, or they are taken again.

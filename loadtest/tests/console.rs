@@ -64,9 +64,6 @@ fn what_is_told_of_calls_is_what_the_parties_have_sent_and_where_it_went() {
     // Seven packets of the caller never come.
     caller.set_sequence(1057);
     call.converse(&mut caller, &mut callee, 50).unwrap();
-    for (path, calls) in [(&["--path", "slow"][..], 0), (&["--path", "slow", "--path", "fast"], 1)] {
-        assert_eq!(lines(&scene, &[&["list"], path].concat()).len(), calls, "{path:?}");
-    }
     let mut shown = Value::Null;
     let counted = wait_until("all is counted", Duration::from_secs(3), || {
         shown = one(&scene, &["show", "call-1"]);
@@ -74,6 +71,9 @@ fn what_is_told_of_calls_is_what_the_parties_have_sent_and_where_it_went() {
     });
     assert!(counted.is_ok(), "{shown}");
     assert_eq!((&shown["path"], &shown["lost"], &shown["errors"]), (&json!("fast"), &json!(7), &json!(0)), "{shown}");
+    for (path, calls) in [(&["--path", "slow"][..], 0), (&["--path", "slow", "--path", "fast"], 1)] {
+        assert_eq!(lines(&scene, &[&["list"], path].concat()).len(), calls, "{path:?}");
+    }
     assert_eq!((&shown["legs"], &shown["troubles"]), (&json!(2), &json!([])), "{shown}");
     let sources = sources(&shown);
     for (source, (local, party, lost)) in

@@ -1,6 +1,8 @@
 //! The dashboard in a browser (Chromium), while calls are carried. `cargo xtask test` runs these.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -245,7 +247,7 @@ fn no_other_page_of_the_web_reads_the_dashboard_or_drains_by_it() {
         let request = format!("{request}Connection: close\r\nContent-Length: 0\r\n\r\n");
         let answer = in_namespace(&scene.trunks.relay, move || {
             use std::io::{Read as _, Write as _};
-            let mut stream = std::net::TcpStream::connect("127.0.0.1:9724")?;
+            let mut stream = TcpStream::connect("127.0.0.1:9724")?;
             stream.write_all(request.as_bytes())?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
@@ -277,4 +279,26 @@ fn no_other_page_of_the_web_reads_the_dashboard_or_drains_by_it() {
     // And whoever has it: a daemon without calls ends.
     let answer = say("POST /drain HTTP/1.1\r\nHost: 127.0.0.1:9724\r\nAuthorization: Bearer 0123456789abcdef\r\n");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+#[ignore = "privileged: namespaces, BPF"]
+fn without_a_token_nobody_drains_by_the_dashboard() {
+    let args = ["--listen-dashboard", "127.0.0.1:9724"];
+    let scene = Scene::new(Trunks::new().unwrap(), "xdp", &args).unwrap();
+    for token in ["", "Authorization: Bearer \r\n", "Authorization: Bearer 0123456789abcdef\r\n"] {
+        let answer = in_namespace(&scene.trunks.relay, move || {
+            let mut stream = TcpStream::connect("127.0.0.1:9724")?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let head = format!(
+                "POST /drain HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("no dashboard-token is configured"), "{answer}");
+    }
 }

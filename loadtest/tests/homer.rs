@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use loadtest::rig::host::in_namespace;
 use loadtest::rig::process::{Process, wait_until};
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::Trunks;
@@ -223,7 +222,7 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
     end_a_call(&mut scene);
     wait_for(&scene, [0.0, 2.0]);
     for round in 1..=2 {
-        let listener = in_namespace(&scene.trunks.relay, || Ok(TcpListener::bind(HOMER)?)).unwrap();
+        let listener = scene.trunks.relay.tcp(HOMER.parse().unwrap()).unwrap();
         // The next connection is made a second after the last failure.
         std::thread::sleep(Duration::from_millis(1100));
         end_a_call(&mut scene);
@@ -243,7 +242,7 @@ fn by_tcp_homer_may_be_away_and_come_back_and_no_call_waits_for_it() {
         wait_for(&scene, [sent, lost + 2.0]);
     }
     // What the daemon ends is told as well.
-    let listener = in_namespace(&scene.trunks.relay, || Ok(TcpListener::bind(HOMER)?)).unwrap();
+    let listener = scene.trunks.relay.tcp(HOMER.parse().unwrap()).unwrap();
     std::thread::sleep(Duration::from_millis(1100));
     let (mut caller, mut callee, call) = scene.call([false; 2], &[]).unwrap();
     call.converse(&mut caller, &mut callee, 5).unwrap();

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 const ENGINES: [&str; 2] = ["uring", "epoll"];
 
+/// Until then the thread that writes the log has written it.
+const LATER: Duration = Duration::from_millis(300);
+
 fn bound(engine: &str, args: &[&str]) -> Scene {
     Scene::new(Trunks::dual_stack().unwrap(), engine, &[&["--intake", "bound"], args].concat()).unwrap()
 }
@@ -115,6 +118,8 @@ fn a_port_that_another_program_has_is_told_of_and_the_others_carry_on() {
     assert_eq!(stream["reason"] == "no-socket", is_theirs, "{stream}");
     if is_theirs {
         scene.daemon.wait_for_log("cannot be bound").unwrap();
+    } else {
+        std::thread::sleep(LATER);
     }
     assert_eq!(log(&scene).contains("cannot be bound"), is_theirs, "{}", log(&scene));
     drop(theirs);
@@ -150,6 +155,7 @@ fn a_call_that_there_are_no_descriptors_for_is_refused() {
     let refused = offer(9);
     let text = refused.map_or_else(|error| error.to_string(), |reply| reply.to_string());
     assert!(text.contains("limit"), "{text}");
+    std::thread::sleep(LATER);
     assert!(!log(&scene).contains("cannot be bound"), "{}", log(&scene));
 }
 

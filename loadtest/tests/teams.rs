@@ -9,7 +9,6 @@ use std::time::Duration;
 use ::media::srtp::{MasterKey, Mki, Protector, Suite, Unprotector};
 use calls::sdp::Crypto;
 use loadtest::rig::party::{Party, media};
-use loadtest::rig::process::wait_until;
 use loadtest::rig::scene::Scene;
 use loadtest::rig::trunks::{Trunk, Trunks};
 use secured::{ask, worked_on};
@@ -184,12 +183,10 @@ fn a_call_of_teams_is_held_resumed_and_refreshed_after_27_minutes_with_packets_c
     call.talk("refreshed, and counted anew");
     call.offer_from_teams(&mut scene, "sendrecv", false);
     call.talk("refreshed, and counted on");
-    let mut lost = Value::Null;
-    wait_until("it is counted", Duration::from_secs(2), || {
-        lost = ask(&mut scene, &json!({"command": "statistics"}))["statistics"]["reasons"]["workers"].clone();
-        lost["srtp-forged"].is_null() && lost["srtp-replayed"].is_null()
-    })
-    .unwrap_or_else(|_| panic!("{lost}"));
+    // Workers tell their counts after they have sent: these are past that.
+    std::thread::sleep(Duration::from_millis(500));
+    let lost = ask(&mut scene, &json!({"command": "statistics"}))["statistics"]["reasons"]["workers"].clone();
+    assert!(lost.is_object() && lost["srtp-forged"].is_null() && lost["srtp-replayed"].is_null(), "{lost}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! What runs of tests came to, and what the failed ones said.
 
-use std::collections::VecDeque;
 use std::ops::AddAssign;
 
 use crate::counts::Counts;
 
-/// As many lines of what a program's failed tests said as are told again at the end: the last ones, which name the tests.
-const LINES: usize = 80;
+/// As many lines of what a failed test said are told again at the end: the first ones, which name it and say what is wrong.
+const LINES: usize = 40;
 
 /// Counts, and what is to be told again after everything else: a failure scrolls away behind thousands of lines.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,18 +18,20 @@ impl Account {
     /// That of what test programs printed.
     pub(crate) fn of_text(text: &str) -> Self {
         let mut account = Self::default();
-        let mut said = None;
+        // Lines that may still be told.
+        let mut left = 0;
         for line in text.lines() {
             if let Some(counts) = Counts::of_line(line) {
                 account.counts += counts;
-                account.failures.extend(said.take().into_iter().flatten());
-            } else if line == "failures:" {
-                said.get_or_insert_with(VecDeque::new);
-            } else if let Some(said) = &mut said {
-                said.push_back(line.to_owned());
-                if said.len() > LINES {
-                    said.pop_front();
-                }
+                left = 0;
+                continue;
+            }
+            if line == "failures:" || (line.starts_with("---- ") && line.ends_with(" stdout ----")) {
+                left = LINES;
+            }
+            if left > 0 {
+                account.failures.push(line.to_owned());
+                left -= 1;
             }
         }
         account
@@ -59,14 +60,17 @@ mod tests {
         let account = Account::of_text(&text);
         assert_eq!(account.counts, Counts { passed: 4, failed: 1, ignored: 1 });
         let said: Vec<_> = account.failures.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
-        assert_eq!(said, ["---- two stdout ----", "no audio", "    two"]);
+        assert_eq!(said, ["failures:", "---- two stdout ----", "no audio", "failures:", "    two"]);
     }
 
     #[test]
-    fn of_much_that_was_said_the_end_is_kept() {
+    fn of_much_that_was_said_the_beginning_is_kept_for_each_test() {
         let said: String = (0..1_000).map(|number| format!("{number}\n")).collect();
-        let account = Account::of_text(&format!("failures:\n{said}failures:\n    two\n{FAILED}\n"));
-        assert_eq!(account.failures.len(), LINES);
-        assert_eq!(account.failures.last().map(String::as_str), Some("    two"));
+        let told = ["one", "two"].map(|name| format!("---- {name} stdout ----\n{said}\n")).concat();
+        let account = Account::of_text(&format!("failures:\n\n{told}failures:\n    one\n    two\n{FAILED}\n"));
+        for line in ["---- one stdout ----", "---- two stdout ----", "38", "    one", "    two"] {
+            assert!(account.failures.iter().any(|told| told == line), "{line}: {:?}", account.failures);
+        }
+        assert!(account.failures.len() < 3 * LINES);
     }
 }

@@ -40,6 +40,17 @@ const BESIDE: [(&str, &[&str]); 3] = [
     ("loadtest talk --srtp", &["talk", "--srtp", "--smoke"]),
 ];
 
+type Step = fn() -> anyhow::Result<()>;
+
+/// What is no form of the load tests' program.
+const LAST: [(&str, Step); 5] = [
+    ("criterion benches", benches),
+    ("fuzz", fuzzers),
+    ("bench compare --slowed", slowed),
+    ("kernels --check", other_kernels),
+    ("package --check", packages),
+];
+
 /// One of each kind: the benches above try the others.
 const REPORT: [&str; 14] = [
     "report",
@@ -71,36 +82,49 @@ pub(crate) fn smoke() -> anyhow::Result<usize> {
     run(cargo().args(["build", "--quiet", "--locked"]).args(OTHER))?;
     let mut failed: Vec<_> = FORMS.into_iter().filter_map(failure).collect();
     let beside = std::thread::spawn(|| BESIDE.into_iter().filter_map(failure).collect::<Vec<_>>());
-    let last = last();
-    failed.extend(beside.join().map_err(|_| anyhow::anyhow!("what runs beside has panicked"))?);
-    failed.extend(last.err().map(|error| format!("{error:#}")));
+    failed.extend(LAST.into_iter().filter_map(|(name, run)| failed_at(name, run())));
+    failed.extend(beside.join().unwrap_or_else(|_| vec!["what runs beside has panicked".to_owned()]));
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));
     }
-    Ok(FORMS.len() + BESIDE.len() + 4)
+    Ok(FORMS.len() + BESIDE.len() + LAST.len())
 }
 
-/// Runs one of the forms; why it failed, if it did.
-fn failure((name, args): (&str, &[&str])) -> Option<String> {
+/// Runs one of the forms; its name, if it failed.
+fn failure((name, args): (&'static str, &[&str])) -> Option<String> {
     eprintln!("-- {name}");
-    let ran = run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args));
+    failed_at(name, run(cargo().args(["run", "--quiet", "--locked", "--package", "loadtest", "--"]).args(args)))
+}
+
+fn failed_at(name: &str, ran: anyhow::Result<()>) -> Option<String> {
     ran.err().map(|error| {
         eprintln!("{name}: {error:#}");
         name.to_owned()
     })
 }
 
-/// What is no form of the load tests' program.
-fn last() -> anyhow::Result<()> {
+fn benches() -> anyhow::Result<()> {
     eprintln!("-- criterion benches");
     // Each once, to see that it runs.
-    run(cargo().args(["bench", "--quiet", "--locked", "--package", "benches", "--profile", "dev", "--", "--test"]))?;
+    run(cargo().args(["bench", "--quiet", "--locked", "--package", "benches", "--profile", "dev", "--", "--test"]))
+}
+
+fn fuzzers() -> anyhow::Result<()> {
     eprintln!("-- fuzz");
-    fuzz::fuzz(&[], FUZZ, fuzz::Build::Quick)?;
+    fuzz::fuzz(&[], FUZZ, fuzz::Build::Quick)
+}
+
+fn slowed() -> anyhow::Result<()> {
     eprintln!("-- bench compare --slowed, as far as whether it can be built");
-    gate::check()?;
+    gate::check()
+}
+
+fn other_kernels() -> anyhow::Result<()> {
     eprintln!("-- kernels --check");
-    kernels::check()?;
+    kernels::check()
+}
+
+fn packages() -> anyhow::Result<()> {
     eprintln!("-- package --check");
     package::check()
 }

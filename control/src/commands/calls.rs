@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::paint::{Paint, count, percent, span};
 use super::{Which, tell_json};
 use crate::console::{Client, OnPath, Request};
-use crate::view::{CallView, Summary};
+use crate::view::{CallView, ExtremesView, Summary};
 
 /// Says which calls there are.
 #[derive(Debug, clap::Args)]
@@ -208,31 +208,36 @@ fn text(call: &CallView, paint: Paint) -> String {
                     lines.push(format!("         -> {} {tag} at {to}{why}{passes}", sink.edge));
                 }
                 for quality in &source.quality {
-                    let score = |mos: Option<f64>| mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.1}"));
-                    let (average, lowest) = (&quality.average, &quality.lowest);
+                    let average = &quality.average;
                     let round_trip =
                         average.round_trip_ms.map_or_else(String::new, |time| format!(", round trip {time:.0} ms"));
                     lines.push(format!(
-                        "         reports MOS {} on average ({} to {}, the lowest {} ago), {} lost ({} to {} % between reports, the most \
-                         {} ago), jitter {} ms ({} to {}, the most {} ago){round_trip}",
+                        "         reports MOS {} on average ({} to {}, the lowest {} ago), {} lost{}, jitter {} ms{}{round_trip}",
                         score(average.mos),
-                        score(lowest.mos),
+                        score(quality.lowest.mos),
                         score(quality.highest.mos),
-                        span(lowest.ago),
+                        span(quality.lowest.ago),
                         quality.lost,
-                        quality.loss_percent.least,
-                        quality.loss_percent.greatest,
-                        span(quality.loss_percent.greatest_ago),
+                        extremes(quality.loss_percent.as_ref(), " % between reports"),
                         average.jitter_ms,
-                        quality.jitter_ms.least,
-                        quality.jitter_ms.greatest,
-                        span(quality.jitter_ms.greatest_ago)
+                        extremes(quality.jitter_ms.as_ref(), "")
                     ));
                 }
             }
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn score(mos: Option<f64>) -> String {
+    mos.map_or_else(|| "-".to_owned(), |mos| format!("{mos:.1}"))
+}
+
+/// The least and the greatest of a figure, and when that was.
+fn extremes(extremes: Option<&ExtremesView>, unit: &str) -> String {
+    extremes.map_or_else(String::new, |ExtremesView { least, greatest, greatest_ago }| {
+        format!(" ({least} to {greatest}{unit}, the most {} ago)", span(*greatest_ago))
+    })
 }
 
 impl Terminate {

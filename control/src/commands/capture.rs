@@ -57,10 +57,9 @@ impl Capture {
         let (mut seen, mut missed) = (0_u64, 0);
         let request = Request::Capture { call_id: self.call_id, plain: self.plain, seconds: self.seconds };
         let asked = client.ask_each(&request, |item: Captured| {
-            if is_enough.load(Ordering::Relaxed) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
             match item {
+                // What was lost so far is told within a second: until then nothing more is written.
+                Captured::Packet { .. } if is_enough.load(Ordering::Relaxed) => Ok(()),
                 Captured::Packet { at, packet } => {
                     seen += 1;
                     let packet = STANDARD.decode(packet).map_err(io::Error::other)?;
@@ -69,6 +68,9 @@ impl Capture {
                 // A good time for whoever reads while it is written.
                 Captured::Lost(lost) => {
                     missed = lost;
+                    if is_enough.load(Ordering::Relaxed) {
+                        return Err(io::ErrorKind::Interrupted.into());
+                    }
                     file.flush()
                 }
             }

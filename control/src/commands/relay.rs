@@ -97,7 +97,7 @@ pub(super) fn text(relay: &RelayView, paint: Paint) -> String {
     if relay.journal == Some(false) {
         lines
             .push(paint.bad("calls are not put on record, and end with this daemon if it is killed: the log says why"));
-    } else if relay.journal.is_some() && relay.engine == "xdp" && !relay.is_pinned {
+    } else if relay.journal.is_some() && relay.engine == "xdp" && relay.is_pinned == Some(false) {
         lines.push(paint.doubtful("what is in the kernel is not kept: calls stop until the next daemon has them"));
     }
     if relay.next_hops.unresolved > 0 {

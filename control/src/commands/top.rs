@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::calls::line;
 use super::paint::{Paint, count};
 use super::{Which, relay, tell_json};
-use crate::console::{Client, OnPath, Request};
+use crate::console::{Client, ClientError, OnPath, Request};
 use crate::cpu_time::{Ticks, processors, threads};
 use crate::view::{RelayView, Summary, badness};
 
@@ -74,7 +74,7 @@ impl Top {
                 before = Some(now);
                 continue;
             }
-            let stats: RelayView = serde_json::from_value(stats)?;
+            let stats: RelayView = serde_json::from_value(stats).map_err(ClientError::Answer)?;
             let mut out = String::new();
             if is_terminal {
                 out += "\x1b[H\x1b[2J";
@@ -84,7 +84,10 @@ impl Top {
             let by_path: Vec<_> = paths.iter().map(|(path, calls)| format!("{} {path}", count(*calls))).collect();
             out += &format!("by path   {}\n", by_path.join(", "));
             if !busy.is_empty() {
-                out += &format!("threads   {}\ncores     {}\n", busy.join(", "), cores(&cores_busy));
+                out += &format!("threads   {}\n", busy.join(", "));
+            }
+            if !cores_busy.is_empty() {
+                out += &format!("cores     {}\n", cores(&cores_busy));
             }
             before = Some(now);
             out += &format!("\n{}\n", paint.head("the calls that fare worst"));

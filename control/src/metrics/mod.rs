@@ -4,13 +4,16 @@ mod exposition;
 mod own;
 mod rtpengine;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
+use crate::cpu_time::ThreadTimes;
 use crate::daemon::{Daemon, Observation};
 use crate::view::Itself;
 
@@ -33,23 +36,25 @@ pub struct Metrics {
     daemon: Arc<Daemon>,
     itself: Arc<Itself>,
     names: Names,
+    threads: Arc<Mutex<ThreadTimes>>,
 }
 
 impl Metrics {
     /// Of this daemon.
-    pub const fn new(daemon: Arc<Daemon>, itself: Arc<Itself>, names: Names) -> Self {
-        Self { daemon, itself, names }
+    pub fn new(daemon: Arc<Daemon>, itself: Arc<Itself>, names: Names) -> Self {
+        Self { daemon, itself, names, threads: Arc::default() }
     }
 
     /// All of them, as of now.
     pub fn tell(&self) -> String {
-        write(self.daemon.observe(), (*self.itself).clone(), self.names)
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).read();
+        write(self.daemon.observe(), (*self.itself).clone(), threads, self.names)
     }
 }
 
-fn write(observation: Observation, itself: Itself, names: Names) -> String {
+fn write(observation: Observation, itself: Itself, threads: BTreeMap<String, Duration>, names: Names) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape { observation, itself, names }));
+    registry.register_collector(Box::new(Scrape { observation, itself, threads, names }));
     let mut told = String::new();
     // Only a writer that refuses fails, and a string does not.
     let _always = text::encode(&mut told, &registry);
@@ -61,6 +66,7 @@ fn write(observation: Observation, itself: Itself, names: Names) -> String {
 struct Scrape {
     observation: Observation,
     itself: Itself,
+    threads: BTreeMap<String, Duration>,
     names: Names,
 }
 
@@ -68,6 +74,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut page = exposition::Page::new(encoder);
         own::tell(&mut page, &self.observation, &self.itself)?;
+        own::threads(&mut page, &self.threads)?;
         match self.names {
             Names::Own => Ok(()),
             Names::Both => rtpengine::tell(&mut page, &self.observation),
@@ -105,9 +112,13 @@ mod tests {
         }
     }
 
+    fn threads() -> BTreeMap<String, Duration> {
+        BTreeMap::from([("worker-0".to_owned(), Duration::from_millis(1500))])
+    }
+
     #[test]
     fn what_is_counted_is_told_with_type_and_help() {
-        let told = write(observation(), Itself::default(), Names::Own);
+        let told = write(observation(), Itself::default(), threads(), Names::Own);
         for expected in [
             "# TYPE intertrunk_calls gauge\nintertrunk_calls 0.0\n",
             "# TYPE intertrunk_calls_created_total counter\nintertrunk_calls_created_total 0.0\n",
@@ -115,6 +126,8 @@ mod tests {
             "intertrunk_control_request_seconds_bucket{le=\"+Inf\",proxy=\"unix\",command=\"ping\"} 1\n",
             "intertrunk_ports{interface=\"pbx\",address=\"192.0.2.1\",state=\"free\"} 5000.0\n",
             "intertrunk_journal_written 1.0\n",
+            "intertrunk_thread_busy_seconds_total{thread=\"worker-0\"} 1.5\n",
+            "intertrunk_control_transport_seconds_bucket{le=\"0.0001\",transport=\"unix\",command=\"ping\"} 1\n",
         ] {
             assert!(told.contains(expected), "{expected}: {told}");
         }
@@ -123,7 +136,7 @@ mod tests {
 
     #[test]
     fn those_who_come_from_rtpengine_find_its_names() {
-        let told = write(observation(), Itself::default(), Names::Both);
+        let told = write(observation(), Itself::default(), threads(), Names::Both);
         for expected in [
             "rtpengine_sessions{type=\"own\"} 0.0\n",
             "rtpengine_closed_sessions_total{reason=\"timeout\"} 0.0\n",
@@ -137,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_name_comes_twice_and_each_has_its_help() {
-        let told = write(observation(), Itself::default(), Names::Both);
+        let told = write(observation(), Itself::default(), threads(), Names::Both);
         let names: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         let distinct: std::collections::HashSet<_> = names.iter().collect();
         assert_eq!(names.len(), distinct.len(), "{names:?}");

@@ -1,6 +1,8 @@
 //! Names of our own.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use border::Reason;
 use calls::outcome::End;
@@ -64,17 +66,20 @@ fn calls(page: &mut Page<'_>, Observation { relay, journal, homer, .. }: &Observ
             [("sent", homer.sent), ("lost", homer.lost)].map(|(fate, count)| ([("fate", fate.to_owned())], count as f64)),
         )?;
     }
-    let threads = crate::cpu_time::threads("self").into_iter();
-    page.counters(
-        "intertrunk_thread_busy_seconds",
-        "How long the daemon's threads were at work; what XDP forwards is the processors' work, and not theirs",
-        threads.map(|(name, worked)| ([("thread", name)], worked.as_secs_f64())),
-    )?;
     page.gauge("intertrunk_host_load1", "The host's load average over a minute", relay.load.average)?;
     page.gauge(
         "intertrunk_host_busy_ratio",
         "How busy the host's processors were in the last second",
         relay.load.cpu / 100.0,
+    )
+}
+
+/// Those of the daemon's threads.
+pub(super) fn threads(page: &mut Page<'_>, threads: &BTreeMap<String, Duration>) -> fmt::Result {
+    page.counters(
+        "intertrunk_thread_busy_seconds",
+        "How long the daemon's threads were at work; what XDP forwards is the processors' work, and not theirs",
+        threads.iter().map(|(name, worked)| ([("thread", name.clone())], worked.as_secs_f64())),
     )
 }
 

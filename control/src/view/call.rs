@@ -190,10 +190,10 @@ pub struct QualityView {
     pub lowest: SampleView,
     /// The best.
     pub highest: SampleView,
-    /// Jitter over all reports, in milliseconds.
-    pub jitter_ms: ExtremesView,
+    /// Jitter over all reports, in milliseconds; an older daemon does not say, nor the next.
+    pub jitter_ms: Option<ExtremesView>,
     /// What was lost between two reports, in percent.
-    pub loss_percent: ExtremesView,
+    pub loss_percent: Option<ExtremesView>,
 }
 
 /// The least and the greatest of a figure.
@@ -397,8 +397,8 @@ impl Clock {
             average: self.sample(&quality.average()),
             lowest: self.sample(&quality.lowest),
             highest: self.sample(&quality.highest),
-            jitter_ms: self.extremes(quality.jitter_ms),
-            loss_percent: self.extremes(quality.loss_percent),
+            jitter_ms: Some(self.extremes(quality.jitter_ms)),
+            loss_percent: Some(self.extremes(quality.loss_percent)),
         }
     }
 

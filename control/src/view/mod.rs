@@ -7,7 +7,7 @@ mod relay;
 mod text;
 mod trouble;
 
-pub use call::{CallView, Summary, badness};
+pub use call::{CallView, ExtremesView, Summary, badness};
 pub use relay::{Beside, HomerView, Itself, RelayView};
 pub use text::text;
 pub use trouble::Trouble;

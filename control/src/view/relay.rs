@@ -71,9 +71,10 @@ pub struct RelayView {
     /// Pairs of ports by which calls of an earlier daemon are carried that are on no record.
     pub orphans: usize,
     /// Ways to parties by which the fast path sends.
+    #[serde(default)]
     pub next_hops: HopsView,
-    /// Whether what is in the kernel is kept for the next daemon.
-    pub is_pinned: bool,
+    /// Whether what is in the kernel is kept for the next daemon; an older daemon does not say.
+    pub is_pinned: Option<bool>,
     /// Whether calls are put on record for the next daemon, where that is wanted.
     pub journal: Option<bool>,
     /// What Homer was told, where that is wanted.
@@ -198,7 +199,7 @@ impl RelayView {
             restarts: counts.restarts,
             orphans: counts.orphans,
             next_hops: HopsView { used: counts.hops.used, unresolved: counts.hops.unresolved, all: counts.hops.all },
-            is_pinned: counts.is_pinned,
+            is_pinned: Some(counts.is_pinned),
             journal: beside.journal,
             homer: beside.homer,
             interfaces: account.ports.iter().map(interface).collect(),
@@ -209,4 +210,30 @@ impl RelayView {
 fn interface(port: &calls::outcome::PortAccount) -> InterfaceView {
     let border::PortUsage { used, free, all, .. } = port.usage;
     InterfaceView { name: port.name.clone(), addr: port.addr, used, free, all }
+}
+
+#[cfg(test)]
+mod tests {
+    use calls::call::{Calls, Settings};
+
+    use super::*;
+
+    #[test]
+    fn what_an_older_daemon_does_not_say_is_not_known() {
+        let interfaces = border::Interfaces::new(vec!["pbx/192.0.2.1".parse().unwrap()]).unwrap();
+        let ports = border::Ports::of(&interfaces, (30_000, 40_000)).unwrap();
+        let now = std::time::Instant::now();
+        let calls = Calls::new(interfaces, ports, Settings::default(), b"mark".to_vec(), now);
+        let account = calls.relay_account(now, &border::NoTraffic);
+        let beside = Beside { journal: Some(true), homer: Some(HomerView { sent: 3, lost: 1 }) };
+        let view = RelayView::new(&account, &Itself::default(), beside);
+        let mut told = serde_json::to_value(&view).unwrap();
+        assert_eq!(serde_json::from_value::<RelayView>(told.clone()).unwrap(), view);
+        for key in ["next_hops", "is_pinned", "journal", "homer"] {
+            assert!(told.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+        }
+        let of_older: RelayView = serde_json::from_value(told).unwrap();
+        let unknown = (of_older.next_hops, of_older.is_pinned, of_older.journal, of_older.homer);
+        assert_eq!(unknown, (HopsView::default(), None, None, None));
+    }
 }

@@ -23,8 +23,9 @@ use crate::rounds::{Spread, median};
 /// The numbers of flows that are measured.
 pub const FLOWS: [u32; 4] = [1, 1_000, 10_000, 40_000];
 
-/// The least share of what is sent that must arrive, and how often a measurement is taken until it does: a ring between the hosts overflows while
-/// whoever reads it has no processor, and that is no relay's fault.
+/// The least share of what is sent that must arrive, and how often a round is taken until it does: a ring between the hosts overflows while whoever
+/// reads it has no processor. All programs are measured again, so that those of a round stay beside each other, and it is told. That nothing at all
+/// is lost by the relay is asserted where less is sent than rings hold: `bench scale`, `loadtest streams`.
 const WHOLE: f64 = 0.99;
 const TRIES: usize = 3;
 
@@ -145,20 +146,20 @@ pub fn run(plan: &FastpathPlan) -> anyhow::Result<Fastpath> {
 
 fn measure(bed: &mut Bed, action: Action, point: &mut Point, time: Duration) -> anyhow::Result<()> {
     let Point { family, flows, .. } = *point;
-    let mut measure = |subject| {
-        let mut rate = bed.measure(subject, family, flows, time)?;
-        for _ in 1..TRIES {
-            if share_arrived(&rate) > WHOLE {
-                break;
+    let has_touch = (action, family) == (Action::Tx, Family::Ipv4);
+    let subjects: &[Subject] =
+        if has_touch { &[Subject::Bare, Subject::Ours, Subject::Touch] } else { &[Subject::Bare, Subject::Ours] };
+    for again in (0..TRIES).rev() {
+        let rates: Vec<Rate> =
+            subjects.iter().map(|subject| bed.measure(*subject, family, flows, time)).collect::<anyhow::Result<_>>()?;
+        let least = rates.iter().map(share_arrived).fold(1.0, f64::min);
+        if least > WHOLE || again == 0 {
+            for (rates, rate) in [&mut point.bare, &mut point.ours, &mut point.touch].into_iter().zip(rates) {
+                rates.push(rate);
             }
-            rate = bed.measure(subject, family, flows, time)?;
+            break;
         }
-        anyhow::Ok(rate)
-    };
-    point.bare.push(measure(Subject::Bare)?);
-    point.ours.push(measure(Subject::Ours)?);
-    if (action, family) == (Action::Tx, Family::Ipv4) {
-        point.touch.push(measure(Subject::Touch)?);
+        eprintln!("only {:.1} % arrived of one of {family:?}, {flows} flows: all are measured again", 100.0 * least);
     }
     Ok(())
 }

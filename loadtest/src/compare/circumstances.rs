@@ -26,9 +26,10 @@ pub(super) fn of(plan: &Plan, rows: &[Row], command: String, time: Duration) -> 
         versions.push((name.to_owned(), version(program, args)?));
     }
     // Where the sources are still there, the number alone is that of many builds.
-    let sources = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"];
+    let sources = ["--no-optional-locks", "-C", env!("CARGO_MANIFEST_DIR")];
+    let sources = [&sources[..], &["describe", "--always", "--dirty", "--exclude=*"]].concat();
     if let (Some((_, version)), Ok(commit)) = (versions.first_mut(), output("git", &sources)) {
-        version.push_str(&format!(" ({commit})"));
+        version.push_str(&format!(" (sources at {commit})"));
     }
     Ok(Circumstances {
         date: output("date", &["-u", "+%F"])?,

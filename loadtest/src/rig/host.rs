@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,6 +73,14 @@ impl Host {
     /// When the address is not the host's, or stays taken.
     pub fn udp(&self, addr: SocketAddr) -> anyhow::Result<UdpSocket> {
         in_namespace(self, || bind(addr))
+    }
+
+    /// The same that takes connections.
+    ///
+    /// # Errors
+    /// When the address is not the host's, or stays taken.
+    pub fn tcp(&self, addr: SocketAddr) -> anyhow::Result<TcpListener> {
+        in_namespace(self, || once_free(addr, TcpListener::bind))
     }
 
     /// Has the host forget the neighbours of a device. Those that somebody has the kernel look for at once are there again at once, which `ip` takes
@@ -165,10 +173,15 @@ fn ip<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
 /// # Errors
 /// When the address is not the host's, or stays taken.
 pub fn bind(addr: SocketAddr) -> anyhow::Result<UdpSocket> {
+    once_free(addr, UdpSocket::bind)
+}
+
+fn once_free<T>(addr: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T>) -> anyhow::Result<T> {
     let start = Instant::now();
     loop {
-        match UdpSocket::bind(addr) {
+        match bind(addr) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < TAKEN => {
+                eprintln!("{addr} is taken, and tried again");
                 std::thread::sleep(POLL);
             }
             bound => return bound.with_context(|| format!("no socket at {addr}")),

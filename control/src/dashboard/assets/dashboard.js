@@ -117,10 +117,11 @@ function show({ relay, worst, troubled, paths, scores }) {
   const state = at("state");
   const missing = relay.fast_path_missing > 0, unwritten = relay.journal === false;
   state.className = missing || unwritten ? "bad" : relay.is_draining ? "doubt" : "";
-  state.textContent = missing ? `${relay.fast_path_missing} devices have no fast path`
-    : unwritten ? "calls are not put on record: see the log"
-    : relay.is_draining ? `draining: no new calls are taken, ${count(relay.calls)} are left`
-    : `${relay.engine}, version ${relay.version}, up ${span(relay.uptime)}`;
+  const told = [];
+  if (missing) told.push(`${relay.fast_path_missing} devices have no fast path`);
+  if (unwritten) told.push("calls are not put on record: see the log");
+  if (relay.is_draining) told.push(`draining: no new calls are taken, ${count(relay.calls)} are left`);
+  state.textContent = told.join("; ") || `${relay.engine}, version ${relay.version}, up ${span(relay.uptime)}`;
   at("calls").textContent = count(relay.calls);
   at("setups").textContent = setups === null ? "–" : setups.toFixed(setups < 10 ? 1 : 0);
   at("fast").textContent = count(relay.fast_rate.packets);

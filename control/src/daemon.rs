@@ -9,17 +9,18 @@ use border::{Counts, Meter as _};
 use relay::{DeadThread, Relay, TapReader};
 
 use crate::event_log;
-use crate::homer::{self, Dialogue, Homer, Names};
+use crate::homer::{Dialogue, Homer, Names};
 use crate::host_load::HostLoad;
 use crate::journal::Journal;
 use crate::library::Library;
+use crate::observation::Observation;
 use crate::records::Records;
-use crate::view::{Beside, HomerView, Itself, RelayView, text};
+use crate::view::text;
 use bytes::Bytes;
 use calls::call::{Calls, Settings, Watched};
 use calls::intent::Intent;
-use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, ProxyAccount, TransportAccount, encode};
-use calls::outcome::{CallAccount, Load, Outcome, RelayAccount};
+use calls::ng::{Exchange, Frame, Lacked, Loaded, Proxy, encode};
+use calls::outcome::{CallAccount, Load, Outcome};
 
 /// How many ticks there are to a second.
 const TICKS: usize = 250;
@@ -42,29 +43,6 @@ pub struct Daemon {
     homer: OnceLock<Homer>,
     /// Whether the next daemon is to go on with the calls.
     is_kept: bool,
-}
-
-/// How the daemon is doing as a whole.
-#[derive(Clone, Debug)]
-pub struct Observation {
-    /// The relay and its calls.
-    pub relay: RelayAccount,
-    /// What proxies have asked for.
-    pub proxies: Vec<ProxyAccount>,
-    /// The same by the way that it came.
-    pub transports: Vec<TransportAccount>,
-    /// Whether calls are put on record, where that is wanted.
-    pub journal: Option<bool>,
-    /// What Homer was told, where that is wanted.
-    pub homer: Option<homer::Counts>,
-}
-
-impl Observation {
-    /// The same for whoever looks.
-    pub fn view(&self, itself: &Itself) -> RelayView {
-        let homer = self.homer.map(|homer::Counts { sent, lost, .. }| HomerView { sent, lost });
-        RelayView::new(&self.relay, itself, Beside { journal: self.journal, homer })
-    }
 }
 
 /// Who has spoken with the daemon, and where.

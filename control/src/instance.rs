@@ -123,15 +123,17 @@ pub fn flush(take_over: &TakeOver) -> anyhow::Result<Vec<PathBuf>> {
 /// Removes what is left of an instance where nothing is to be taken over, unless a daemon has it.
 pub fn clear(take_over: &TakeOver) {
     let TakeOver { instance, state_dir, pin_dir, .. } = take_over;
-    // Of a folder that may not be looked at nobody knows who has it: the pins are kept by whoever does.
-    if matches!(StateFolder::holder(state_dir, instance), Ok(Some(_))) || !pin_dir.join(instance).exists() {
+    let holder = StateFolder::holder(state_dir, instance);
+    if matches!(holder, Ok(Some(_))) || !pin_dir.join(instance).exists() {
         return;
     }
     tracing::warn!(instance, "calls of an earlier daemon end, because nothing can be taken over");
     if let Err(error) = remove(&pin_dir.join(instance)) {
         tracing::error!("{error:#}: the kernel goes on by what an earlier daemon has left");
     }
+    // Of a folder that cannot be looked at nobody knows who has it; pins are held by whoever does, and are not removed then.
     if !take_over.is_wanted
+        && holder.is_ok()
         && let Err(error) = remove(&state_dir.join(instance))
     {
         tracing::warn!("{error:#}");
@@ -219,6 +221,11 @@ mod tests {
             let other = StateFolder::open(&take_over.state_dir, "a").unwrap();
             clear(&take_over);
             assert!(pins.exists() && state.exists());
+            // It has not said yet which process it is.
+            fs::write(state.join("lock"), "").unwrap();
+            clear(&take_over);
+            assert!(state.exists());
+            fs::create_dir_all(&pins).unwrap();
             drop(other);
             clear(&take_over);
             assert_eq!((pins.exists(), state.exists()), (false, is_wanted), "a folder that cannot be used stays");

@@ -18,6 +18,7 @@ pub mod library;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod observation;
 pub mod orders;
 pub mod plan;
 pub mod records;

@@ -77,8 +77,8 @@ pub async fn serve(mut config: Config, mut orders: Orders, mut logging: Logging)
     let unix = config.listen_ng_unix.as_ref().map(listen::unix).transpose()?;
     let unixgram = config.listen_ng_unixgram.as_ref().map(listen::unixgram).transpose()?;
 
-    // What a mistake in the configuration has refused is asked for before anything of this daemon is in the kernel, and before anything of an
-    // earlier one is ended.
+    // Whatever may be refused because of a mistake in the configuration comes before anything of this daemon is in the kernel, and before
+    // anything of an earlier one is ended.
     let library = Library::start()?;
     let records = if config.records.is_empty() { None } else { Some(Records::start(&config.records)?) };
 

@@ -14,7 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
 use crate::cpu_time::ThreadTimes;
-use crate::daemon::{Daemon, Observation};
+use crate::daemon::Daemon;
+use crate::observation::Observation;
 use crate::view::Itself;
 
 /// The type of what is answered, in its older form, which every version of Prometheus reads.

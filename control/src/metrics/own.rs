@@ -8,7 +8,7 @@ use border::Reason;
 use calls::outcome::End;
 
 use super::exposition::Page;
-use crate::daemon::Observation;
+use crate::observation::Observation;
 use crate::view::Itself;
 
 /// Writes all of them.

@@ -5,7 +5,7 @@ use std::fmt;
 use calls::outcome::{End, Histogram};
 
 use super::exposition::Page;
-use crate::daemon::Observation;
+use crate::observation::Observation;
 
 /// Writes all of them.
 pub(super) fn tell(page: &mut Page<'_>, Observation { relay, proxies, .. }: &Observation) -> fmt::Result {

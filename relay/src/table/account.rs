@@ -7,8 +7,8 @@ use flow::{Reason, SlotIndex};
 
 use crate::hops::NO_PORT;
 use crate::table::flow_table::FlowTable;
-use crate::table::learning::Standing;
 use crate::table::ours::Fitness;
+use crate::table::peer::Standing;
 use crate::table::source::Source;
 use crate::table::sources::{Destination, Sources};
 use crate::worker::BoundPorts;

@@ -8,8 +8,8 @@ use flow::slot::Flags;
 use flow::{Rule, SlotIndex};
 
 use crate::table::flow_table::FlowTable;
-use crate::table::learning::Peer;
 use crate::table::note::{Note, Noted};
+use crate::table::peer::Peer;
 use crate::table::program::routes;
 use crate::table::source::{SinkState, Source};
 use crate::table::sources::Sources;

@@ -18,7 +18,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::host::Mapped;
 use crate::table::clock::Clock;
-use crate::table::learning::Peer;
+use crate::table::peer::Peer;
 use crate::table::source::Source;
 use crate::table::tally::Tally;
 

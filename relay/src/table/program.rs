@@ -12,7 +12,7 @@ use media::{Chain, Silence};
 use crate::table::circuit;
 use crate::table::fan::{Fan, Outlet};
 use crate::table::flow_table::FlowTable;
-use crate::table::learning::Standing;
+use crate::table::peer::Standing;
 use crate::table::seal::Sealer;
 use crate::table::source::{Held, SinkState, Source};
 use crate::table::sources::{Destination, Sources};

@@ -9,8 +9,8 @@ use flow::{Be16, Bearing, HopId, SlotIndex};
 use media::Chain;
 use smallvec::SmallVec;
 
-use crate::table::learning::{Peer, Standing};
 use crate::table::matter::Matter;
+use crate::table::peer::{Peer, Standing};
 use crate::table::reader::Ear;
 use crate::table::seal::{Opener, Seal, Sealer};
 use crate::table::tally::Tally;

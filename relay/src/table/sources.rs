@@ -8,7 +8,7 @@ use std::time::Instant;
 use border::{LONG_REST, Sink};
 use flow::{Epoch, Knockers, Reason, SlotIndex};
 
-use crate::table::learning::Standing;
+use crate::table::peer::Standing;
 use crate::table::source::Source;
 use crate::table::suspects::Suspects;
 
